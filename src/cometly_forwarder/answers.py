@@ -1,0 +1,81 @@
+"""Receipts, in the HTTP bodies that callers get."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from cometly_forwarder.errors import Fault, summary_of
+from cometly_forwarder.ingestion import Receipt, Status
+
+RETRY_AFTER_SECONDS = 5
+ACCEPTED_MESSAGE = "Event accepted and queued for processing."
+UNAVAILABLE_MESSAGE = "The event could not be queued; please send it again."
+_MULTI_STATUS = 207
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An HTTP answer before it is written as JSON."""
+
+    status: int
+    body: dict[str, Any]
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+def refusal(status: int, message: str, **headers: str) -> Reply:
+    """Answer with nothing but a message; header names are written with underscores."""
+    return Reply(status, {"message": message}, {k.replace("_", "-"): v for k, v in headers.items()})
+
+
+def reply_to_one(receipt: Receipt) -> Reply:
+    return Reply(receipt.status, _body_of(receipt), _retry_header(receipt.status))
+
+
+def reply_as_cometly(receipt: Receipt) -> Reply:
+    """Answer with what Cometly itself would say, and no more than that."""
+    reply = reply_to_one(receipt)
+    kept = {key: value for key, value in reply.body.items() if key in {"status", "message"}}
+    named = {"Request-Id": receipt.event_id} if receipt.event_id else {}
+    return Reply(reply.status, kept, {**reply.headers, **named})
+
+
+def reply_to_many(receipts: Sequence[Receipt]) -> Reply:
+    """202 when all were accepted, 207 when some were, else 503 or 422: 503 if trying again helps."""
+    counts = Counter(receipt.status for receipt in receipts)
+    status = _joint_status(counts)
+    results = [{**_body_of(receipt), "status": int(receipt.status)} for receipt in receipts]
+    message = f"{counts[Status.ACCEPTED]} of {len(receipts)} events accepted."
+    body = {"status": status, "message": message, "results": results}
+    return Reply(status, body, _retry_header(status))
+
+
+def _joint_status(counts: Counter[Status]) -> int:
+    if len(counts) == 1:
+        return next(iter(counts))
+    if counts[Status.ACCEPTED]:
+        return _MULTI_STATUS
+    return Status.UNAVAILABLE
+
+
+def _body_of(receipt: Receipt) -> dict[str, Any]:
+    warnings = _listed(receipt.warnings)
+    match receipt.status:
+        case Status.ACCEPTED:
+            body = {"status": int(Status.ACCEPTED), "message": ACCEPTED_MESSAGE}
+            return body | {"event_id": receipt.event_id, "warnings": warnings}
+        case Status.INVALID:
+            errors = _listed(receipt.faults)
+            return {"message": summary_of(receipt.faults), "errors": errors, "warnings": warnings}
+        case Status.UNAVAILABLE:
+            return {"message": UNAVAILABLE_MESSAGE}
+
+
+def _listed(faults: Sequence[Fault]) -> list[dict[str, str]]:
+    return [fault.as_json() for fault in faults]
+
+
+def _retry_header(status: int) -> dict[str, str]:
+    return {"Retry-After": str(RETRY_AFTER_SECONDS)} if status == Status.UNAVAILABLE else {}

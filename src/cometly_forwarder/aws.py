@@ -1,0 +1,35 @@
+"""How the functions talk to AWS: bounded waits, few retries, one pool a client."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, overload
+
+import boto3
+from botocore.config import Config
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_secretsmanager import SecretsManagerClient
+    from mypy_boto3_sqs import SQSClient
+
+# The SDK waits a minute and more by default, longer than a caller or an invocation has.
+CONNECT_SECONDS = 2
+READ_SECONDS = 4
+TRIES = 2
+_CONFIG = Config(
+    connect_timeout=CONNECT_SECONDS,
+    read_timeout=READ_SECONDS,
+    retries={"mode": "standard", "total_max_attempts": TRIES},
+    max_pool_connections=16,
+)
+
+
+@overload
+def client(service: Literal["sqs"]) -> SQSClient: ...
+@overload
+def client(service: Literal["dynamodb"]) -> DynamoDBClient: ...
+@overload
+def client(service: Literal["secretsmanager"]) -> SecretsManagerClient: ...
+def client(service: Literal["sqs", "dynamodb", "secretsmanager"]) -> object:
+    """Make a client with the time-outs above."""
+    return boto3.client(service, config=_CONFIG)

@@ -1,0 +1,451 @@
+"""From the queue to Cometly: claim, pace, post, settle; park what cannot be delivered.
+
+The order of effects is what keeps the promises, whatever line a crash falls on:
+
+* delivered: claim in the ledger, post, settle in the ledger, delete the message;
+* parked: claim, send to the dead-letter queue, settle, delete.
+
+A message is deleted by not being handed back. SQS is the only thing that retries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import Enum
+from typing import Any, Protocol
+
+from cometly_forwarder.envelope import Envelope, Origin, read_envelope
+from cometly_forwarder.errors import Unavailable, summary_of
+from cometly_forwarder.pacing import Admission, Cause, Quota
+from cometly_forwarder.verdict import Answer, Kind, NoAnswer, Verdict, judge
+
+# Posts of a batch run side by side; a batch is ten messages.
+THREADS = 10
+# An event whose worker died on it this often without leaving an outcome is parked.
+MAX_CLAIMS = 5
+# A lease outlives the invocation by this much, for clocks that differ between workers.
+LEASE_MARGIN_SECONDS = 5.0
+# What a post and the record of its outcome may take at the most: 15 s for Cometly, 12 s for AWS.
+POST_SECONDS = 27.0
+# A thread that wakes later than this after its slot gives it up: the gate's sums rest on it.
+LATE_SECONDS = 0.2
+# How long a message waits when an AWS service, not Cometly, was the reason.
+UNAVAILABLE_SECONDS = 20.0
+_LONGEST_BACK_OFF_SECONDS = 3600.0
+_FIRST_BACK_OFF_SECONDS = 4.0
+# While Cometly is dead, waiting messages come back less and less often, up to this spread.
+_LONGEST_SPREAD_SECONDS = 900.0
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message as the queue handed it over. `sent_at` is Unix time in seconds."""
+
+    id: str
+    body: str
+    sent_at: float
+    receipt: str
+    receives: int = 1
+
+
+class State(Enum):
+    """Where an identity stands in the ledger."""
+
+    CLAIMED = "claimed"
+    WAITING = "waiting"
+    DELIVERED = "delivered"
+    PARKED = "parked"
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """The message may act for its identity. `claims` counts those since the last outcome."""
+
+    claims: int
+    attempts: int
+    last_answer: str = ""
+    request_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """This very message has its outcome already; only its deletion was missed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Duplicate:
+    """Another message answers for this identity."""
+
+
+@dataclass(frozen=True, slots=True)
+class Leased:
+    """Another copy of this very message is being worked on, at the latest until `until`."""
+
+    until: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """What names a claim: only its holder may settle it. `lease` is Unix time in seconds."""
+
+    event_id: str
+    owner: str
+    lease: float
+    accepted_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What the ledger keeps of an attempt. No personal data."""
+
+    state: State
+    attempts: int
+    verdict: Verdict | None = None
+    claims: int = 0
+
+
+class Ledger(Protocol):
+    """One record an identity. Both calls raise Unavailable."""
+
+    def claim(self, ticket: Ticket) -> Claimed | Settled | Duplicate | Leased: ...
+
+    def settle(self, ticket: Ticket, outcome: Outcome) -> None: ...
+
+
+class Gate(Protocol):
+    """What paces all workers together (see `pacing`). The calls raise Unavailable."""
+
+    def admit(self, count: int, latest: float) -> Admission: ...
+
+    def is_open(self) -> bool: ...
+
+    def wait(self) -> float:
+        """Seconds until the gate opens, as far as this worker knows."""
+
+    def give_back(self, slots: tuple[float, ...], *, probe: bool) -> None: ...
+
+    def note(self, quota: Quota) -> None: ...
+
+    def throttled(self, retry_after: float | None) -> None: ...
+
+    def blocked(self) -> None: ...
+
+    def failed(self, *, probe: bool) -> None: ...
+
+    def succeeded(self, *, probe: bool) -> None: ...
+
+
+class Cometly(Protocol):
+    """The HTTP call. Never raises for what the network does; raises Unavailable for no token."""
+
+    def post(self, event: Mapping[str, Any]) -> Answer | NoAnswer: ...
+
+
+class Queue(Protocol):
+    """The event queue and its dead-letter queue."""
+
+    def hand_back(self, delays: Mapping[str, float]) -> None:
+        """Hide each receipt's message for so many seconds. Best effort: never raises."""
+
+    def park(self, message: Message, attributes: Mapping[str, str]) -> None:
+        """Put the whole message on the dead-letter queue; raises Unavailable."""
+
+
+class Journal(Protocol):
+    """Takes one line an outcome: a dotted name, and keys that hold nothing personal."""
+
+    def record(self, name: str, *, event_id: str | None = None, **keys: object) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """Nothing is left to do for the message: it can be deleted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Later:
+    """The message goes back to the queue for so many seconds."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A claimed event that is fit to be posted. A suspect's last claim ended without an outcome."""
+
+    message: Message
+    envelope: Envelope
+    ticket: Ticket
+    claim: Claimed
+
+    @property
+    def is_suspect(self) -> bool:
+        return self.claim.claims > 1
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A slot to post in, as Unix time; `probe` when the gate hangs on the answer."""
+
+    slot: float
+    probe: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Courier:
+    """Delivers batches. `horizon_seconds` is how long an event may wait before it is parked."""
+
+    ledger: Ledger
+    gate: Gate
+    cometly: Cometly
+    queue: Queue
+    journal: Journal
+    now: Callable[[], float]
+    sleep: Callable[[float], None]
+    random: Callable[[], float]
+    horizon_seconds: float
+    phone_region: str | None = None
+
+    def deliver(self, batch: Sequence[Message], deadline: float) -> list[str]:
+        """Take each message as far as it goes; returns the ids of those to keep on the queue.
+
+        `deadline` is Unix time in seconds: when the invocation is over at the latest.
+        """
+        with ThreadPoolExecutor(THREADS) as threads:
+            ends = self._ends(batch, deadline, threads)
+        kept = {m: end.seconds for m in batch if isinstance(end := ends[m.id], Later)}
+        if kept:
+            self.queue.hand_back({message.receipt: seconds for message, seconds in kept.items()})
+        return [message.id for message in kept]
+
+    def _ends(
+        self, batch: Sequence[Message], deadline: float, threads: ThreadPoolExecutor
+    ) -> dict[str, Done | Later]:
+        """Reserve slots first, so that what gets none goes back unclaimed and unwritten."""
+        try:
+            admission = self.gate.admit(len(batch), deadline - POST_SECONDS)
+        except Unavailable as exc:
+            return {message.id: self._unavailable(exc) for message in batch}
+        admitted, rest = batch[: len(admission.slots)], batch[len(admission.slots) :]
+        ends: dict[str, Done | Later] = {m.id: self._turned_away(m, admission) for m in rest}
+        jobs = []
+        for message, claim in zip(
+            admitted, threads.map(lambda m: self._claim(m, deadline), admitted), strict=True
+        ):
+            if isinstance(claim, Job):
+                jobs.append(claim)
+            else:
+                ends[message.id] = claim
+        return ends | self._posted(jobs, admission, deadline, threads)
+
+    def _posted(
+        self,
+        jobs: Sequence[Job],
+        admission: Admission,
+        deadline: float,
+        threads: ThreadPoolExecutor,
+    ) -> dict[str, Done | Later]:
+        """Post side by side, and one suspect after all others, so that it takes none with it."""
+        suspects = [job for job in jobs if job.is_suspect]
+        ends: dict[str, Done | Later] = {job.message.id: self._apart(job) for job in suspects[1:]}
+        going = [job for job in jobs if not job.is_suspect] + suspects[:1]
+        self._return_unused(admission.slots[len(going) :], admission)
+        turns = [Turn(slot, admission.probe) for slot in admission.slots[: len(going)]]
+        steady = len(going) - len(suspects[:1])
+        posts = threads.map(
+            lambda job, turn: self._post(job, turn, deadline), going[:steady], turns[:steady]
+        )
+        ends |= {job.message.id: end for job, end in zip(going, posts, strict=False)}
+        for job, turn in zip(going[steady:], turns[steady:], strict=True):
+            ends[job.message.id] = self._post(job, turn, deadline)
+        return ends
+
+    def _turned_away(self, message: Message, admission: Admission) -> Later:
+        """Wait for the gate; while Cometly is dead, come back less and less often."""
+        spread = 2.0
+        if admission.cause is Cause.FAILING:
+            spread = min(2.0 ** min(message.receives, 30), _LONGEST_SPREAD_SECONDS)
+        if admission.cause:
+            self.journal.record("delivery.paused", cause=admission.cause.value)
+        return Later(admission.wait + self.random() * spread)
+
+    def _return_unused(self, slots: tuple[float, ...], admission: Admission) -> None:
+        """Give back what duplicates and parked events did not need."""
+        if slots:
+            self._tell(lambda: self.gate.give_back(slots, probe=admission.probe))
+
+    def _claim(self, message: Message, deadline: float) -> Job | Done | Later:
+        envelope = read_envelope(message.body, _origin_of(message), self.phone_region)
+        lease = deadline + LEASE_MARGIN_SECONDS
+        ticket = Ticket(envelope.event_id, message.id, lease, envelope.accepted_at)
+        try:
+            match self.ledger.claim(ticket):
+                case Claimed() as claim:
+                    return self._fit(Job(message, envelope, ticket, claim))
+                case Leased(until):
+                    return Later(max(until - self.now(), 0) + 1)
+                case Duplicate():
+                    self.journal.record("delivery.duplicate", event_id=envelope.event_id)
+                case Settled():
+                    self.journal.record("delivery.settled_before", event_id=envelope.event_id)
+            return Done()
+        except Unavailable as exc:
+            return self._unavailable(exc, envelope.event_id)
+
+    def _fit(self, job: Job) -> Job | Done | Later:
+        """Park an event that must not be posted at all; hand on any other."""
+        if job.envelope.faults:
+            message = summary_of(job.envelope.faults)
+            return self._park(job, Verdict(Kind.PERMANENT, "invalid", message=message), 0)
+        if job.claim.claims > MAX_CLAIMS:
+            return self._park(job, Verdict(Kind.PERMANENT, "poison"), 0)
+        if self.now() - job.message.sent_at > self.horizon_seconds:
+            return self._park(job, Verdict(Kind.PERMANENT, "expired"), 0)
+        return job
+
+    def _apart(self, job: Job) -> Later:
+        """Let a suspect come back at another time than the others; its claim did not count."""
+        seconds = 1 + self.random() * UNAVAILABLE_SECONDS
+        return self._release(job, Later(seconds), claims=job.claim.claims - 1)
+
+    def _post(self, job: Job, turn: Turn, deadline: float) -> Done | Later:
+        try:
+            turned = self._wait_for(turn, deadline)
+            if isinstance(turned, Later):
+                return self._release(job, turned)
+            verdict = judge(self.cometly.post(job.envelope.event), self.now())
+        except Unavailable as exc:
+            if turn.probe:
+                self._tell(lambda: self.gate.give_back((), probe=True))
+            return self._release(job, self._unavailable(exc, job.ticket.event_id))
+        return self._settle(job, verdict, turned)
+
+    def _wait_for(self, turn: Turn, deadline: float) -> Turn | Later:
+        """Sleep until the slot. A slot that was missed is exchanged, a gate that closed obeyed."""
+        while True:
+            self.sleep(max(turn.slot - self.now(), 0))
+            if turn.probe:
+                return turn
+            if self.gate.is_open() and self.now() - turn.slot <= LATE_SECONDS:
+                return turn
+            admission = self.gate.admit(1, deadline - POST_SECONDS)
+            if not admission.slots:
+                return Later(admission.wait + self.random() * 2)
+            turn = Turn(admission.slots[0], admission.probe)
+
+    def _settle(self, job: Job, verdict: Verdict, turn: Turn) -> Done | Later:
+        if verdict.limit is not None and verdict.remaining is not None:
+            self.gate.note(Quota(verdict.limit, verdict.remaining, turn.slot))
+        match verdict.kind:
+            case Kind.DELIVERED:
+                end = self._delivered(job, verdict)
+                self._tell(lambda: self.gate.succeeded(probe=turn.probe))
+                return end
+            case Kind.PERMANENT:
+                self._tell(lambda: self.gate.succeeded(probe=turn.probe))
+                return self._park(job, verdict, 1)
+            case Kind.TRANSIENT:
+                self._tell(lambda: self.gate.failed(probe=turn.probe))
+                return self._retry(job, verdict)
+            case Kind.THROTTLED:
+                self._tell(lambda: self.gate.throttled(verdict.retry_after))
+            case Kind.BLOCKED:
+                self._tell(self.gate.blocked)
+        return self._wait(job, verdict)
+
+    def _delivered(self, job: Job, verdict: Verdict) -> Done | Later:
+        """Record it. If that fails, the message stays hidden until nobody else may post it."""
+        try:
+            self._record(job, Outcome(State.DELIVERED, job.claim.attempts + 1, verdict))
+        except Unavailable as exc:
+            self._unavailable(exc, job.ticket.event_id)
+            return Later(max(job.ticket.lease - self.now(), 0) + 1)
+        self._note("delivery.delivered", job, verdict, latency=self._age(job))
+        return Done()
+
+    def _retry(self, job: Job, verdict: Verdict) -> Later:
+        attempts = job.claim.attempts + 1
+        delay = back_off(attempts, self.random())
+        self._record_softly(job, Outcome(State.WAITING, attempts, verdict))
+        self._note("delivery.retried", job, verdict, delay=round(delay, 1))
+        return Later(delay)
+
+    def _wait(self, job: Job, verdict: Verdict) -> Later:
+        """The Space, not the event, was the reason: it costs no attempt."""
+        self._record_softly(job, Outcome(State.WAITING, job.claim.attempts, verdict))
+        self._note(f"delivery.{verdict.kind.value}", job, verdict)
+        return Later(self.gate.wait() + self.random() * 2)
+
+    def _park(self, job: Job, verdict: Verdict, tries: int) -> Done | Later:
+        attempts = job.claim.attempts + tries
+        try:
+            self.queue.park(job.message, _attributes(job, attempts, verdict, self.now()))
+            self._record(job, Outcome(State.PARKED, attempts, verdict))
+        except Unavailable as exc:
+            return self._unavailable(exc, job.ticket.event_id)
+        self._note("delivery.parked", job, verdict)
+        return Done()
+
+    def _release(self, job: Job, later: Later, claims: int = 0) -> Later:
+        """Undo a claim that led to no post."""
+        self._record_softly(job, Outcome(State.WAITING, job.claim.attempts, claims=claims))
+        return later
+
+    def _record(self, job: Job, outcome: Outcome) -> None:
+        self.ledger.settle(job.ticket, outcome)
+
+    def _record_softly(self, job: Job, outcome: Outcome) -> None:
+        """Record what can be lost: without it the claim merely ends with its lease."""
+        self._tell(lambda: self._record(job, outcome), job.ticket.event_id)
+
+    def _tell(self, report: Callable[[], None], event_id: str | None = None) -> None:
+        try:
+            report()
+        except Unavailable as exc:
+            self._unavailable(exc, event_id)
+
+    def _unavailable(self, exc: Unavailable, event_id: str | None = None) -> Later:
+        self.journal.record("delivery.unavailable", event_id=event_id, reason=str(exc))
+        return Later(UNAVAILABLE_SECONDS * (0.5 + self.random()))
+
+    def _note(self, name: str, job: Job, verdict: Verdict, **keys: object) -> None:
+        self.journal.record(
+            name,
+            event_id=job.ticket.event_id,
+            attempts=job.claim.attempts,
+            reason=verdict.reason,
+            request_id=verdict.request_id,
+            **keys,
+        )
+
+    def _age(self, job: Job) -> float:
+        return max(self.now() - job.ticket.accepted_at.timestamp(), 0.0)
+
+
+def back_off(attempts: int, random: float) -> float:
+    """Seconds to wait after so many attempts: seconds, then minutes, then an hour; full jitter."""
+    ceiling = _FIRST_BACK_OFF_SECONDS * 2.0 ** min(attempts, 30)
+    return 1 + random * min(ceiling, _LONGEST_BACK_OFF_SECONDS)
+
+
+def _origin_of(message: Message) -> Origin:
+    return Origin("sqs", message.id, datetime.fromtimestamp(message.sent_at, UTC))
+
+
+def _attributes(job: Job, attempts: int, verdict: Verdict, parked_at: float) -> dict[str, str]:
+    """What the operator sees beside a parked event (SQS allows ten attributes)."""
+    every = {
+        "event_id": job.ticket.event_id,
+        "reason": verdict.reason,
+        "status": str(verdict.status or ""),
+        "message": verdict.message or "",
+        "last_answer": job.claim.last_answer,
+        "request_id": verdict.request_id or job.claim.request_id,
+        "attempts": str(attempts),
+        "accepted_at": job.ticket.accepted_at.isoformat(),
+        "parked_at": datetime.fromtimestamp(parked_at, UTC).isoformat(),
+    }
+    return {name: value for name, value in every.items() if value}

@@ -1,0 +1,142 @@
+"""Envelope: what travels on the queue, and who an event is.
+
+An event's identity decides what is a duplicate, by Cometly's own rules (first match wins):
+
+(a) the caller's `idempotency_key`;
+(b) event name + `order_id` + customer;
+(c) the id that the event's source gave it: SNS message, EventBridge event, or a fresh one.
+
+The key that goes to Cometly is the caller's in (a) and the event id in (c). In (b), and wherever an
+`order_name` is given, none is sent: a key of ours would switch off Cometly's own order check.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from cometly_forwarder import jsontext
+from cometly_forwarder.errors import Fault, InvalidEvent, Unreadable
+from cometly_forwarder.events import Event, iso_time, read_event
+
+# A queue message holds 1 MiB (SQS, since August 2025), and a parked one carries its reasons too.
+MAX_BODY_BYTES = 768 * 1024
+
+_MARK = "cometly_forwarder"
+_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where an event came from: `id` is unique at the source, `time` when the source took it."""
+
+    source: str
+    id: str
+    time: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """One accepted event on its way. `event` is the very JSON object that is posted to Cometly.
+
+    An envelope with faults came by a way that could not answer its sender: it is parked.
+    """
+
+    event_id: str
+    accepted_at: datetime
+    event: Mapping[str, Any]
+    faults: tuple[Fault, ...] = ()
+
+    def body(self) -> str:
+        return jsontext.dump(
+            {
+                _MARK: _VERSION,
+                "event_id": self.event_id,
+                "accepted_at": self.accepted_at.isoformat(),
+                "event": self.event,
+            }
+        )
+
+
+def seal(event: Event, origin: Origin) -> Envelope:
+    """Fix an event's identity and time; raises InvalidEvent when it is too large to travel."""
+    event_id = _event_id(_identity(event, origin))
+    fields = event.fields()
+    fields.setdefault("event_time", iso_time(origin.time))
+    if not (event.idempotency_key or event.order_id or event.order_name):
+        fields["idempotency_key"] = event_id
+    envelope = Envelope(event_id, origin.time, fields)
+    if len(envelope.body()) > MAX_BODY_BYTES:
+        raise InvalidEvent((Fault("", f"an event must not exceed {MAX_BODY_BYTES // 1024} KiB"),))
+    return envelope
+
+
+def read_envelope(body: str, origin: Origin, phone_region: str | None = None) -> Envelope:
+    """Read a queue message, whoever sent it: ingest, SNS (raw or wrapped) or EventBridge.
+
+    `origin` is the queue's own view, used where the body names no better source. Never raises for
+    what the body holds: an unreadable one gives an envelope with faults.
+    """
+    try:
+        content = jsontext.parse(body)
+        if isinstance(content, dict) and content.get(_MARK) == _VERSION:
+            return _unsealed(content)
+        raw, origin = _unwrapped(content, origin)
+        event, _ = read_event(raw, phone_region)
+        return seal(event, origin)
+    except InvalidEvent as exc:
+        return _faulty(origin, exc.faults)
+    except Unreadable as exc:
+        return _faulty(origin, (Fault("", f"the message is not JSON that can be read: {exc}"),))
+
+
+def _identity(event: Event, origin: Origin) -> tuple[str, ...]:
+    if event.idempotency_key:
+        return "key", event.idempotency_key
+    if event.order_id:
+        return "order", event.event_name, event.order_id, event.customer or ""
+    return "source", origin.source, origin.id
+
+
+def _event_id(identity: tuple[str, ...]) -> str:
+    digest = hashlib.sha256(jsontext.dump(identity).encode())
+    # 128 bits: two events that share an id would cost one of them.
+    return "evt_" + digest.hexdigest()[:32]
+
+
+def _unsealed(content: Mapping[str, Any]) -> Envelope:
+    event_id, event, accepted_at = (content.get(k) for k in ("event_id", "event", "accepted_at"))
+    if not (isinstance(event_id, str) and isinstance(event, dict) and isinstance(accepted_at, str)):
+        raise Unreadable("the envelope lacks event_id, accepted_at or event")
+    return Envelope(event_id, _moment(accepted_at), event)
+
+
+def _unwrapped(content: object, origin: Origin) -> tuple[object, Origin]:
+    """Take an event out of what SNS or EventBridge put around it."""
+    match content:
+        case {"Type": "Notification", "MessageId": str(id_), "Message": str(text), **rest}:
+            return jsontext.parse(text), Origin("sns", id_, _moment_or(rest.get("Timestamp"), origin))
+        case {"detail-type": str(), "id": str(id_), "detail": detail, **rest}:
+            return detail, Origin("eventbridge", id_, _moment_or(rest.get("time"), origin))
+        case _:
+            return content, origin
+
+
+def _moment(text: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as exc:
+        raise Unreadable("a time in it is not ISO 8601") from exc
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _moment_or(text: object, origin: Origin) -> datetime:
+    return _moment(text) if isinstance(text, str) else origin.time
+
+
+def _faulty(origin: Origin, faults: tuple[Fault, ...]) -> Envelope:
+    identity = ("unreadable", origin.source, origin.id)
+    return Envelope(_event_id(identity), origin.time, {}, faults)

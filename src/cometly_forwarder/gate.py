@@ -1,0 +1,179 @@
+"""The gate in DynamoDB: one item that all deliver invocations share.
+
+The rules are in `pacing`; here a new state replaces the old one only if nobody else has changed it
+meanwhile (a version number as the condition), so the rules hold without a lock.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from threading import RLock
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from cometly_forwarder import pacing
+from cometly_forwarder.errors import Unavailable
+from cometly_forwarder.pacing import Admission, Cause, GateState, Pause, Quota
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+# The key of the gate's item; event ids begin with evt_.
+KEY = "gate"
+# A worker that is about to post looks at the shared pause if its last look is older than this.
+LOOK_SECONDS = 0.25
+# With two to five workers two tries are enough; with many more they still are, nearly always.
+TRIES = 12
+
+T = TypeVar("T")
+_Item = Mapping[str, Any]
+
+
+@dataclass(slots=True)
+class DynamoGate:
+    """Paces posts to `configured` a minute until Cometly's headers say otherwise.
+
+    Safe to share between threads. `admit`, `give_back` and the reports raise Unavailable.
+    """
+
+    client: DynamoDBClient
+    table: str
+    configured: int
+    now: Callable[[], float]
+    _state: GateState = field(default_factory=GateState)
+    _version: int = 0
+    _looked_at: float = 0.0
+    _quotas: list[Quota] = field(default_factory=list)
+    _lock: RLock = field(default_factory=RLock)
+
+    def admit(self, count: int, latest: float) -> Admission:
+        """Reserve up to `count` slots before `latest`; one write, if the gate is open."""
+        with self._lock:
+            if pacing.closed(self._state, self.now()):
+                self._look()
+            admission = self._change(lambda state: self._admit(state, count, latest))
+            self._quotas.clear()
+            return admission
+
+    def is_open(self) -> bool:
+        """Say whether a slot that was reserved still holds; looks at most every quarter second."""
+        with self._lock:
+            if self.now() - self._looked_at > LOOK_SECONDS:
+                self._look()
+            return pacing.closed(self._state, self.now()) is None
+
+    def note(self, quota: Quota) -> None:
+        """Keep what an answer's headers said for the next admission."""
+        with self._lock:
+            self._quotas.append(quota)
+
+    def wait(self) -> float:
+        """Seconds until the gate opens, as far as this worker knows."""
+        pause = pacing.closed(self._state, self.now())
+        return max(pause.until, pause.probe_until) - self.now() if pause else 0.0
+
+    def give_back(self, slots: tuple[float, ...], *, probe: bool) -> None:
+        """Take back slots in which nothing was posted; a probe's is for the next event."""
+        self._report(lambda state: pacing.give_back(state, slots, probe=probe))
+
+    def throttled(self, retry_after: float | None) -> None:
+        self._report(
+            lambda state: pacing.throttled(state, now=self.now(), retry_after=retry_after)
+        )
+
+    def blocked(self) -> None:
+        self._report(lambda state: pacing.blocked(state, now=self.now()))
+
+    def failed(self, *, probe: bool) -> None:
+        self._report(lambda state: pacing.failed(state, now=self.now(), probe=probe))
+
+    def succeeded(self, *, probe: bool) -> None:
+        """Report an answer; costs nothing while there was no trouble to end."""
+        if probe or self._state.failures:
+            self._report(lambda state: pacing.succeeded(state, probe=probe))
+
+    def _admit(self, state: GateState, count: int, latest: float) -> tuple[GateState, Admission]:
+        now = self.now()
+        for quota in sorted(self._quotas, key=lambda quota: quota.at):
+            state = pacing.observe(state, quota, now=now)
+        return pacing.admit(
+            state, now=now, count=count, latest=latest, configured=self.configured
+        )
+
+    def _report(self, change: Callable[[GateState], GateState]) -> None:
+        with self._lock:
+            self._change(lambda state: (change(state), None))
+
+    def _change(self, change: Callable[[GateState], tuple[GateState, T]]) -> T:
+        for _ in range(TRIES):
+            after, result = change(self._state)
+            if after == self._state or self._replace(after):
+                return result
+        raise Unavailable("the gate is contended")
+
+    def _replace(self, after: GateState) -> bool:
+        """Store the next state; False, with the present one read, if somebody was quicker."""
+        try:
+            self.client.update_item(
+                TableName=self.table,
+                Key={"event_id": {"S": KEY}},
+                UpdateExpression="SET #state = :state, sent = :sent, version = :next",
+                ConditionExpression="attribute_not_exists(version) OR version = :version"
+                if self._version == 0
+                else "version = :version",
+                ExpressionAttributeNames={"#state": "state"},
+                ExpressionAttributeValues=self._values(after),
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
+            )
+        except self.client.exceptions.ConditionalCheckFailedException as exc:
+            self._remember(cast("_Item", exc.response.get("Item", {})))
+            return False
+        except (ClientError, BotoCoreError) as exc:
+            raise Unavailable(f"the gate did not answer: {type(exc).__name__}") from exc
+        self._state, self._version, self._looked_at = after, self._version + 1, self.now()
+        return True
+
+    def _values(self, after: GateState) -> dict[str, Any]:
+        return {
+            ":state": {"S": _written(after)},
+            ":sent": {"B": zlib.compress(after.sent)},
+            ":version": {"N": str(self._version)},
+            ":next": {"N": str(self._version + 1)},
+        }
+
+    def _look(self) -> None:
+        try:
+            answer = self.client.get_item(
+                TableName=self.table, Key={"event_id": {"S": KEY}}, ConsistentRead=True
+            )
+        except (ClientError, BotoCoreError) as exc:
+            raise Unavailable(f"the gate did not answer: {type(exc).__name__}") from exc
+        self._remember(answer.get("Item", {}))
+
+    def _remember(self, item: _Item) -> None:
+        self._state = _read(item) if item else GateState()
+        self._version = int(item["version"]["N"]) if item else 0
+        self._looked_at = self.now()
+
+
+def _written(state: GateState) -> str:
+    """Write a state, without its counts, as JSON that an operator can read in the console."""
+    fields = dataclasses.asdict(state)
+    del fields["sent"]
+    if state.pause:
+        fields["pause"]["cause"] = state.pause.cause.value
+    return json.dumps(
+        {name: round(value, 3) if isinstance(value, float) else value for name, value in fields.items()}
+    )
+
+
+def _read(item: _Item) -> GateState:
+    fields = json.loads(item["state"]["S"])
+    if pause := fields["pause"]:
+        fields["pause"] = Pause(**{**pause, "cause": Cause(pause["cause"])})
+    return GateState(**fields, sent=zlib.decompress(item["sent"]["B"]))

@@ -1,0 +1,84 @@
+"""From a posted event to the queue: validate, identify, send, and say what became of each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import IntEnum
+from typing import Protocol
+
+from cometly_forwarder.envelope import Envelope, Origin, seal
+from cometly_forwarder.errors import Fault, InvalidEvent
+from cometly_forwarder.events import read_event
+
+
+class Status(IntEnum):
+    """What became of one event, in HTTP's words."""
+
+    ACCEPTED = 202
+    INVALID = 422
+    UNAVAILABLE = 503
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """The answer to one event."""
+
+    status: Status
+    event_id: str | None = None
+    faults: tuple[Fault, ...] = ()
+    warnings: tuple[Fault, ...] = ()
+
+
+class Outbox(Protocol):
+    """Where accepted events go."""
+
+    def send(self, bodies: Sequence[str]) -> frozenset[int]:
+        """Send each body; returns the positions of those that were not taken. Never raises."""
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """How events come in: what the front needs to take them."""
+
+    outbox: Outbox
+    now: Callable[[], datetime]
+    new_id: Callable[[], str]
+    phone_region: str | None = None
+
+
+def accept(raws: Sequence[object], door: Door, key: str | None = None) -> list[Receipt]:
+    """Take each event that is valid; returns a receipt each, in order.
+
+    `key` is the request's Idempotency-Key header, which goes with a single event.
+    A receipt says ACCEPTED only after the queue has confirmed that very message.
+    """
+    read = [_read(raw, door, key) for raw in raws]
+    sealed = [place for place, (envelope, _) in enumerate(read) if envelope]
+    refused = door.outbox.send([envelope.body() for envelope, _ in read if envelope])
+    lost = {sealed[position] for position in refused}
+    return [
+        Receipt(Status.UNAVAILABLE) if place in lost else receipt
+        for place, (_, receipt) in enumerate(read)
+    ]
+
+
+def _read(raw: object, door: Door, key: str | None) -> tuple[Envelope | None, Receipt]:
+    try:
+        event, warnings = read_event(_with_key(raw, key), door.phone_region)
+        envelope = seal(event, Origin("http", door.new_id(), door.now()))
+    except InvalidEvent as exc:
+        return None, Receipt(Status.INVALID, faults=exc.faults, warnings=exc.warnings)
+    return envelope, Receipt(Status.ACCEPTED, envelope.event_id, warnings=warnings)
+
+
+def _with_key(raw: object, key: str | None) -> object:
+    if not key or not isinstance(raw, Mapping):
+        return raw
+    own = raw.get("idempotency_key")
+    if own and str(own).strip() != key.strip():
+        raise InvalidEvent(
+            (Fault("idempotency_key", "differs from the Idempotency-Key header; give one of them"),)
+        )
+    return {**raw, "idempotency_key": key}

@@ -1,0 +1,160 @@
+"""The ledger in DynamoDB: one item an identity, written by conditional updates alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from cometly_forwarder.delivery import (
+    Claimed,
+    Duplicate,
+    Leased,
+    Outcome,
+    Settled,
+    State,
+    Ticket,
+)
+from cometly_forwarder.errors import Unavailable
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+RETENTION_SECONDS = 30 * 24 * 3600
+
+# An identity is free when nobody has it, when its last holder is parked and another message comes
+# (a replay), or when its own message comes back and no other copy of that message is at work.
+_FREE = (
+    "attribute_not_exists(event_id)"
+    " OR (#state = :parked AND #owner <> :owner)"
+    " OR (#state = :waiting AND #owner = :owner)"
+    " OR (#state = :claimed AND #owner = :owner AND lease < :now)"
+)
+_CLAIM = (
+    "SET #state = :claimed, #owner = :owner, lease = :lease, accepted_at = :accepted_at,"
+    " updated_at = :now, expires_at = :expires_at ADD claims :one"
+)
+_SETTLE = (
+    "SET #state = :state, attempts = :attempts, claims = :claims, updated_at = :now,"
+    " expires_at = :expires_at"
+)
+_NAMES = {"#state": "state", "#owner": "owner"}
+_Item = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class DynamoLedger:
+    """Claims and settles identities in one table, whose key is `event_id`."""
+
+    client: DynamoDBClient
+    table: str
+    now: Callable[[], float]
+
+    def claim(self, ticket: Ticket) -> Claimed | Settled | Duplicate | Leased:
+        values = {
+            **_states(State.CLAIMED, State.WAITING, State.PARKED),
+            **self._values(ticket),
+            ":accepted_at": {"S": ticket.accepted_at.isoformat()},
+            ":lease": _number(ticket.lease),
+            ":one": _number(1),
+        }
+        try:
+            before = self._update(ticket, _CLAIM, _FREE, values, "ALL_OLD")
+        except _Refused as refused:
+            return _held(refused.item, ticket.owner)
+        return _claimed_after(before)
+
+    def settle(self, ticket: Ticket, outcome: Outcome) -> None:
+        """Record an outcome. A claim that has passed to somebody else is left alone.
+
+        That an event was delivered is recorded even then: it is true whoever holds the claim.
+        """
+        values = {
+            **self._values(ticket),
+            ":state": {"S": outcome.state.value},
+            ":attempts": _number(outcome.attempts),
+            ":claims": _number(outcome.claims),
+        }
+        update, condition = _SETTLE, "#owner = :owner"
+        if outcome.state is not State.DELIVERED:
+            condition += " AND #state = :claimed AND lease = :lease"
+            values |= {**_states(State.CLAIMED), ":lease": _number(ticket.lease)}
+        if outcome.verdict:
+            update += ", answer = :answer, request_id = :request_id"
+            values |= {
+                ":answer": {"S": outcome.verdict.reason},
+                ":request_id": {"S": outcome.verdict.request_id or ""},
+            }
+        try:
+            self._update(ticket, update, condition, values, "NONE")
+        except _Refused:
+            return
+
+    def _values(self, ticket: Ticket) -> dict[str, Any]:
+        return {
+            ":owner": {"S": ticket.owner},
+            ":now": _number(self.now()),
+            ":expires_at": _number(int(self.now() + RETENTION_SECONDS)),
+        }
+
+    def _update(
+        self, ticket: Ticket, update: str, condition: str, values: Mapping[str, Any], returned: Any
+    ) -> _Item:
+        try:
+            answer = self.client.update_item(
+                TableName=self.table,
+                Key={"event_id": {"S": ticket.event_id}},
+                UpdateExpression=update,
+                ConditionExpression=condition,
+                ExpressionAttributeNames=_NAMES,
+                ExpressionAttributeValues=values,
+                ReturnValues=returned,
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
+            )
+        except self.client.exceptions.ConditionalCheckFailedException as exc:
+            raise _Refused(cast("_Item", exc.response.get("Item", {}))) from exc
+        except (ClientError, BotoCoreError) as exc:
+            raise Unavailable(f"the ledger did not answer: {type(exc).__name__}") from exc
+        return answer.get("Attributes", {})
+
+
+class _Refused(Exception):
+    """The condition did not hold; carries the item that stood in the way."""
+
+    def __init__(self, item: _Item) -> None:
+        super().__init__()
+        self.item = item
+
+
+def _states(*states: State) -> dict[str, dict[str, str]]:
+    return {f":{state.value}": {"S": state.value} for state in states}
+
+
+def _number(value: float) -> dict[str, str]:
+    return {"N": repr(value)}
+
+
+def _integer(item: _Item, name: str) -> int:
+    return int(item[name]["N"]) if name in item else 0
+
+
+def _claimed_after(before: _Item) -> Claimed:
+    """A replay of a parked event starts with a clean slate."""
+    if before.get("state", {}).get("S") == State.PARKED.value:
+        return Claimed(claims=1, attempts=0)
+    return Claimed(
+        _integer(before, "claims") + 1,
+        _integer(before, "attempts"),
+        before.get("answer", {}).get("S", ""),
+        before.get("request_id", {}).get("S", ""),
+    )
+
+
+def _held(item: _Item, owner: str) -> Settled | Duplicate | Leased:
+    if not item or item["owner"]["S"] != owner:
+        return Duplicate()
+    if item["state"]["S"] == State.CLAIMED.value:
+        return Leased(float(item["lease"]["N"]))
+    return Settled()

@@ -1,0 +1,79 @@
+"""What each function reads from its environment: once, in its first invocation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from cometly_forwarder.errors import SettingsError
+
+_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+
+
+@dataclass(frozen=True, slots=True)
+class IngestSettings:
+    """The environment of the ingest function."""
+
+    queue_url: str
+    keys_secret_arn: str
+    phone_region: str | None
+
+    @classmethod
+    def read(cls, environ: Mapping[str, str]) -> IngestSettings:
+        return cls(
+            queue_url=_required(environ, "EVENT_QUEUE_URL"),
+            keys_secret_arn=_required(environ, "SERVER_KEYS_SECRET_ARN"),
+            phone_region=environ.get("DEFAULT_PHONE_REGION") or None,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class DeliverSettings:
+    """The environment of the deliver function."""
+
+    queue_url: str
+    dead_letter_queue_url: str
+    table_name: str
+    token_secret_arn: str
+    cometly_url: str
+    requests_per_minute: int
+    horizon_seconds: float
+    phone_region: str | None
+
+    @classmethod
+    def read(cls, environ: Mapping[str, str]) -> DeliverSettings:
+        return cls(
+            queue_url=_required(environ, "EVENT_QUEUE_URL"),
+            dead_letter_queue_url=_required(environ, "DEAD_LETTER_QUEUE_URL"),
+            table_name=_required(environ, "TABLE_NAME"),
+            token_secret_arn=_required(environ, "COMETLY_TOKEN_SECRET_ARN"),
+            cometly_url=_safe_url(_required(environ, "COMETLY_URL")),
+            requests_per_minute=int(_number(environ, "COMETLY_REQUESTS_PER_MINUTE")),
+            horizon_seconds=_number(environ, "DELIVERY_HORIZON_HOURS") * 3600,
+            phone_region=environ.get("DEFAULT_PHONE_REGION") or None,
+        )
+
+
+def _required(environ: Mapping[str, str], name: str) -> str:
+    if not (value := environ.get(name, "").strip()):
+        raise SettingsError(f"the environment variable {name} is not set")
+    return value
+
+
+def _number(environ: Mapping[str, str], name: str) -> float:
+    try:
+        number = float(_required(environ, name))
+    except ValueError:
+        raise SettingsError(f"the environment variable {name} must be a number") from None
+    if not number > 0:
+        raise SettingsError(f"the environment variable {name} must be more than 0")
+    return number
+
+
+def _safe_url(url: str) -> str:
+    """Cometly takes HTTPS only, and so does its token; plain HTTP is for this machine."""
+    parts = urlsplit(url)
+    if parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK):
+        return url.rstrip("/")
+    raise SettingsError("COMETLY_URL must start with https:// (http:// only for this machine)")

@@ -1,0 +1,131 @@
+"""What an answer of Cometly's means for the event. Unknown means: try again."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from enum import Enum
+
+from cometly_forwarder import jsontext
+from cometly_forwarder.errors import Unreadable
+
+
+class Kind(Enum):
+    """The five things an answer can mean."""
+
+    DELIVERED = "delivered"
+    THROTTLED = "throttled"
+    BLOCKED = "blocked"
+    TRANSIENT = "transient"
+    PERMANENT = "permanent"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back over HTTP. Header names are in lower case."""
+
+    status: int
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class NoAnswer:
+    """Why nothing came back, in a word or two, such as `timeout` or `connection refused`."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The meaning of one answer, with what the operator and the gate should see of it.
+
+    `retry_after` is in seconds; `limit` and `remaining` are requests a minute, as the headers say.
+    """
+
+    kind: Kind
+    reason: str
+    status: int | None = None
+    message: str | None = None
+    request_id: str | None = None
+    retry_after: float | None = None
+    limit: int | None = None
+    remaining: int | None = None
+
+
+_ACCEPTED = 202  # the one success that Cometly's reference documents
+_BLOCKED = frozenset({401, 403})
+_THROTTLED = 429
+_TRANSIENT = frozenset({408, 425})
+_REDIRECTS = range(300, 400)
+_CLIENT_ERRORS = range(400, 500)
+_MESSAGE_LENGTH = 500
+
+
+def judge(answer: Answer | NoAnswer, now: float) -> Verdict:
+    """Decide what an answer means (the table in docs/architecture.md). `now` is Unix time."""
+    if isinstance(answer, NoAnswer):
+        return Verdict(Kind.TRANSIENT, answer.reason)
+    kind, reason = _class_of(answer)
+    return Verdict(
+        kind,
+        reason,
+        answer.status,
+        _message_of(answer),
+        answer.headers.get("request-id"),
+        _seconds_in(answer.headers.get("retry-after", ""), now),
+        _whole_number_in(answer.headers.get("x-ratelimit-limit", "")),
+        _whole_number_in(answer.headers.get("x-ratelimit-remaining", "")),
+    )
+
+
+def _class_of(answer: Answer) -> tuple[Kind, str]:
+    status, reason = answer.status, f"HTTP {answer.status}"
+    if status == _ACCEPTED and _object_in(answer) is not None:
+        return Kind.DELIVERED, reason
+    if status == _THROTTLED:
+        return Kind.THROTTLED, reason
+    if status in _BLOCKED:
+        return Kind.BLOCKED, reason
+    if status in _REDIRECTS:
+        return Kind.PERMANENT, f"{reason}: a redirect, which is never followed"
+    if status in _CLIENT_ERRORS and status not in _TRANSIENT and not _is_foreign(answer):
+        return Kind.PERMANENT, reason
+    if status < 500:  # noqa: PLR2004 - HTTP's own border
+        reason += ": not an answer of Cometly's"
+    return Kind.TRANSIENT, reason
+
+
+def _is_foreign(answer: Answer) -> bool:
+    """Tell a proxy's page from an answer of Cometly's, which is JSON or nothing."""
+    return bool(answer.body.strip()) and _object_in(answer) is None
+
+
+def _object_in(answer: Answer) -> dict[str, object] | None:
+    try:
+        content = jsontext.parse(answer.body)
+    except Unreadable:
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def _message_of(answer: Answer) -> str | None:
+    message = (_object_in(answer) or {}).get("message")
+    return message[:_MESSAGE_LENGTH] if isinstance(message, str) else None
+
+
+def _seconds_in(text: str, now: float) -> float | None:
+    """Read Retry-After: seconds, or an HTTP date (RFC 9110, section 10.2.3)."""
+    if (seconds := _whole_number_in(text)) is not None:
+        return float(seconds)
+    try:
+        return max(parsedate_to_datetime(text).timestamp() - now, 0.0)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _whole_number_in(text: str) -> int | None:
+    digits = text.strip()
+    return int(digits) if re.fullmatch("[0-9]{1,9}", digits) else None
