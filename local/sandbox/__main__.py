@@ -1,0 +1,64 @@
+"""Run the sandbox: ``python -m local.sandbox``."""
+
+import argparse
+import signal
+import sys
+from collections.abc import Sequence
+
+from local.sandbox.errors import ControlError
+from local.sandbox.sandbox import Sandbox
+from local.sandbox.server import LOOPBACK, listen, make_server, url_of
+from local.sandbox.settings import DEFAULT_TOKEN, Settings
+
+DEFAULT_PORT = 4580
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serve until SIGTERM or SIGINT; return the exit status."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    try:
+        settings = _settings(options)
+        listener = listen(options.host, options.port)
+    except (ControlError, OSError) as exc:
+        parser.error(str(exc))
+    # uvicorn stops on these and raises them again when it is done: that is no failure here.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
+    print(f"Cometly sandbox at {url_of(listener)}", flush=True)  # noqa: T201 - its one line
+    make_server(Sandbox(settings)).run([listener])
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m local.sandbox",
+        description="A stand-in for Cometly's API on this machine.",
+    )
+    default = Settings()
+    parser.add_argument("--host", default=LOOPBACK)
+    parser.add_argument("--port", type=int, default=DEFAULT_PORT, help="0 picks a free one")
+    parser.add_argument(
+        "--token",
+        action="append",
+        help=f"a token that is let in, again for more (default: {DEFAULT_TOKEN})",
+    )
+    parser.add_argument("--requests-per-minute", type=int, default=default.requests_per_minute)
+    parser.add_argument("--window", choices=("fixed", "sliding"), default=default.window)
+    parser.add_argument("--latency-ms", type=float, default=default.latency_ms)
+    return parser
+
+
+def _settings(options: argparse.Namespace) -> Settings:
+    return Settings().changed(
+        {
+            "tokens": options.token or [DEFAULT_TOKEN],
+            "requests_per_minute": options.requests_per_minute,
+            "window": options.window,
+            "latency_ms": options.latency_ms,
+        },
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,186 @@
+"""What came in: every request, and every event that Cometly would have taken."""
+
+from collections import Counter, deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import islice
+from typing import TypeVar
+
+from local.sandbox.contract import unknown_fields
+from local.sandbox.duplicates import Duplicate, DuplicateIndex
+
+# Oldest out first; the counters go on counting.
+KEPT = 200_000
+
+IDENTITY_FIELDS = (
+    "event_name",
+    "idempotency_key",
+    "order_id",
+    "order_name",
+    "email",
+    "comet_token",
+    "fingerprint",
+)
+# Seen, but never shown.
+_SECRET_HEADERS = frozenset({"authorization", "proxy-authorization", "cookie", "x-api-key"})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Event:
+    """One valid event. `status` is None where the sender got no answer."""
+
+    id: int
+    request_id: str
+    received_at: float
+    status: int | None
+    fields: dict[str, object]
+    duplicate: Duplicate | None
+    unknown_fields: list[str]
+    headers: dict[str, str]
+
+    def as_json(self) -> dict[str, object]:
+        """Return the event as the control API shows it."""
+        return {
+            "id": self.id,
+            "request_id": self.request_id,
+            "received_at": self.received_at,
+            "status": self.status,
+            "fields": self.fields,
+            "duplicate_of": self.duplicate and self.duplicate.of,
+            "duplicate_rule": self.duplicate and self.duplicate.rule,
+            "unknown_fields": self.unknown_fields,
+            "headers": self.headers,
+        }
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Request:
+    """One request to the endpoint, whatever became of it."""
+
+    id: int
+    request_id: str
+    received_at: float
+    status: int | None
+    message: str
+    fault: str | None
+    event_id: int | None
+    identity: dict[str, str]
+
+    def as_json(self) -> dict[str, object]:
+        """Return the request as the control API shows it; absent identity is null."""
+        return {
+            "id": self.id,
+            "request_id": self.request_id,
+            "received_at": self.received_at,
+            "status": self.status,
+            "message": self.message,
+            "fault": self.fault,
+            "event_id": self.event_id,
+            **{name: self.identity.get(name) for name in IDENTITY_FIELDS},
+        }
+
+
+_Entry = TypeVar("_Entry", Event, Request)
+
+
+class Book:
+    """Keeps events and requests in memory, newest `kept` of each."""
+
+    def __init__(self, kept: int = KEPT) -> None:
+        """Start empty."""
+        self._events: deque[Event] = deque(maxlen=kept)
+        self._requests: deque[Request] = deque(maxlen=kept)
+        self._index = DuplicateIndex()
+        self._by_status: Counter[str] = Counter()
+        self._received = 0
+        self._accepted = 0
+        self._booked = 0
+
+    def enter_event(
+        self,
+        *,
+        request_id: str,
+        received_at: float,
+        status: int | None,
+        fields: dict[str, object],
+        headers: Mapping[str, str],
+    ) -> Event:
+        """Record a valid event and say whether it repeats another."""
+        self._accepted += 1
+        event = Event(
+            id=self._accepted,
+            request_id=request_id,
+            received_at=received_at,
+            status=status,
+            fields=fields,
+            duplicate=self._index.find(fields),
+            unknown_fields=unknown_fields(fields),
+            headers={k: v for k, v in headers.items() if k not in _SECRET_HEADERS},
+        )
+        self._events.append(event)
+        if event.duplicate is None:
+            self._booked += 1
+            self._index.book(event.id, fields)
+        return event
+
+    def enter_request(  # noqa: PLR0913 - one line of the log
+        self,
+        *,
+        request_id: str,
+        received_at: float,
+        status: int | None,
+        message: str,
+        fault: str | None,
+        event_id: int | None,
+        fields: Mapping[str, object],
+    ) -> None:
+        """Record a request, answered or not."""
+        self._received += 1
+        self._by_status["none" if status is None else str(status)] += 1
+        entry = Request(
+            id=self._received,
+            request_id=request_id,
+            received_at=received_at,
+            status=status,
+            message=message,
+            fault=fault,
+            event_id=event_id,
+            identity=_identity(fields),
+        )
+        self._requests.append(entry)
+
+    def events(
+        self,
+        *,
+        since: int | None = None,
+        limit: int | None = None,
+        booked_only: bool = False,
+    ) -> list[Event]:
+        """Return events, oldest first; see :func:`_page` for since and limit."""
+        chosen = [e for e in self._events if not (booked_only and e.duplicate)]
+        return _page(chosen, since, limit)
+
+    def requests(self, *, since: int | None = None, limit: int | None = None) -> list[Request]:
+        """Return requests, oldest first; see :func:`_page` for since and limit."""
+        return _page(list(self._requests), since, limit)
+
+    def stats(self) -> dict[str, object]:
+        """Return the counters; requests without an answer are counted under "none"."""
+        return {
+            "requests": self._received,
+            "booked": self._booked,
+            "duplicates": self._accepted - self._booked,
+            "by_status": dict(sorted(self._by_status.items())),
+        }
+
+
+def _identity(fields: Mapping[str, object]) -> dict[str, str]:
+    values = ((name, fields.get(name)) for name in IDENTITY_FIELDS)
+    return {name: value for name, value in values if isinstance(value, str)}
+
+
+def _page(entries: list[_Entry], since: int | None, limit: int | None) -> list[_Entry]:
+    """Return the first `limit` entries after `since`, or without it the last `limit`."""
+    if since is None:
+        return entries if limit is None else entries[max(0, len(entries) - limit) :]
+    return list(islice((entry for entry in entries if entry.id > since), limit))

@@ -1,0 +1,5 @@
+"""What the sandbox refuses to be told."""
+
+
+class ControlError(ValueError):
+    """A call of the control API that makes no sense; its text is the answer's message."""

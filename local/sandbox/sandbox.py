@@ -1,0 +1,269 @@
+"""The stand-in itself, without HTTP: a request goes in, an answer comes out."""
+
+import math
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from email.utils import formatdate
+from itertools import cycle
+from random import Random
+from typing import Any
+
+from local.sandbox import contract
+from local.sandbox.book import Book
+from local.sandbox.contract import UnreadableBodyError
+from local.sandbox.faults import FaultPlan, FaultRule
+from local.sandbox.limiter import Decision, Limiter, Peak
+from local.sandbox.settings import Settings
+
+QUEUED = "Event queued for processing."
+
+_NONSENSE_RATES = ("-7", "0", "twelve", "NaN", "1e999", "99999999999999999999", "")
+_NONSENSE_WAITS = ("-5", "soon", "1e999", "99999999999999999999", "0x10", "")
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """An error's status and message."""
+
+    status: int
+    message: str
+
+
+TOO_LONG = Refusal(413, "The body is too long.")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Received:
+    """One request, read.
+
+    Header names are lower-case. `fields` is empty where the body is not readable as an
+    event: `refusal` then says why.
+    """
+
+    method: str
+    headers: Mapping[str, str]
+    received_at: float
+    fields: dict[str, object] = field(default_factory=dict)
+    refusal: Refusal | None = None
+    request_id: str = field(default_factory=lambda: f"req_{uuid.uuid4().hex}")
+
+
+def read_request(
+    method: str,
+    headers: Mapping[str, str],
+    body: bytes | None,
+    received_at: float,
+) -> Received:
+    """Read a request's body once; None is a body too long to be read."""
+    fields, refusal = _read_body(body)
+    return Received(
+        method=method,
+        headers=headers,
+        received_at=received_at,
+        fields=fields,
+        refusal=refusal,
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Answer:
+    """What the sender is told."""
+
+    status: int
+    message: str
+    headers: dict[str, str]
+
+    def as_json(self) -> dict[str, object]:
+        """Return the body: a success repeats its status, an error is a message alone."""
+        accepted = 202
+        if self.status == accepted:
+            return {"status": self.status, "message": self.message}
+        return {"message": self.message}
+
+
+class Sandbox:
+    """One Space: its tokens, limit, events, and what is to go wrong."""
+
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Start empty; these settings are what a reset comes back to."""
+        self.clock = clock
+        self.faults = FaultPlan()
+        self._initial = settings or Settings()
+        self._nonsense_rates: Iterator[str] = cycle(_NONSENSE_RATES)
+        self._nonsense_waits: Iterator[str] = cycle(_NONSENSE_WAITS)
+        self.settings = self._initial
+        self._reseed()
+        self.forget()
+
+    def change(self, changes: Mapping[str, Any]) -> None:
+        """Change settings from the next request on; another window form starts empty."""
+        before = self.settings
+        self.settings = before.changed(changes)
+        if "seed" in changes:
+            self._reseed()
+        self._limiter.limit = self.settings.requests_per_minute
+        if self.settings.window != before.window:
+            self._restart_limiter()
+
+    def restore_settings(self) -> None:
+        """Go back to the settings of the start."""
+        self.settings = self._initial
+        self._reseed()
+        self._restart_limiter()
+
+    def forget(self) -> None:
+        """Forget events, requests, counters and the places taken."""
+        self.book = Book()
+        self._peak = Peak()
+        self._restart_limiter()
+
+    def stats(self) -> dict[str, object]:
+        """Return the counters, and the most requests admitted in any 60 s."""
+        return {**self.book.stats(), "max_admitted_in_60s": self._peak.most}
+
+    def pick_fault(self, received: Received) -> FaultRule | None:
+        """Return what is to go wrong with this request, if anything."""
+        return self.faults.pick(received.fields, self._dice)
+
+    def process(self, received: Received, fault: FaultRule | None = None) -> Answer:
+        """Do what Cometly does with a request, and record it.
+
+        A fault changes nothing but the record: it says what the sender got to see.
+        """
+        decision = self._limiter.peek(received.received_at)
+        refusal = _refused_method(received) or self._refused_token(received)
+        if refusal is None:
+            decision = self._admit(received.received_at)
+            refusal = _refused_rate(decision) or _refused_content(received)
+        answer = Answer(
+            status=refusal.status if refusal else 202,
+            message=refusal.message if refusal else QUEUED,
+            headers=self._headers(received, decision),
+        )
+        self._record(received, answer, fault)
+        return answer
+
+    def record_fault(self, received: Received, fault: FaultRule) -> None:
+        """Record a request that never reached the API."""
+        self.book.enter_request(
+            request_id=received.request_id,
+            received_at=received.received_at,
+            status=fault.status_sent,
+            message="",
+            fault=fault.kind,
+            event_id=None,
+            fields=received.fields,
+        )
+
+    def _reseed(self) -> None:
+        self._dice = Random(self.settings.seed)  # noqa: S311 - dice for tests
+
+    def _restart_limiter(self) -> None:
+        self._limiter = Limiter(self.settings.requests_per_minute, self.settings.window)
+
+    def _admit(self, now: float) -> Decision:
+        decision = self._limiter.admit(now)
+        if decision.admitted:
+            self._peak.admitted(now)
+        return decision
+
+    def _refused_token(self, received: Received) -> Refusal | None:
+        scheme, _, token = received.headers.get("authorization", "").partition(" ")
+        token = token.strip() if scheme.lower() == "bearer" else ""
+        if token in self.settings.forbidden_tokens:
+            return Refusal(403, "The token lacks the permission, or the plan is inactive.")
+        if token not in self.settings.tokens:
+            return Refusal(401, "The API token is missing or wrong.")
+        return None
+
+    def _record(self, received: Received, answer: Answer, fault: FaultRule | None) -> None:
+        seen = answer.status if fault is None or fault.answers else None
+        accepted = answer.status == 202  # noqa: PLR2004 - the one success there is
+        event_id = None
+        if accepted:
+            event_id = self.book.enter_event(
+                request_id=received.request_id,
+                received_at=received.received_at,
+                status=seen,
+                fields=received.fields,
+                headers=received.headers,
+            ).id
+        self.book.enter_request(
+            request_id=received.request_id,
+            received_at=received.received_at,
+            status=seen,
+            message=answer.message,
+            fault=fault.kind if fault else None,
+            event_id=event_id,
+            fields=received.fields,
+        )
+
+    def _headers(self, received: Received, decision: Decision) -> dict[str, str]:
+        headers = {"Request-Id": received.request_id}
+        if received.method != "POST":
+            headers["Allow"] = "POST"
+        if self.settings.rate_limit_headers == "absurd":
+            return headers | self._nonsense_headers(decision)
+        if self.settings.rate_limit_headers:
+            return headers | self._rate_limit_headers(received, decision)
+        return headers
+
+    def _rate_limit_headers(self, received: Received, decision: Decision) -> dict[str, str]:
+        headers = {
+            "X-RateLimit-Limit": str(decision.limit),
+            "X-RateLimit-Remaining": str(decision.remaining),
+        }
+        if decision.admitted or self.settings.retry_after_form == "none":
+            return headers
+        if self.settings.retry_after_form == "date":
+            free_at = math.ceil(received.received_at + decision.retry_after_s)
+            return headers | {"Retry-After": formatdate(free_at, usegmt=True)}
+        return headers | {"Retry-After": str(max(1, math.ceil(decision.retry_after_s)))}
+
+    def _nonsense_headers(self, decision: Decision) -> dict[str, str]:
+        headers = {
+            "X-RateLimit-Limit": next(self._nonsense_rates),
+            "X-RateLimit-Remaining": next(self._nonsense_rates),
+        }
+        if decision.admitted:
+            return headers
+        return headers | {"Retry-After": next(self._nonsense_waits)}
+
+
+def _refused_method(received: Received) -> Refusal | None:
+    if received.method == "POST":
+        return None
+    return Refusal(405, "Only POST is supported here.")
+
+
+def _refused_rate(decision: Decision) -> Refusal | None:
+    if decision.admitted:
+        return None
+    return Refusal(429, "Too many requests.")
+
+
+def _refused_content(received: Received) -> Refusal | None:
+    if received.refusal is TOO_LONG:
+        return TOO_LONG
+    if problems := contract.header_problems(received.headers):
+        return Refusal(422, " ".join(problems))
+    if received.refusal:
+        return received.refusal
+    problems = contract.problems(received.fields)
+    return Refusal(422, " ".join(problems)) if problems else None
+
+
+def _read_body(body: bytes | None) -> tuple[dict[str, object], Refusal | None]:
+    if body is None:
+        return {}, TOO_LONG
+    try:
+        return contract.read_fields(body), None
+    except UnreadableBodyError as exc:
+        return {}, Refusal(422, str(exc))

@@ -1,0 +1,174 @@
+"""Both forms of the minute, on a clock that the test turns."""
+
+import math
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from random import Random
+
+import pytest
+
+from local.sandbox.limiter import Limiter, Peak, SlidingWindow, WindowForm
+from local.sandbox.sandbox import Answer, Sandbox, read_request
+from local.sandbox.settings import Settings
+
+# Aligned to the clock's minute.
+NOON = datetime(2024, 1, 15, 12, tzinfo=UTC).timestamp()
+HEADERS = {
+    "authorization": "Bearer sandbox-token",
+    "accept": "application/json",
+    "content-type": "application/json",
+}
+
+
+def admitted(limiter: Limiter, *times: float) -> list[bool]:
+    return [limiter.admit(NOON + time).admitted for time in times]
+
+
+def test_a_fixed_minute_starts_afresh_with_the_clock() -> None:
+    limiter = Limiter(2, "fixed")
+
+    outcome = admitted(limiter, 58, 59, 59.9, 60, 60.1, 60.2)
+
+    assert outcome == [True, True, False, True, True, False]
+
+
+def test_a_sliding_window_looks_back_60_s_from_any_moment() -> None:
+    limiter = Limiter(2, "sliding")
+
+    outcome = admitted(limiter, 58, 59, 60, 117.9, 118, 118.9, 119)
+
+    assert outcome == [True, True, False, False, True, False, True]
+
+
+@pytest.mark.parametrize("form", ["fixed", "sliding"])
+def test_obeying_the_wait_exactly_is_enough(form: WindowForm) -> None:
+    limiter = Limiter(1, form)
+    limiter.admit(NOON + 12.3)
+    refused = limiter.admit(NOON + 30.7)
+
+    wait_s = math.ceil(refused.retry_after_s)
+
+    assert not limiter.admit(NOON + 30.7 + wait_s - 1).admitted
+    assert limiter.admit(NOON + 30.7 + wait_s).admitted
+
+
+@pytest.mark.parametrize("form", ["fixed", "sliding"])
+def test_a_refused_request_takes_no_place(form: WindowForm) -> None:
+    limiter = Limiter(1, form)
+
+    outcome = admitted(limiter, 0, *range(1, 60), 60)
+
+    assert outcome == [True, *[False] * 59, True]
+
+
+def test_a_lowered_limit_waits_until_enough_places_are_free() -> None:
+    limiter = Limiter(3, "sliding")
+    admitted(limiter, 0, 10, 20)
+
+    limiter.limit = 1
+
+    assert limiter.admit(NOON + 30).retry_after_s == 50
+    assert limiter.peek(NOON + 30).remaining == 0
+
+
+def test_no_60_s_ever_hold_more_than_a_sliding_limit() -> None:
+    limiter, dice, now = Limiter(20, "sliding"), Random(1), NOON
+    taken: list[float] = []
+
+    for _ in range(5000):
+        now += dice.expovariate(1)
+        if limiter.admit(now).admitted:
+            taken.append(now)
+
+    assert max(sum(start <= t < start + 60 for t in taken) for start in taken) == 20
+
+
+def test_the_peak_sees_twice_a_fixed_limit_across_the_minute() -> None:
+    limiter, peak = Limiter(5, "fixed"), Peak()
+
+    for second in (*range(55, 60), *range(60, 65)):
+        if limiter.admit(NOON + second).admitted:
+            peak.admitted(NOON + second)
+
+    assert peak.most == 10
+
+
+def test_an_empty_window_has_every_place_free() -> None:
+    assert SlidingWindow().used(NOON) == 0
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = NOON + 12.25
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def post(sandbox: Sandbox) -> Answer:
+    body = b'{"event_name": "purchase", "email": "ada@example.com"}'
+    return sandbox.process(read_request("POST", HEADERS, body, sandbox.clock()))
+
+
+def test_retry_after_in_seconds_is_rounded_up() -> None:
+    clock = Clock()
+    sandbox = Sandbox(Settings(requests_per_minute=1, window="fixed"), clock=clock)
+    post(sandbox)
+
+    refused = post(sandbox)
+    clock.now += int(refused.headers["Retry-After"])
+
+    assert refused.headers["Retry-After"] == "48"
+    assert post(sandbox).status == 202
+
+
+def test_retry_after_as_a_date_is_rounded_up() -> None:
+    clock = Clock()
+    settings = Settings(requests_per_minute=1, retry_after_form="date")
+    sandbox = Sandbox(settings, clock=clock)
+    post(sandbox)
+
+    refused = post(sandbox)
+    clock.now = parsedate_to_datetime(refused.headers["Retry-After"]).timestamp()
+
+    assert clock.now == NOON + 73
+    assert post(sandbox).status == 202
+
+
+def test_retry_after_can_be_left_out() -> None:
+    sandbox = Sandbox(Settings(requests_per_minute=1, retry_after_form="none"), clock=Clock())
+    post(sandbox)
+
+    refused = post(sandbox)
+
+    assert refused.status == 429
+    assert set(refused.headers) == {"Request-Id", "X-RateLimit-Limit", "X-RateLimit-Remaining"}
+
+
+def test_the_limit_headers_can_be_left_out() -> None:
+    sandbox = Sandbox(Settings(requests_per_minute=1, rate_limit_headers=False), clock=Clock())
+
+    answers = [post(sandbox), post(sandbox)]
+
+    assert [answer.status for answer in answers] == [202, 429]
+    assert [set(answer.headers) for answer in answers] == [{"Request-Id"}] * 2
+
+
+def test_the_limit_headers_can_be_absurd() -> None:
+    settings = Settings(requests_per_minute=1, rate_limit_headers="absurd")
+    sandbox = Sandbox(settings, clock=Clock())
+
+    answers = [post(sandbox) for _ in range(20)]
+
+    assert {"twelve", "-7", "NaN"} <= {answer.headers["X-RateLimit-Limit"] for answer in answers}
+    assert {"soon", "-5"} <= {answer.headers["Retry-After"] for answer in answers[1:]}
+
+
+def test_another_window_form_starts_empty_and_keeps_the_peak() -> None:
+    sandbox = Sandbox(Settings(requests_per_minute=1), clock=Clock())
+    post(sandbox)
+
+    sandbox.change({"window": "fixed"})
+
+    assert post(sandbox).status == 202
+    assert sandbox.stats()["max_admitted_in_60s"] == 2
