@@ -1,0 +1,90 @@
+# Every target works on a machine with git, make, cc, node and a Python from 3.11 to 3.14: what else is
+# needed is installed into .venv, at the versions and hashes of requirements/*.txt.
+#   make up ARGS="--port 4566 --param DeliverConcurrency=4"
+ARGS ?=
+# The first of these that is there and fits makes .venv; name another with make PYTHON=...
+PYTHONS := python3 python3.13 python3.12 python3.14 python3.11
+
+# An active virtual environment, or a PYTHONPATH of the shell, stays out of it.
+unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME PYTHONSTARTUP UV_PYTHON UV_PROJECT_ENVIRONMENT
+export SAM_CLI_TELEMETRY := 0
+
+VENV := .venv
+PY := $(VENV)/bin/python
+UV := $(VENV)/bin/uv
+MADE := $(VENV)/.made
+READY := $(VENV)/.ready
+LOCK := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-annotate --no-header
+
+.DEFAULT_GOAL := help
+.PHONY: help run up down sandbox test unit stack-test lint format build lock clean
+
+help: ## Print the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+	@echo 'Options of up, run and sandbox go in ARGS: make up ARGS="--help"'
+
+run: $(READY) ## Start the whole service on this machine, post the samples, keep running until Ctrl-C
+	@$(PY) -m local.stack run $(ARGS)
+
+up: $(READY) ## The same in the background; writes .local/stack.json
+	@$(PY) -m local.stack up $(ARGS)
+
+down: ## Stop what `make up` (or a `make run` elsewhere) started
+	@if [ -x $(PY) ]; then $(PY) -m local.stack down; else echo 'Nothing is running here.'; fi
+
+sandbox: $(READY) ## Start the Cometly sandbox alone
+	@$(PY) -m local.sandbox $(ARGS)
+
+test: lint unit stack-test ## Everything that has to pass
+
+unit: $(READY) ## Unit tests, and the sandbox against its contract: seconds
+	@$(PY) -m pytest tests/unit tests/sandbox $(ARGS)
+
+stack-test: $(READY) ## Tests against the deployed template on the local stack
+	@$(PY) -m pytest tests/stack $(ARGS)
+
+lint: $(READY) ## Style, types and the template
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/mypy
+	@$(VENV)/bin/cfn-lint template.yaml
+	@$(PY) -m local.stack.sam validate --lint
+
+format: $(READY) ## Rewrite the code in the project's style
+	@$(VENV)/bin/ruff check --fix-only --quiet .
+	@$(VENV)/bin/ruff format .
+
+build: $(READY) ## sam build, then bytecode into the artefacts: what `sam deploy` sends to AWS
+	@$(PY) -m local.stack.build $(ARGS)
+
+lock: $(READY) ## Resolve the requirements anew (UPGRADE=--upgrade for newer versions)
+	@$(LOCK) $(UPGRADE) requirements/uv.in -o requirements/uv.txt
+	@$(LOCK) $(UPGRADE) requirements/dev.in -o requirements/dev.txt
+	@$(LOCK) $(UPGRADE) src/requirements.in -c requirements/dev.txt -o src/requirements.txt
+
+clean: down ## Remove everything that make made
+	@rm -rf $(VENV) .aws-sam .local .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@find src local tests bench ops -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
+
+$(MADE): requirements/uv.txt
+	@set -e; fits='import sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))'; \
+	chosen=; for python in $(or $(PYTHON),$(PYTHONS)); do \
+	  if "$$python" -c "$$fits" >/dev/null 2>&1; then chosen=$$python; break; fi; \
+	done; \
+	if [ -z "$$chosen" ]; then \
+	  echo 'No Python from 3.11 to 3.14 was found (tried: $(or $(PYTHON),$(PYTHONS))).' >&2; \
+	  echo 'Install one, or name it: make PYTHON=/path/to/python3.13 ...' >&2; exit 1; \
+	fi; \
+	echo "Setting up .venv with $$($$chosen --version) ..."; rm -rf $(VENV); \
+	if ! "$$chosen" -m venv $(VENV) >/dev/null 2>&1; then \
+	  echo "$$chosen cannot make a virtual environment (on Debian and Ubuntu: install python3-venv)." >&2; \
+	  rm -rf $(VENV); exit 1; \
+	fi; \
+	$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt; \
+	touch $(MADE)
+
+$(READY): $(MADE) requirements/dev.txt
+	@echo 'Installing the packages of requirements/dev.txt ...'
+	@$(UV) pip sync --quiet --python $(PY) --require-hashes requirements/dev.txt
+	@touch $(READY)

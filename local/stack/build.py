@@ -1,0 +1,108 @@
+"""`sam build`, then bytecode. `python -m local.stack.build` does it for AWS (`make build`)."""
+
+import argparse
+import hashlib
+import platform
+import shutil
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from local.stack import bytecode, processes, sam
+from local.stack.checkout import Checkout
+from local.stack.console import complain, say, step
+from local.stack.environment import isolated
+from local.stack.errors import StackError, StepFailed
+
+_ARCHITECTURES = {"x86_64": "x86_64", "amd64": "x86_64", "aarch64": "arm64", "arm64": "arm64"}
+
+
+def this_architecture() -> str:
+    """Return Lambda's name for this machine's processor."""
+    return _ARCHITECTURES.get(platform.machine().lower(), "x86_64")
+
+
+def build_for_emulator(checkout: Checkout) -> str:
+    """Build for the emulator's Python and this processor, unless that is done; return the digest.
+
+    The digest stands for everything that goes into the build.
+    """
+    runtime, architecture = bytecode.this_runtime(), this_architecture()
+    digest = digest_of(checkout, runtime, architecture)
+    mark = checkout.build / "digest"
+    if mark.is_file() and mark.read_text("utf-8") == digest:
+        return digest
+    shutil.rmtree(checkout.build, ignore_errors=True)
+    sam.run(
+        checkout,
+        ["build", "--beta-features", "--template", str(checkout.template)]
+        + ["--build-dir", str(checkout.build)]
+        + ["--parameter-overrides", f"Runtime={runtime}", f"Architecture={architecture}"],
+        aws=None,
+        what="build",
+    )
+    _compile(checkout, checkout.build, sys.executable)
+    mark.write_text(digest, "utf-8")
+    return digest
+
+
+def digest_of(checkout: Checkout, *more: str) -> str:
+    """Return a digest over the template, the sources with their requirements, and `more`."""
+    digest = hashlib.sha256("\0".join(more).encode())
+    for path in sorted(_inputs(checkout)):
+        content = path.read_bytes()
+        digest.update(f"\0{path.relative_to(checkout.root)}\0{len(content)}\0".encode())
+        digest.update(content)
+    return digest.hexdigest()
+
+
+def _inputs(checkout: Checkout) -> Iterable[Path]:
+    yield checkout.template
+    yield checkout.root / "requirements" / "dev.txt"
+    for path in (checkout.root / "src").rglob("*"):
+        if path.is_file() and "__pycache__" not in path.parts:
+            yield path
+
+
+def _compile(checkout: Checkout, build: Path, interpreter: str) -> None:
+    for folder in bytecode.artefacts_in(build):
+        bytecode.compile_artefact(folder, interpreter, log=checkout.logs / "bytecode.log")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Build for AWS into `.aws-sam`, where `sam deploy` looks."""
+    parser = argparse.ArgumentParser(prog="python -m local.stack.build", description=main.__doc__)
+    parser.add_argument("--runtime", default="python3.13", help="as the template's Runtime")
+    parser.add_argument("--architecture", default="arm64", help="as the template's Architecture")
+    options = parser.parse_args(arguments)
+    try:
+        _build_for_aws(Checkout.here(), options.runtime, options.architecture)
+    except StackError as error:
+        complain(error)
+        return 1
+    return 0
+
+
+def _build_for_aws(checkout: Checkout, runtime: str, architecture: str) -> None:
+    overrides = [f"Runtime={runtime}", f"Architecture={architecture}"]
+    log = checkout.logs / "build-for-aws.log"
+    with step(f"sam build for {runtime} on {architecture}"):
+        status = processes.run(
+            [*sam.COMMAND, "build", "--parameter-overrides", *overrides],
+            env=isolated(checkout),
+            cwd=checkout.root,
+            log=log,
+        )
+        if status:
+            msg = f"sam build failed with exit status {status}."
+            raise StepFailed(msg, log=log)
+    interpreter = bytecode.interpreter_for(runtime)
+    if interpreter is None:
+        say(f"  No {runtime} on this machine: built without bytecode, so cold starts take longer.")
+        return
+    with step("bytecode"):
+        _compile(checkout, checkout.root / ".aws-sam" / "build", interpreter)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,102 @@
+"""`sam deploy` onto the emulator, and what the deployed stack is called."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+import boto3
+import yaml
+
+from local.stack import gaps, sam
+from local.stack.checkout import Checkout, write_json
+from local.stack.environment import REGION, Aws
+from local.stack.errors import StepFailed
+
+if TYPE_CHECKING:
+    from mypy_boto3_cloudformation import CloudFormationClient
+
+STACK_NAME = "cometly-forwarder"
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """The names that a caller, a test or an operator needs."""
+
+    api_url: str
+    server_key: str
+    event_queue_url: str
+    dead_letter_queue_url: str
+    table_name: str
+    ingest_function: str
+    deliver_function: str
+
+
+def session_for(aws: Aws) -> boto3.session.Session:
+    """Return a boto3 session with the emulator's root keys."""
+    return boto3.session.Session(
+        aws_access_key_id=aws.access_key_id,
+        aws_secret_access_key=aws.secret_access_key,
+        region_name=REGION,
+    )
+
+
+def deploy(checkout: Checkout, aws: Aws, parameters: Mapping[str, str]) -> None:
+    """Deploy what was built."""
+    template = checkout.build / "emulator.yaml"
+    built = yaml.safe_load((checkout.build / "template.yaml").read_text("utf-8"))
+    write_json(template, gaps.adapted(built, parameters))
+    # A file, so that no value is split at its blanks. What is JSON is YAML too.
+    overrides = checkout.local / "parameters.yaml"
+    write_json(overrides, dict(parameters))
+    sam.run(
+        checkout,
+        ["deploy", "--stack-name", STACK_NAME, "--resolve-s3", "--region", REGION]
+        + ["--template-file", str(template)]
+        + ["--capabilities", "CAPABILITY_IAM", "--no-progressbar"]
+        + ["--no-confirm-changeset", "--no-fail-on-empty-changeset"]
+        + ["--parameter-overrides", f"file://{overrides}"],
+        aws=aws,
+        what="deploy",
+    )
+
+
+def look_up(aws: Aws) -> Deployed:
+    """Return what the deployed stack is called; raise StepFailed where an output is missing."""
+    session = session_for(aws)
+    cloudformation = session.client("cloudformation", endpoint_url=aws.endpoint_url)
+    outputs = _outputs(cloudformation)
+    try:
+        return Deployed(
+            api_url=_api_url(cloudformation, aws),
+            server_key=_server_key(session, aws, outputs["ServerKeySecretArn"]),
+            event_queue_url=outputs["EventQueueUrl"],
+            dead_letter_queue_url=outputs["DeadLetterQueueUrl"],
+            table_name=outputs["TableName"],
+            ingest_function=outputs["IngestFunctionName"],
+            deliver_function=outputs["DeliverFunctionName"],
+        )
+    except KeyError as exc:
+        msg = f"template.yaml has no output {exc}, which the local stack needs."
+        raise StepFailed(msg) from exc
+
+
+def _outputs(cloudformation: "CloudFormationClient") -> dict[str, str]:
+    stack = cloudformation.describe_stacks(StackName=STACK_NAME)["Stacks"][0]
+    return {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", ())}
+
+
+def _api_url(cloudformation: "CloudFormationClient", aws: Aws) -> str:
+    """Return a base URL that needs no host name of its own and has no `$` in it."""
+    resources = cloudformation.describe_stack_resources(StackName=STACK_NAME)["StackResources"]
+    for resource in resources:
+        if resource["ResourceType"] == "AWS::ApiGatewayV2::Api":
+            return f"{aws.endpoint_url}/_aws/execute-api/{resource['PhysicalResourceId']}"
+    msg = "template.yaml has no AWS::ApiGatewayV2::Api."
+    raise StepFailed(msg)
+
+
+def _server_key(session: boto3.session.Session, aws: Aws, secret_arn: str) -> str:
+    secrets = session.client("secretsmanager", endpoint_url=aws.endpoint_url)
+    keys = json.loads(secrets.get_secret_value(SecretId=secret_arn)["SecretString"])
+    return cast("str", keys["current"])

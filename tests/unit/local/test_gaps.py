@@ -1,0 +1,71 @@
+from typing import Any
+
+from local.stack.gaps import adapted
+
+
+def _resource(kind: str, **properties: Any) -> dict[str, Any]:
+    return {"Type": kind, "Properties": properties}
+
+
+def _adapt(parameters: dict[str, str] | None = None, **resources: Any) -> dict[str, Any]:
+    template = {
+        "Parameters": {"Most": {"Type": "Number", "Default": 2}},
+        "Resources": {"Secret": _resource("AWS::SecretsManager::Secret"), **resources},
+        "Outputs": {"Arn": {"Value": {"Ref": "Secret"}}},
+    }
+    return adapted(template, parameters or {})
+
+
+def test_a_secret_is_referred_to_by_its_arn() -> None:
+    variables = {"PLAIN": {"Ref": "Secret"}, "WITHIN": {"Fn::Sub": "${Secret}:x"}}
+
+    changed = _adapt(F=_resource("AWS::Lambda::Function", Variables=variables, Other={"Ref": "F"}))
+
+    properties = changed["Resources"]["F"]["Properties"]
+    assert properties["Variables"] == {
+        "PLAIN": {"Fn::GetAtt": ["Secret", "Id"]},
+        "WITHIN": {"Fn::Sub": "${Secret.Id}:x"},
+    }
+    assert properties["Other"] == {"Ref": "F"}
+    assert changed["Outputs"]["Arn"]["Value"] == {"Fn::GetAtt": ["Secret", "Id"]}
+
+
+def test_concurrency_is_a_number_as_given_or_by_default() -> None:
+    events = {"Queue": {"Properties": {"ScalingConfig": {"MaximumConcurrency": {"Ref": "Most"}}}}}
+    function = _resource("AWS::Serverless::Function", Events=events)
+
+    for parameters, expected in (({}, 2), ({"Most": "7"}, 7)):
+        changed = _adapt(parameters, F=function)["Resources"]["F"]["Properties"]["Events"]
+        scaling = changed["Queue"]["Properties"]["ScalingConfig"]
+        assert scaling == {"MaximumConcurrency": expected}
+
+
+def test_cors_is_spelt_as_the_api_spells_it() -> None:
+    cors = {"AllowOrigins": ["https://shop.example"], "MaxAge": 600}
+
+    changed = _adapt(Api=_resource("AWS::ApiGatewayV2::Api", CorsConfiguration=cors))
+
+    assert changed["Resources"]["Api"]["Properties"]["CorsConfiguration"] == {
+        "allowOrigins": ["https://shop.example"],
+        "maxAge": 600,
+    }
+
+
+def test_leave_to_send_is_leave_to_send_in_batches() -> None:
+    statements = [{"Action": "sqs:SendMessage"}, {"Action": ["sqs:ReceiveMessage"]}]
+
+    changed = _adapt(Role=_resource("AWS::IAM::Role", Statement=statements))
+
+    assert changed["Resources"]["Role"]["Properties"]["Statement"] == [
+        {"Action": ["sqs:SendMessage", "sqs:SendMessageBatch"]},
+        {"Action": ["sqs:ReceiveMessage"]},
+    ]
+
+
+def test_a_generated_secret_has_no_punctuation_where_it_is_to_have_none() -> None:
+    generate = {"ExcludePunctuation": True, "PasswordLength": 40}
+
+    changed = _adapt(Key=_resource("AWS::SecretsManager::Secret", GenerateSecretString=generate))
+
+    excluded = changed["Resources"]["Key"]["Properties"]["GenerateSecretString"]
+    assert set("\"'$;#") <= set(excluded["ExcludeCharacters"])
