@@ -43,7 +43,7 @@ def reply_as_cometly(receipt: Receipt) -> Reply:
 
 
 def reply_to_many(receipts: Sequence[Receipt]) -> Reply:
-    """202 when all were accepted, 207 when some were, else 503 or 422: 503 if trying again helps."""
+    """202 when all were accepted, 207 when some were, else 422, or 503 if trying again helps."""
     counts = Counter(receipt.status for receipt in receipts)
     status = _joint_status(counts)
     results = [{**_body_of(receipt), "status": int(receipt.status)} for receipt in receipts]

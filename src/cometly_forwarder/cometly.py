@@ -7,7 +7,7 @@ import socket
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from threading import Timer
+from threading import Event, Timer
 from typing import Any
 
 import urllib3
@@ -38,8 +38,8 @@ _UNAUTHORIZED = 401
 # The first that fits names the reason.
 _REASONS: tuple[tuple[type[HTTPError], str], ...] = (
     (NameResolutionError, "name not resolved"),
-    (ConnectTimeoutError, "connect timeout"),
     (NewConnectionError, "connection refused"),
+    (ConnectTimeoutError, "connect timeout"),
     (ReadTimeoutError, "no answer in time"),
     (SSLError, "TLS failed"),
     (ProtocolError, "connection lost"),
@@ -62,7 +62,8 @@ class _Watched(HTTPConnection):
     """Cuts a connection whose answer's head comes drop by drop."""
 
     def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override]  # as urllib3 does
-        with _cut_after(READ_SECONDS, self.sock):
+        # A second after urllib3's own time-out, which tells a silent server from a slow one.
+        with _cut_after(READ_SECONDS + 1, self.sock):
             return super().getresponse()
 
 
@@ -80,19 +81,24 @@ class _WatchedTlsPool(HTTPSConnectionPool):
 
 @contextlib.contextmanager
 def _cut_after(seconds: float, sock: socket.socket | None) -> Iterator[None]:
-    timer = Timer(seconds, _cut, (sock,))
+    """Shut a socket down if the block takes longer; what was read of it then counts for nothing."""
+    is_cut = Event()
+
+    def cut() -> None:
+        is_cut.set()
+        with contextlib.suppress(OSError):
+            if sock:
+                sock.shutdown(socket.SHUT_RDWR)
+
+    timer = Timer(seconds, cut)
     timer.daemon = True
     timer.start()
     try:
         yield
     finally:
         timer.cancel()
-
-
-def _cut(sock: socket.socket | None) -> None:
-    with contextlib.suppress(OSError):
-        if sock:
-            sock.shutdown(socket.SHUT_RDWR)
+    if is_cut.is_set():
+        raise TimeoutError
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,12 +15,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from cometly_forwarder.envelope import Envelope, Origin, read_envelope
 from cometly_forwarder.errors import Unavailable, summary_of
 from cometly_forwarder.pacing import Admission, Cause, Quota
 from cometly_forwarder.verdict import Answer, Kind, NoAnswer, Verdict, judge
+
+T = TypeVar("T")
 
 # Posts of a batch run side by side; a batch is ten messages.
 THREADS = 10
@@ -232,9 +234,8 @@ class Courier:
         admitted, rest = batch[: len(admission.slots)], batch[len(admission.slots) :]
         ends: dict[str, Done | Later] = {m.id: self._turned_away(m, admission) for m in rest}
         jobs = []
-        for message, claim in zip(
-            admitted, threads.map(lambda m: self._claim(m, deadline), admitted), strict=True
-        ):
+        claims = threads.map(lambda m: self._safely(self._claim, m, deadline), admitted)
+        for message, claim in zip(admitted, claims, strict=True):
             if isinstance(claim, Job):
                 jobs.append(claim)
             else:
@@ -256,12 +257,20 @@ class Courier:
         turns = [Turn(slot, admission.probe) for slot in admission.slots[: len(going)]]
         steady = len(going) - len(suspects[:1])
         posts = threads.map(
-            lambda job, turn: self._post(job, turn, deadline), going[:steady], turns[:steady]
+            lambda *pair: self._safely(self._post, *pair, deadline), going[:steady], turns[:steady]
         )
         ends |= {job.message.id: end for job, end in zip(going, posts, strict=False)}
         for job, turn in zip(going[steady:], turns[steady:], strict=True):
-            ends[job.message.id] = self._post(job, turn, deadline)
+            ends[job.message.id] = self._safely(self._post, job, turn, deadline)
         return ends
+
+    def _safely(self, step: Callable[..., T], *arguments: Any) -> T | Later:  # noqa: ANN401
+        """Keep a defect of ours to its own event: a claim without an outcome, then poison."""
+        try:
+            return step(*arguments)
+        except Exception as exc:  # noqa: BLE001 - whatever it is, the others must go on
+            self.journal.record("delivery.crashed", reason=type(exc).__name__)
+            return Later(UNAVAILABLE_SECONDS)
 
     def _turned_away(self, message: Message, admission: Admission) -> Later:
         """Wait for the gate; while Cometly is dead, come back less and less often."""

@@ -118,7 +118,9 @@ def _unwrapped(content: object, origin: Origin) -> tuple[object, Origin]:
     """Take an event out of what SNS or EventBridge put around it."""
     match content:
         case {"Type": "Notification", "MessageId": str(id_), "Message": str(text), **rest}:
-            return jsontext.parse(text), Origin("sns", id_, _moment_or(rest.get("Timestamp"), origin))
+            return jsontext.parse(text), Origin(
+                "sns", id_, _moment_or(rest.get("Timestamp"), origin)
+            )
         case {"detail-type": str(), "id": str(id_), "detail": detail, **rest}:
             return detail, Origin("eventbridge", id_, _moment_or(rest.get("time"), origin))
         case _:
@@ -128,9 +130,9 @@ def _unwrapped(content: object, origin: Origin) -> tuple[object, Origin]:
 def _moment(text: str) -> datetime:
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError as exc:
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError) as exc:
         raise Unreadable("a time in it is not ISO 8601") from exc
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _moment_or(text: object, origin: Origin) -> datetime:

@@ -217,7 +217,7 @@ class Event(BaseModel):
     user_agent: Text | None = None
     event_time: Annotated[str | None, BeforeValidator(_event_time)] = Field(
         None,
-        description="ISO 8601 (UTC if it has no offset) or Unix seconds; absent: time of acceptance.",
+        description="ISO 8601 (UTC without an offset) or Unix seconds; absent: time of acceptance.",
     )
     url: Text | None = None
     amount: Annotated[int | float | None, BeforeValidator(_amount)] = Field(
@@ -297,7 +297,9 @@ def _identification_faults(given: Mapping[str, object]) -> list[Fault]:
     if "ip" in given and "fingerprint" not in given:
         return [Fault("fingerprint", "must be given together with ip")]
     if not given.keys() & {"email", "comet_token", "fingerprint"}:
-        return [Fault("email", "or comet_token, or fingerprint with ip, must identify the customer")]
+        return [
+            Fault("email", "or comet_token, or fingerprint with ip, must identify the customer")
+        ]
     return []
 
 

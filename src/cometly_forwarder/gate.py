@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
 from threading import RLock
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -22,6 +24,7 @@ from cometly_forwarder.pacing import Admission, Cause, GateState, Pause, Quota
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_dynamodb.type_defs import ResponseMetadataTypeDef
 
 # The key of the gate's item; event ids begin with evt_.
 KEY = "gate"
@@ -35,16 +38,49 @@ _Item = Mapping[str, Any]
 
 
 @dataclass(slots=True)
+class SharedClock:
+    """The time of DynamoDB, which all workers share, from the Date header of its answers.
+
+    A header is cut to whole seconds, so each answer only bounds how far this worker's clock is off;
+    the bounds of many answers meet. A clock that may be right is left alone.
+    """
+
+    local: Callable[[], float]
+    least: float = -math.inf
+    most: float = math.inf
+
+    @property
+    def offset(self) -> float:
+        """Seconds to add to this worker's clock: as few as the answers so far allow."""
+        return min(max(0.0, self.least), self.most)
+
+    def now(self) -> float:
+        return self.local() + self.offset
+
+    def hear(self, date: str | None, asked_at: float) -> None:
+        """Learn from an answer to a request that left at `asked_at`, by this worker's clock."""
+        try:
+            second = parsedate_to_datetime(date or "").timestamp()
+        except ValueError:
+            return
+        least, most = second - self.local(), second + 1 - asked_at
+        self.least, self.most = max(self.least, least), min(self.most, most)
+        if self.least > self.most:
+            self.least, self.most = least, most
+
+
+@dataclass(slots=True)
 class DynamoGate:
     """Paces posts to `configured` a minute until Cometly's headers say otherwise.
 
-    Safe to share between threads. `admit`, `give_back` and the reports raise Unavailable.
+    Safe to share between threads. Times that go in and out are by this worker's clock. `admit`,
+    `give_back` and the reports raise Unavailable.
     """
 
     client: DynamoDBClient
     table: str
     configured: int
-    now: Callable[[], float]
+    clock: SharedClock
     _state: GateState = field(default_factory=GateState)
     _version: int = 0
     _looked_at: float = 0.0
@@ -54,43 +90,46 @@ class DynamoGate:
     def admit(self, count: int, latest: float) -> Admission:
         """Reserve up to `count` slots before `latest`; one write, if the gate is open."""
         with self._lock:
-            if pacing.closed(self._state, self.now()):
+            if self._closed():
                 self._look()
             admission = self._change(lambda state: self._admit(state, count, latest))
             self._quotas.clear()
-            return admission
+            return dataclasses.replace(
+                admission, slots=tuple(slot - self.clock.offset for slot in admission.slots)
+            )
 
     def is_open(self) -> bool:
         """Say whether a slot that was reserved still holds; looks at most every quarter second."""
         with self._lock:
-            if self.now() - self._looked_at > LOOK_SECONDS:
+            if self.clock.now() - self._looked_at > LOOK_SECONDS:
                 self._look()
-            return pacing.closed(self._state, self.now()) is None
+            return self._closed() is None
 
     def note(self, quota: Quota) -> None:
         """Keep what an answer's headers said for the next admission."""
         with self._lock:
-            self._quotas.append(quota)
+            self._quotas.append(dataclasses.replace(quota, at=quota.at + self.clock.offset))
 
     def wait(self) -> float:
         """Seconds until the gate opens, as far as this worker knows."""
-        pause = pacing.closed(self._state, self.now())
-        return max(pause.until, pause.probe_until) - self.now() if pause else 0.0
+        pause = self._closed()
+        return pause.ends_at - self.clock.now() if pause else 0.0
 
     def give_back(self, slots: tuple[float, ...], *, probe: bool) -> None:
         """Take back slots in which nothing was posted; a probe's is for the next event."""
-        self._report(lambda state: pacing.give_back(state, slots, probe=probe))
+        shared = tuple(slot + self.clock.offset for slot in slots)
+        self._report(lambda state: pacing.give_back(state, shared, probe=probe))
 
     def throttled(self, retry_after: float | None) -> None:
         self._report(
-            lambda state: pacing.throttled(state, now=self.now(), retry_after=retry_after)
+            lambda state: pacing.throttled(state, now=self.clock.now(), retry_after=retry_after)
         )
 
     def blocked(self) -> None:
-        self._report(lambda state: pacing.blocked(state, now=self.now()))
+        self._report(lambda state: pacing.blocked(state, now=self.clock.now()))
 
     def failed(self, *, probe: bool) -> None:
-        self._report(lambda state: pacing.failed(state, now=self.now(), probe=probe))
+        self._report(lambda state: pacing.failed(state, now=self.clock.now(), probe=probe))
 
     def succeeded(self, *, probe: bool) -> None:
         """Report an answer; costs nothing while there was no trouble to end."""
@@ -98,12 +137,19 @@ class DynamoGate:
             self._report(lambda state: pacing.succeeded(state, probe=probe))
 
     def _admit(self, state: GateState, count: int, latest: float) -> tuple[GateState, Admission]:
-        now = self.now()
+        now = self.clock.now()
         for quota in sorted(self._quotas, key=lambda quota: quota.at):
             state = pacing.observe(state, quota, now=now)
         return pacing.admit(
-            state, now=now, count=count, latest=latest, configured=self.configured
+            state,
+            now=now,
+            count=count,
+            latest=latest + self.clock.offset,
+            configured=self.configured,
         )
+
+    def _closed(self) -> Pause | None:
+        return pacing.closed(self._state, self.clock.now())
 
     def _report(self, change: Callable[[GateState], GateState]) -> None:
         with self._lock:
@@ -118,8 +164,9 @@ class DynamoGate:
 
     def _replace(self, after: GateState) -> bool:
         """Store the next state; False, with the present one read, if somebody was quicker."""
+        asked_at = self.clock.local()
         try:
-            self.client.update_item(
+            answer = self.client.update_item(
                 TableName=self.table,
                 Key={"event_id": {"S": KEY}},
                 UpdateExpression="SET #state = :state, sent = :sent, version = :next",
@@ -135,7 +182,8 @@ class DynamoGate:
             return False
         except (ClientError, BotoCoreError) as exc:
             raise Unavailable(f"the gate did not answer: {type(exc).__name__}") from exc
-        self._state, self._version, self._looked_at = after, self._version + 1, self.now()
+        self._state, self._version, self._looked_at = after, self._version + 1, self.clock.now()
+        self._hear(answer["ResponseMetadata"], asked_at)
         return True
 
     def _values(self, after: GateState) -> dict[str, Any]:
@@ -147,6 +195,7 @@ class DynamoGate:
         }
 
     def _look(self) -> None:
+        asked_at = self.clock.local()
         try:
             answer = self.client.get_item(
                 TableName=self.table, Key={"event_id": {"S": KEY}}, ConsistentRead=True
@@ -154,11 +203,15 @@ class DynamoGate:
         except (ClientError, BotoCoreError) as exc:
             raise Unavailable(f"the gate did not answer: {type(exc).__name__}") from exc
         self._remember(answer.get("Item", {}))
+        self._hear(answer["ResponseMetadata"], asked_at)
 
     def _remember(self, item: _Item) -> None:
         self._state = _read(item) if item else GateState()
         self._version = int(item["version"]["N"]) if item else 0
-        self._looked_at = self.now()
+        self._looked_at = self.clock.now()
+
+    def _hear(self, metadata: ResponseMetadataTypeDef, asked_at: float) -> None:
+        self.clock.hear(metadata["HTTPHeaders"].get("date"), asked_at)
 
 
 def _written(state: GateState) -> str:
@@ -168,7 +221,10 @@ def _written(state: GateState) -> str:
     if state.pause:
         fields["pause"]["cause"] = state.pause.cause.value
     return json.dumps(
-        {name: round(value, 3) if isinstance(value, float) else value for name, value in fields.items()}
+        {
+            name: round(value, 3) if isinstance(value, float) else value
+            for name, value in fields.items()
+        }
     )
 
 

@@ -21,6 +21,7 @@ from cometly_forwarder.errors import Unavailable
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_dynamodb.literals import ReturnValueType
 
 RETENTION_SECONDS = 30 * 24 * 3600
 
@@ -100,7 +101,12 @@ class DynamoLedger:
         }
 
     def _update(
-        self, ticket: Ticket, update: str, condition: str, values: Mapping[str, Any], returned: Any
+        self,
+        ticket: Ticket,
+        update: str,
+        condition: str,
+        values: Mapping[str, Any],
+        returned: ReturnValueType,
     ) -> _Item:
         try:
             answer = self.client.update_item(

@@ -1,8 +1,8 @@
 """The gate's rules: who may post when. Pure functions from one state to the next.
 
-All deliver invocations of a Space share one `GateState`. It paces posts evenly, keeps any 60 seconds
-within Cometly's limit whether its minute is fixed or slides, learns the true limit from Cometly's
-headers, and closes for all when Cometly says so. Times are Unix seconds.
+All deliver invocations of a Space share one `GateState`. It paces posts evenly, keeps any 60
+seconds within Cometly's limit whether its minute is fixed or slides, learns the true limit from
+Cometly's headers, and closes for all when Cometly says so. Times are Unix seconds.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _WINDOW_SECONDS = WINDOW_BUCKETS * BUCKET_SECONDS
 # Counts are kept this much longer, for workers whose clocks are behind.
 _SKEW_BUCKETS = 30
 # What idle workers left unused may be caught up, a little faster than the even pace.
-CATCH_UP_SECONDS = 5.0
+CATCH_UP_SECONDS = 2.0
 _FASTEST = 0.75
 # A slot lies at least this far ahead: the time that claiming takes.
 LEAD_SECONDS = 0.1
@@ -72,6 +72,11 @@ class Pause:
     until: float
     step: float
     probe_until: float = 0.0
+
+    @property
+    def ends_at(self) -> float:
+        """When asking again makes sense: after the pause, or after a probe at the latest."""
+        return max(self.until, self.probe_until)
 
     @property
     def needs_probe(self) -> bool:
@@ -126,8 +131,7 @@ def admit(
 ) -> tuple[GateState, Admission]:
     """Reserve up to `count` slots that lie before `latest`, at the configured or learnt rate."""
     if pause := closed(state, now):
-        end = max(pause.until, pause.probe_until)
-        return state, Admission(wait=end - now, cause=pause.cause)
+        return state, Admission(wait=pause.ends_at - now, cause=pause.cause)
     if state.pause and state.pause.needs_probe:
         return _admit_probe(state, now, configured)
     return _reserve(state, now, count, latest, configured)
@@ -136,7 +140,7 @@ def admit(
 def closed(state: GateState, now: float) -> Pause | None:
     """Return the pause that keeps posts back now, if there is one."""
     pause = state.pause
-    return pause if pause and now < max(pause.until, pause.probe_until) else None
+    return pause if pause and now < pause.ends_at else None
 
 
 def give_back(state: GateState, slots: tuple[float, ...], *, probe: bool = False) -> GateState:
@@ -174,9 +178,7 @@ def observe(state: GateState, quota: Quota, *, now: float) -> GateState:
         )
     state = _with_window(state, quota)
     others = _others_in(state, quota)
-    return replace(
-        state, limit_at=now, remaining=quota.remaining, quota_at=quota.at, others=others
-    )
+    return replace(state, limit_at=now, remaining=quota.remaining, quota_at=quota.at, others=others)
 
 
 def throttled(state: GateState, *, now: float, retry_after: float | None) -> GateState:
@@ -252,7 +254,7 @@ class _Counts:
         oldest = _bucket(now) - WINDOW_BUCKETS - _SKEW_BUCKETS
         drop = max(0, oldest - state.base)
         kept = bytearray(state.sent[drop:])
-        return cls(state.base + drop if kept else oldest, kept)
+        return cls(state.base + drop if kept else _bucket(now), kept)
 
     def first_room(self, wanted: float, most: int) -> float:
         """Find the first time from `wanted` on whose window holds fewer than `most` slots."""
@@ -262,7 +264,7 @@ class _Counts:
         return max(wanted, bucket * BUCKET_SECONDS)
 
     def add(self, slot: float) -> None:
-        place = _bucket(slot) - self.base
+        place = max(0, _bucket(slot) - self.base)
         self.sent.extend(bytes(max(0, place + 1 - len(self.sent))))
         self.sent[place] = min(self.sent[place] + 1, 255)
 
@@ -315,9 +317,7 @@ def _surprised(state: GateState) -> GateState:
 
 
 def _squeezed(state: GateState, now: float) -> GateState:
-    return replace(
-        state, squeeze=max(_LEAST_SQUEEZE, state.squeeze * _SQUEEZE), squeezed_at=now
-    )
+    return replace(state, squeeze=max(_LEAST_SQUEEZE, state.squeeze * _SQUEEZE), squeezed_at=now)
 
 
 def _close(state: GateState, cause: Cause, now: float) -> GateState:

@@ -110,7 +110,7 @@ class SqsQueue:
 
 
 def chunks(sizes: Sequence[int], *, most: int, most_bytes: int) -> Iterator[range]:
-    """Cut positions into runs of at most `most` items and `most_bytes` bytes (one item at least)."""
+    """Cut positions into runs of at most `most` items and `most_bytes` bytes, one item at least."""
     start, weight = 0, 0
     for position, size in enumerate(sizes):
         if position > start and (position - start == most or weight + size > most_bytes):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from cometly_forwarder import aws
 from cometly_forwarder.cometly import CometlyClient, make_pool
 from cometly_forwarder.delivery import THREADS, Courier, Message
-from cometly_forwarder.gate import DynamoGate
+from cometly_forwarder.gate import DynamoGate, SharedClock
 from cometly_forwarder.ledger import DynamoLedger
 from cometly_forwarder.observability import Journal, make_logger, make_metrics
 from cometly_forwarder.secrets import CometlyToken, Secret
@@ -32,7 +32,9 @@ def courier() -> Courier:
     dynamodb = aws.client("dynamodb")
     return Courier(
         ledger=DynamoLedger(dynamodb, settings.table_name, time.time),
-        gate=DynamoGate(dynamodb, settings.table_name, settings.requests_per_minute, time.time),
+        gate=DynamoGate(
+            dynamodb, settings.table_name, settings.requests_per_minute, SharedClock(time.time)
+        ),
         cometly=CometlyClient(make_pool(THREADS), settings.cometly_url, CometlyToken(secret)),
         queue=SqsQueue(
             aws.client("sqs"), settings.queue_url, settings.dead_letter_queue_url, journal

@@ -108,7 +108,9 @@ def _answer(take: Callable[[object, str | None], Reply]) -> Reply:
     except Unavailable as exc:
         journal.record("ingest.unavailable", reason=str(exc))
         return refusal(
-            503, "The service is unavailable; please try again.", Retry_After=str(RETRY_AFTER_SECONDS)
+            503,
+            "The service is unavailable; please try again.",
+            Retry_After=str(RETRY_AFTER_SECONDS),
         )
 
 
@@ -121,8 +123,9 @@ def _take_one_or_many(content: object, key: str | None) -> Reply:
         return refusal(413, f"An array must not hold more than {MAX_EVENTS} events.")
     if key:
         return refusal(
-            422, "Idempotency-Key goes with one event; give each event of an array its own "
-            "idempotency_key."
+            422,
+            "Idempotency-Key goes with one event; give each event of an array its own "
+            "idempotency_key.",
         )
     return reply_to_many(_accept(content))
 
@@ -163,7 +166,9 @@ def _header(name: str) -> str | None:
 def _body() -> bytes:
     request = app.current_event
     body = request.body or ""
-    return base64.b64decode(body) if request.is_base64_encoded else body.encode(errors="surrogatepass")
+    if request.is_base64_encoded:
+        return base64.b64decode(body)
+    return body.encode(errors="surrogatepass")
 
 
 def _response(reply: Reply) -> Response[str]:

@@ -1,0 +1,176 @@
+"""Closed sockets, repeatable examples, AWS in memory, and what Lambda hands to a handler."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import pytest
+from hypothesis import HealthCheck, settings
+from moto import mock_aws
+
+if TYPE_CHECKING:
+    from mypy_boto3_secretsmanager import SecretsManagerClient
+    from mypy_boto3_sqs import SQSClient
+
+# A slow machine is no defect, and a build that fails must fail again when it is repeated.
+settings.register_profile(
+    "unit", deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.register_profile("ci", settings.get_profile("unit"), derandomize=True)
+settings.load_profile("ci" if os.environ.get("CI") else "unit")
+
+REGION = "eu-central-1"
+SERVER_KEY = "key-of-the-shop-0001"
+
+
+@pytest.fixture(autouse=True)
+def _closed_sockets(request: pytest.FixtureRequest) -> None:
+    """Close the network, except to a test that asks for `socket_enabled`."""
+    if "socket_enabled" not in request.fixturenames:
+        request.getfixturevalue("socket_disabled")
+
+
+def an_event(**fields: object) -> dict[str, object]:
+    """Build the least that is a valid event, with more or other fields."""
+    return {"event_name": "purchase", "email": "grace@example.com", **fields}
+
+
+def http_request(
+    body: object = None,
+    *,
+    method: str = "POST",
+    path: str = "/v1/events",
+    headers: Mapping[str, str] | None = None,
+    key: str | None = SERVER_KEY,
+    is_base64: bool = False,
+) -> dict[str, Any]:
+    """Build what API Gateway makes of an HTTPS request (HTTP API, payload format 2.0).
+
+    Text and bytes are the body as it is, bytes being sent the way API Gateway sends what is not
+    text; anything else is written as JSON.
+    """
+    given = (
+        {"content-type": "application/json"}
+        if key is None
+        else {
+            "content-type": "application/json",
+            "authorization": f"Bearer {key}",
+        }
+    )
+    return {
+        "version": "2.0",
+        "routeKey": "$default",
+        "rawPath": path,
+        "rawQueryString": "",
+        "headers": given | {name.lower(): value for name, value in (headers or {}).items()},
+        "requestContext": {
+            "accountId": "123456789012",
+            "apiId": "api-id",
+            "domainName": "api.example.com",
+            "domainPrefix": "api",
+            "http": {
+                "method": method,
+                "path": path,
+                "protocol": "HTTP/1.1",
+                "sourceIp": "203.0.113.7",
+                "userAgent": "agent",
+            },
+            "requestId": "request-1",
+            "routeKey": "$default",
+            "stage": "$default",
+            "time": "12/Mar/2024:19:03:58 +0000",
+            "timeEpoch": 1710270238000,
+        },
+        **_body_of(body, is_base64=is_base64),
+    }
+
+
+def _body_of(body: object, *, is_base64: bool) -> dict[str, Any]:
+    if body is None:
+        return {"isBase64Encoded": False}
+    text = body if isinstance(body, str | bytes) else json.dumps(body)
+    if isinstance(text, bytes) or is_base64:
+        raw = text.encode() if isinstance(text, str) else text
+        return {"body": base64.b64encode(raw).decode(), "isBase64Encoded": True}
+    return {"body": text, "isBase64Encoded": False}
+
+
+@dataclass(frozen=True)
+class FakeLambdaContext:
+    """What a handler reads of Lambda's context."""
+
+    function_name: str = "ingest"
+    function_version: str = "$LATEST"
+    memory_limit_in_mb: int = 512
+    invoked_function_arn: str = "arn:aws:lambda:eu-central-1:123456789012:function:ingest"
+    aws_request_id: str = "invocation-1"
+
+    def get_remaining_time_in_millis(self) -> int:
+        return 25_000
+
+
+@dataclass(frozen=True)
+class Aws:
+    """The queues and the secret of a stack, in memory."""
+
+    sqs: SQSClient
+    secrets: SecretsManagerClient
+    queue_url: str
+    dead_letter_url: str
+    keys_secret_arn: str
+
+    def queued(self, url: str | None = None) -> list[dict[str, Any]]:
+        """Take every message off a queue (the event queue unless another is named)."""
+        taken: list[dict[str, Any]] = []
+        while messages := self.sqs.receive_message(
+            QueueUrl=url or self.queue_url,
+            MaxNumberOfMessages=10,
+            MessageAttributeNames=["All"],
+        ).get("Messages"):
+            taken += [dict(message) for message in messages]
+        return taken
+
+
+@pytest.fixture
+def aws_stack(monkeypatch: pytest.MonkeyPatch) -> Iterator[Aws]:
+    monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    monkeypatch.delenv("AWS_PROFILE", raising=False)
+    with mock_aws():
+        sqs, secrets = boto3.client("sqs"), boto3.client("secretsmanager")
+        # moto still takes 256 KiB at the most where SQS takes 1 MiB.
+        yield Aws(
+            sqs=sqs,
+            secrets=secrets,
+            queue_url=sqs.create_queue(QueueName="events")["QueueUrl"],
+            dead_letter_url=sqs.create_queue(QueueName="dead-letters")["QueueUrl"],
+            keys_secret_arn=secrets.create_secret(
+                Name="server-keys",
+                SecretString=json.dumps({"current": SERVER_KEY, "previous": ""}),
+            )["ARN"],
+        )
+
+
+def metrics_in(output: str) -> Counter[str]:
+    """Add up the metric values of every EMF line in captured output."""
+    totals: Counter[str] = Counter()
+    for line in output.splitlines():
+        if not line.startswith('{"_aws"'):
+            continue
+        emf = json.loads(line)
+        for metric in emf["_aws"]["CloudWatchMetrics"][0]["Metrics"]:
+            totals[metric["Name"]] += sum(emf[metric["Name"]])
+    return totals
+
+
+def lines_in(stream: io.StringIO) -> list[dict[str, Any]]:
+    """Read captured log lines back."""
+    return [json.loads(line) for line in stream.getvalue().splitlines()]

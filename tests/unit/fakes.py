@@ -1,0 +1,222 @@
+"""In-memory stand-ins for the ports of delivery, with a clock that only tests move."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from cometly_forwarder import pacing
+from cometly_forwarder.delivery import (
+    Claimed,
+    Courier,
+    Duplicate,
+    Leased,
+    Message,
+    Outcome,
+    Settled,
+    State,
+    Ticket,
+)
+from cometly_forwarder.errors import Unavailable
+from cometly_forwarder.pacing import Admission, GateState, Quota
+from cometly_forwarder.verdict import Answer, NoAnswer
+
+START = 1_800_000_000.0
+ACCEPTED = Answer(202, {}, b'{"status": 202, "message": "queued"}')
+
+
+def answer(status: int, message: str = "no", **headers: str) -> Answer:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return Answer(status, named, json.dumps({"message": message}).encode())
+
+
+@dataclass
+class Clock:
+    time: float = START
+
+    def now(self) -> float:
+        return self.time
+
+    def sleep(self, seconds: float) -> None:
+        self.time += seconds
+
+
+@dataclass
+class MemoryLedger:
+    """The ledger's rules over a dict. `broken` names the calls that fail."""
+
+    clock: Clock
+    items: dict[str, dict[str, Any]] = field(default_factory=dict)
+    broken: set[str] = field(default_factory=set)
+
+    def claim(self, ticket: Ticket) -> Claimed | Settled | Duplicate | Leased:
+        self._check("claim")
+        item = self.items.get(ticket.event_id)
+        if item is None:
+            claims, attempts = 0, 0
+        elif item["owner"] != ticket.owner:
+            if item["state"] is not State.PARKED:
+                return Duplicate()
+            claims, attempts = 0, 0
+        elif item["state"] is State.CLAIMED and item["lease"] >= self.clock.now():
+            return Leased(item["lease"])
+        elif item["state"] in {State.DELIVERED, State.PARKED}:
+            return Settled()
+        else:
+            claims, attempts = item["claims"], item["attempts"]
+        self.items[ticket.event_id] = {
+            "owner": ticket.owner,
+            "state": State.CLAIMED,
+            "lease": ticket.lease,
+            "claims": claims + 1,
+            "attempts": attempts,
+        }
+        return Claimed(claims + 1, attempts, (item or {}).get("answer", ""))
+
+    def settle(self, ticket: Ticket, outcome: Outcome) -> None:
+        self._check("settle")
+        item = self.items[ticket.event_id]
+        item["state"], item["attempts"] = outcome.state, outcome.attempts
+        item["claims"] = outcome.claims
+        if outcome.verdict:
+            item["answer"] = outcome.verdict.reason
+
+    def _check(self, call: str) -> None:
+        if call in self.broken:
+            raise Unavailable(f"the ledger is away ({call})")
+
+    def states(self) -> list[str]:
+        return [item["state"].value for item in self.items.values()]
+
+
+@dataclass
+class MemoryGate:
+    """The real rules of the gate over a variable instead of a table."""
+
+    clock: Clock
+    configured: int = 1000
+    state: GateState = field(default_factory=GateState)
+    is_broken: bool = False
+    admitted: int = 0
+    given_back: int = 0
+
+    def admit(self, count: int, latest: float) -> Admission:
+        if self.is_broken:
+            raise Unavailable("the gate is away")
+        self.state, admission = pacing.admit(
+            self.state,
+            now=self.clock.now(),
+            count=count,
+            latest=latest,
+            configured=self.configured,
+        )
+        self.admitted += len(admission.slots)
+        return admission
+
+    def is_open(self) -> bool:
+        return pacing.closed(self.state, self.clock.now()) is None
+
+    def wait(self) -> float:
+        pause = pacing.closed(self.state, self.clock.now())
+        return pause.ends_at - self.clock.now() if pause else 0.0
+
+    def give_back(self, slots: tuple[float, ...], *, probe: bool) -> None:
+        self.given_back += len(slots)
+        self.state = pacing.give_back(self.state, slots, probe=probe)
+
+    def note(self, quota: Quota) -> None:
+        self.state = pacing.observe(self.state, quota, now=self.clock.now())
+
+    def throttled(self, retry_after: float | None) -> None:
+        self.state = pacing.throttled(self.state, now=self.clock.now(), retry_after=retry_after)
+
+    def blocked(self) -> None:
+        self.state = pacing.blocked(self.state, now=self.clock.now())
+
+    def failed(self, *, probe: bool) -> None:
+        self.state = pacing.failed(self.state, now=self.clock.now(), probe=probe)
+
+    def succeeded(self, *, probe: bool) -> None:
+        self.state = pacing.succeeded(self.state, probe=probe)
+
+
+@dataclass
+class ScriptedCometly:
+    """Answers by a function of the event; keeps what was posted."""
+
+    respond: Callable[[Mapping[str, Any]], Answer | NoAnswer] = lambda _: ACCEPTED
+    posted: list[Mapping[str, Any]] = field(default_factory=list)
+
+    def post(self, event: Mapping[str, Any]) -> Answer | NoAnswer:
+        self.posted.append(event)
+        return self.respond(event)
+
+
+@dataclass
+class MemoryQueue:
+    hidden: dict[str, float] = field(default_factory=dict)
+    parked: list[tuple[Message, dict[str, str]]] = field(default_factory=list)
+    is_broken: bool = False
+
+    def hand_back(self, delays: Mapping[str, float]) -> None:
+        self.hidden |= delays
+
+    def park(self, message: Message, attributes: Mapping[str, str]) -> None:
+        if self.is_broken:
+            raise Unavailable("the dead-letter queue is away")
+        self.parked.append((message, dict(attributes)))
+
+
+@dataclass
+class Lines:
+    """Keeps what was recorded."""
+
+    lines: list[dict[str, Any]] = field(default_factory=list)
+
+    def record(self, name: str, *, event_id: str | None = None, **keys: object) -> None:
+        self.lines.append({"name": name, "event_id": event_id, **keys})
+
+    def names(self) -> list[str]:
+        return [line["name"] for line in self.lines]
+
+
+@dataclass
+class Pipe:
+    """A courier with all of its ports in memory."""
+
+    clock: Clock = field(default_factory=Clock)
+    horizon: float = 3 * 24 * 3600
+
+    def __post_init__(self) -> None:
+        self.ledger = MemoryLedger(self.clock)
+        self.gate = MemoryGate(self.clock)
+        self.cometly = ScriptedCometly()
+        self.queue = MemoryQueue()
+        self.journal = Lines()
+
+    def courier(self) -> Courier:
+        return Courier(
+            ledger=self.ledger,
+            gate=self.gate,
+            cometly=self.cometly,
+            queue=self.queue,
+            journal=self.journal,
+            now=self.clock.now,
+            sleep=self.clock.sleep,
+            random=lambda: 0.5,
+            horizon_seconds=self.horizon,
+        )
+
+    def deliver(self, *messages: Message, seconds: float = 60.0) -> list[str]:
+        return self.courier().deliver(messages, self.clock.now() + seconds)
+
+
+def message(
+    number: int = 1, *, receives: int = 1, sent_at: float = START, **fields: Any
+) -> Message:
+    """Make a message with an event as SNS delivers it raw; each number is another order."""
+    event = {"event_name": "purchase", "email": "ada@example.com", "order_id": f"o-{number}"}
+    body = json.dumps({**event, **fields})
+    return Message(f"m-{number}", body, sent_at, f"r-{number}", receives)

@@ -1,0 +1,301 @@
+"""The HTTP call, against a real socket that misbehaves."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import pytest
+
+from cometly_forwarder import cometly
+from cometly_forwarder.cometly import CometlyClient, make_pool
+from cometly_forwarder.errors import TokenMissing
+from cometly_forwarder.secrets import CometlyToken, Secret
+from cometly_forwarder.verdict import Answer, Kind, NoAnswer, judge
+
+pytestmark = pytest.mark.usefixtures("socket_enabled")
+
+QUEUED = b'{"status":202,"message":"queued"}'
+
+
+@dataclass
+class FakeSecrets:
+    """Secrets Manager with one value after the other."""
+
+    values: list[str] = field(repr=False)
+    reads: int = 0
+
+    def get_secret_value(self, **_: str) -> dict[str, str]:
+        self.reads += 1
+        return {"SecretString": self.values[min(self.reads, len(self.values)) - 1]}
+
+
+@dataclass
+class Server:
+    """A socket that hands each connection to a function."""
+
+    url: str
+    connections: int = 0
+    requests: list[bytes] = field(default_factory=list)
+
+
+@contextmanager
+def serving(respond: Callable[[socket.socket, bytes], None]) -> Iterator[Server]:
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = Server(f"http://127.0.0.1:{listener.getsockname()[1]}")
+
+    def handle(connection: socket.socket) -> None:
+        with connection:
+            connection.settimeout(5)
+            try:
+                while request := _request_from(connection):
+                    server.requests.append(request)
+                    respond(connection, request)
+            except OSError:
+                return
+
+    def accept() -> None:
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            server.connections += 1
+            threading.Thread(target=handle, args=(connection,), daemon=True).start()
+
+    threading.Thread(target=accept, daemon=True).start()
+    try:
+        yield server
+    finally:
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+
+
+def _request_from(connection: socket.socket) -> bytes:
+    request = b""
+    while b"\r\n\r\n" not in request:
+        if not (piece := connection.recv(65536)):
+            return b""
+        request += piece
+    head, _, body = request.partition(b"\r\n\r\n")
+    length = int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0])
+    while len(body) < length:
+        body += connection.recv(65536)
+    return head + b"\r\n\r\n" + body
+
+
+def reply(status: str = "202 Accepted", body: bytes = QUEUED, **headers: str) -> bytes:
+    extra = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items())
+    return f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n{extra}\r\n".encode() + body
+
+
+def client(url: str, *tokens: str) -> CometlyClient:
+    secret = Secret(FakeSecrets(list(tokens or ("t-1",))), "arn", time.time)  # type: ignore[arg-type]
+    return CometlyClient(make_pool(4), url, CometlyToken(secret))
+
+
+def test_an_event_is_posted_with_the_headers_that_cometly_requires() -> None:
+    with serving(lambda sock, _: sock.sendall(reply(Request_Id="r-1"))) as server:
+        answer = client(server.url).post({"event_name": "purchase", "amount": 99.99})
+
+    head, _, body = server.requests[0].partition(b"\r\n\r\n")
+    assert head.startswith(b"POST /public-api/v1/events/track HTTP/1.1")
+    assert b"Authorization: Bearer t-1" in head
+    assert b"Accept: application/json" in head
+    assert b"Content-Type: application/json" in head
+    assert json.loads(body) == {"event_name": "purchase", "amount": 99.99}
+    assert isinstance(answer, Answer)
+    assert (answer.status, answer.body, answer.headers["request-id"]) == (202, QUEUED, "r-1")
+
+
+def test_posts_share_one_connection() -> None:
+    with serving(lambda sock, _: sock.sendall(reply())) as server:
+        cometly_client = client(server.url)
+        for _ in range(5):
+            cometly_client.post({})
+
+    assert server.connections == 1
+
+
+@pytest.mark.parametrize("status", ["301 Moved", "303 See Other", "307 Temporary", "308 Permanent"])
+def test_a_redirect_is_reported_and_not_followed(status: str) -> None:
+    with serving(lambda sock, _: sock.sendall(reply(status, b"", Location="/ok"))) as server:
+        answer = client(server.url).post({})
+
+    assert isinstance(answer, Answer)
+    assert answer.status == int(status[:3])
+    assert len(server.requests) == 1
+
+
+def test_a_server_error_is_not_retried_here() -> None:
+    with serving(lambda sock, _: sock.sendall(reply("503 Busy", b"{}", Retry_After="1"))) as server:
+        answer = client(server.url).post({})
+
+    assert isinstance(answer, Answer)
+    assert len(server.requests) == 1
+
+
+def test_a_401_has_the_token_read_again_and_a_new_one_is_tried() -> None:
+    def respond(sock: socket.socket, request: bytes) -> None:
+        is_new = b"Bearer new" in request
+        sock.sendall(reply() if is_new else reply("401 Unauthorized", b'{"message":"no"}'))
+
+    with serving(respond) as server:
+        cometly_client = client(server.url, "old", "new")
+        cometly_client.token.secret._read_at = 0.0
+        cometly_client.token.current()
+        cometly_client.token.secret._read_at -= 2
+        answer = cometly_client.post({})
+
+    assert isinstance(answer, Answer)
+    assert answer.status == 202
+    assert len(server.requests) == 2
+
+
+def test_a_401_with_the_same_token_is_the_answer() -> None:
+    refuse = reply("401 Unauthorized", b'{"message":"no"}')
+    with serving(lambda sock, _: sock.sendall(refuse)) as server:
+        cometly_client = client(server.url, "old")
+        answer = cometly_client.post({})
+
+    assert isinstance(answer, Answer)
+    assert answer.status == 401
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("stored", ["", "unset", "  "])
+def test_without_a_token_nothing_is_posted(stored: str) -> None:
+    with serving(lambda sock, _: sock.sendall(reply())) as server, pytest.raises(TokenMissing):
+        client(server.url, stored or " ").post({})
+
+    assert server.requests == []
+
+
+def test_an_answer_that_never_comes_ends_with_the_time_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(cometly, "READ_SECONDS", 0.3)
+    release = threading.Event()
+    with serving(lambda *_: release.wait(5)) as server:
+        answer = client(server.url).post({})
+        release.set()
+
+    assert answer == NoAnswer("no answer in time")
+
+
+@pytest.mark.parametrize("part", ["head", "body"])
+def test_an_answer_that_comes_drop_by_drop_is_cut(
+    part: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cometly, "READ_SECONDS", 0.4)
+    sent = 0
+
+    def drip(sock: socket.socket, _: bytes) -> None:
+        nonlocal sent
+        if part == "body":
+            sock.sendall(b"HTTP/1.1 202 Accepted\r\nContent-Length: 9999\r\n\r\n")
+        else:
+            sock.sendall(b"HTTP/1.1 202 Accepted\r\nX-Slow: ")
+        for _ in range(40):
+            sock.sendall(b"x")
+            sent += 1
+            time.sleep(0.1)
+
+    with serving(drip) as server:
+        answer = client(server.url).post({})
+
+    assert isinstance(answer, NoAnswer)
+    assert sent < 40
+
+
+def test_an_endless_answer_is_not_read_to_its_end() -> None:
+    def flood(sock: socket.socket, _: bytes) -> None:
+        sock.sendall(b"HTTP/1.1 202 Accepted\r\nContent-Length: 99999999\r\n\r\n")
+        while True:
+            sock.sendall(b"x" * 65536)
+
+    with serving(flood) as server:
+        answer = client(server.url).post({})
+
+    assert answer == NoAnswer("the answer does not end")
+
+
+@pytest.mark.parametrize(
+    "answer_bytes",
+    [
+        b"",
+        b"HTTP/1.1 202 Accepted\r\nContent-Length: 90\r\n\r\n{",
+        b"SSH-2.0\r\n",
+    ],
+    ids=["nothing", "half a body", "another protocol"],
+)
+def test_a_connection_lost_during_the_answer_is_no_answer(answer_bytes: bytes) -> None:
+    def cut(sock: socket.socket, _: bytes) -> None:
+        sock.sendall(answer_bytes)
+        sock.shutdown(socket.SHUT_RDWR)
+
+    with serving(cut) as server:
+        answer = client(server.url).post({})
+
+    assert answer == NoAnswer("connection lost")
+
+
+def test_half_a_head_does_not_pass_for_an_acceptance() -> None:
+    def cut(sock: socket.socket, _: bytes) -> None:
+        sock.sendall(b"HTTP/1.1 202 Acc")
+        sock.shutdown(socket.SHUT_RDWR)
+
+    with serving(cut) as server:
+        answer = client(server.url).post({})
+
+    assert judge(answer, time.time()).kind is Kind.TRANSIENT
+
+
+def test_nobody_listening_is_no_answer() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as unused:
+        port = unused.getsockname()[1]
+
+    assert client(f"http://127.0.0.1:{port}").post({}) == NoAnswer("connection refused")
+
+
+def test_tls_that_fails_is_no_answer() -> None:
+    with serving(lambda *_: None) as server:
+        answer = client(server.url.replace("http:", "https:")).post({})
+
+    assert isinstance(answer, NoAnswer)
+
+
+def test_a_name_that_does_not_resolve_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+
+    assert client("https://nowhere.example.com").post({}) == NoAnswer("name not resolved")
+
+
+def test_the_token_is_not_in_the_clients_repr() -> None:
+    cometly_client = client("https://cometly.example.com", "very-secret")
+    cometly_client.token.current()
+
+    assert "very-secret" not in repr(cometly_client)
+
+
+def test_a_connection_that_went_stale_between_posts_is_replaced() -> None:
+    def once(sock: socket.socket, _: bytes) -> None:
+        sock.sendall(reply())
+        sock.shutdown(socket.SHUT_RDWR)
+
+    with serving(once) as server:
+        cometly_client = client(server.url)
+        first = cometly_client.post({})
+        time.sleep(0.05)
+        second = cometly_client.post({})
+
+    assert isinstance(first, Answer)
+    assert isinstance(second, Answer)

@@ -1,0 +1,450 @@
+"""What becomes of a message, with every port in memory."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import pytest
+
+from cometly_forwarder.delivery import (
+    LEASE_MARGIN_SECONDS,
+    MAX_CLAIMS,
+    Message,
+    State,
+    back_off,
+)
+from cometly_forwarder.errors import TokenMissing
+from cometly_forwarder.pacing import FAILURES_TO_CLOSE, Cause
+from cometly_forwarder.verdict import NoAnswer
+from tests.unit.fakes import ACCEPTED, START, Pipe, answer, message
+
+
+@pytest.fixture
+def pipe() -> Pipe:
+    return Pipe()
+
+
+def test_an_accepted_event_is_posted_once_settled_and_deleted(pipe: Pipe) -> None:
+    kept = pipe.deliver(message())
+
+    assert kept == []
+    assert [event["order_id"] for event in pipe.cometly.posted] == ["o-1"]
+    assert pipe.ledger.states() == ["delivered"]
+
+
+def test_a_batch_is_posted_at_slots_of_its_own(pipe: Pipe) -> None:
+    kept = pipe.deliver(*[message(number) for number in range(10)])
+
+    assert kept == []
+    assert len(pipe.cometly.posted) == 10
+    assert pipe.gate.admitted == 10
+
+
+def test_another_message_with_the_same_identity_is_dropped_unposted(pipe: Pipe) -> None:
+    pipe.deliver(message(1))
+    again = dataclasses.replace(message(1), id="m-other", receipt="r-other")
+
+    kept = pipe.deliver(again)
+
+    assert kept == []
+    assert len(pipe.cometly.posted) == 1
+    assert "delivery.duplicate" in pipe.journal.names()
+
+
+def test_a_duplicate_is_dropped_even_while_the_first_still_waits(pipe: Pipe) -> None:
+    pipe.cometly.respond = lambda _: answer(500)
+    pipe.deliver(message(1))
+    again = dataclasses.replace(message(1), id="m-other", receipt="r-other")
+
+    kept = pipe.deliver(again)
+
+    assert kept == []
+    assert len(pipe.cometly.posted) == 1
+
+
+def test_slots_that_duplicates_did_not_need_are_given_back(pipe: Pipe) -> None:
+    pipe.deliver(message(1))
+    twins = [dataclasses.replace(message(1), id=f"t-{n}", receipt=f"t-{n}") for n in range(4)]
+
+    pipe.deliver(*twins)
+
+    assert pipe.gate.given_back == 4
+
+
+def test_the_same_message_twice_at_once_is_handed_back_until_the_lease_is_over(pipe: Pipe) -> None:
+    job = message(1)
+    pipe.ledger.broken = {"settle"}
+    pipe.deliver(job)
+
+    kept = pipe.deliver(job)
+
+    assert kept == ["m-1"]
+    assert len(pipe.cometly.posted) == 1
+    assert pipe.queue.hidden["r-1"] > LEASE_MARGIN_SECONDS
+
+
+def test_a_delivered_event_whose_settling_failed_is_not_posted_within_its_lease(pipe: Pipe) -> None:
+    pipe.ledger.broken = {"settle"}
+    begun = pipe.clock.time
+    kept = pipe.deliver(message(1))
+    hidden = pipe.queue.hidden["r-1"]
+
+    assert kept == ["m-1"]
+    assert pipe.clock.time + hidden > begun + 60 + LEASE_MARGIN_SECONDS
+
+    pipe.ledger.broken = set()
+    pipe.clock.time += hidden
+    assert pipe.deliver(message(1)) == []
+    assert [event["order_id"] for event in pipe.cometly.posted] == ["o-1", "o-1"]
+
+
+def test_a_message_that_was_settled_but_not_deleted_is_only_deleted(pipe: Pipe) -> None:
+    pipe.deliver(message(1))
+
+    kept = pipe.deliver(message(1, receives=2))
+
+    assert kept == []
+    assert len(pipe.cometly.posted) == 1
+
+
+@pytest.mark.parametrize(
+    "nothing",
+    [answer(500), answer(408), answer(502), NoAnswer("no answer in time")],
+    ids=["500", "408", "502", "no answer"],
+)
+def test_a_transient_failure_counts_an_attempt_and_waits(pipe: Pipe, nothing: object) -> None:
+    pipe.cometly.respond = lambda _: nothing  # type: ignore[return-value]
+
+    kept = pipe.deliver(message(1))
+
+    assert kept == ["m-1"]
+    assert pipe.ledger.states() == ["waiting"]
+    assert next(iter(pipe.ledger.items.values()))["attempts"] == 1
+    assert pipe.queue.hidden["r-1"] == back_off(1, 0.5)
+
+
+def test_a_429_costs_no_attempt_and_closes_the_gate_for_exactly_its_seconds(pipe: Pipe) -> None:
+    pipe.cometly.respond = lambda _: answer(429, retry_after="17")
+
+    kept = pipe.deliver(message(1))
+
+    pause = pipe.gate.state.pause
+    assert kept == ["m-1"]
+    assert next(iter(pipe.ledger.items.values()))["attempts"] == 0
+    assert pause is not None
+    assert pause.until - pipe.clock.time == pytest.approx(17)
+    assert 17 <= pipe.queue.hidden["r-1"] <= 19
+
+
+def test_after_a_429_the_rest_of_the_batch_is_not_posted(pipe: Pipe) -> None:
+    pipe.cometly.respond = lambda _: answer(429, retry_after="30")
+
+    for number in range(3):
+        pipe.deliver(*[message(10 * number + n) for n in range(10)])
+
+    assert len(pipe.cometly.posted) < 10
+    assert pipe.ledger.states().count("claimed") == 0
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_blocked_space_pauses_and_parks_nothing(pipe: Pipe, status: int) -> None:
+    pipe.cometly.respond = lambda _: answer(status)
+
+    kept = pipe.deliver(message(1))
+
+    assert kept == ["m-1"]
+    assert pipe.queue.parked == []
+    assert next(iter(pipe.ledger.items.values()))["attempts"] == 0
+    assert pipe.gate.state.pause is not None
+    assert pipe.gate.state.pause.cause is Cause.BLOCKED
+
+
+def test_a_blocked_space_is_probed_by_one_event_alone(pipe: Pipe) -> None:
+    pipe.cometly.respond = lambda _: answer(401)
+    pipe.deliver(message(0))
+    pipe.clock.time += 61
+
+    kept = pipe.deliver(*[message(number) for number in range(1, 11)])
+
+    assert len(kept) == 10
+    assert len(pipe.cometly.posted) == 2
+
+
+def test_a_probe_that_gets_through_opens_the_gate_for_all(pipe: Pipe) -> None:
+    pipe.cometly.respond = lambda _: answer(403)
+    pipe.deliver(message(0))
+    pipe.clock.time += 61
+    pipe.cometly.respond = lambda _: ACCEPTED
+
+    first = pipe.deliver(*[message(number) for number in range(1, 6)])
+    second = pipe.deliver(*[message(number) for number in range(2, 6)])
+
+    assert len(first) == 4
+    assert second == []
+    assert pipe.gate.state.pause is None
+
+
+def test_an_hour_of_401_counts_no_attempt_and_parks_nothing(pipe: Pipe) -> None:
+    pipe.cometly.respond = lambda _: answer(401)
+    batches = [[message(10 * b + n) for n in range(10)] for b in range(20)]
+
+    end = pipe.clock.time + 3600
+    while pipe.clock.time < end:
+        for batch in batches:
+            assert len(pipe.deliver(*batch)) == 10
+        pipe.clock.time += 30
+
+    assert pipe.queue.parked == []
+    assert all(item["attempts"] == 0 for item in pipe.ledger.items.values())
+    assert len(pipe.cometly.posted) <= 20
+
+
+def test_a_probe_that_is_a_duplicate_leaves_probing_to_the_next(pipe: Pipe) -> None:
+    pipe.deliver(message(1))
+    pipe.cometly.respond = lambda _: answer(401)
+    pipe.deliver(message(2))
+    pipe.clock.time += 61
+    pipe.cometly.respond = lambda _: ACCEPTED
+    twin = dataclasses.replace(message(1), id="m-twin", receipt="r-twin")
+
+    pipe.deliver(twin)
+    kept = pipe.deliver(message(3))
+
+    assert kept == []
+    assert pipe.gate.state.pause is None
+
+
+def test_many_failures_in_a_row_close_the_gate(pipe: Pipe) -> None:
+    pipe.cometly.respond = lambda _: NoAnswer("connection refused")
+
+    for number in range(5):
+        pipe.deliver(*[message(10 * number + n) for n in range(10)])
+
+    assert len(pipe.cometly.posted) <= FAILURES_TO_CLOSE + 9
+    assert pipe.gate.state.pause is not None
+    assert pipe.gate.state.pause.cause is Cause.FAILING
+
+
+def test_a_dead_cometly_gets_a_probe_and_then_all_are_delivered(pipe: Pipe) -> None:
+    pipe.cometly.respond = lambda _: NoAnswer("connection refused")
+    waiting = {f"m-{n}": message(n) for n in range(10)}
+    pipe.deliver(*waiting.values())
+    before = len(pipe.cometly.posted)
+
+    for _ in range(10):
+        pipe.clock.time += 61
+        pipe.deliver(*waiting.values())
+    probes = len(pipe.cometly.posted) - before
+    pipe.cometly.respond = lambda _: ACCEPTED
+    while waiting:
+        pipe.clock.time += 61
+        kept = set(pipe.deliver(*waiting.values()))
+        waiting = {name: waiting[name] for name in kept}
+
+    assert probes == 10
+    assert pipe.ledger.states() == ["delivered"] * 10
+
+
+@pytest.mark.parametrize("status", [422, 400, 404, 303], ids=str)
+def test_a_permanent_refusal_parks_at_once_with_its_reasons(pipe: Pipe, status: int) -> None:
+    pipe.cometly.respond = lambda _: answer(status, "The amount is odd.", request_id="req-9")
+
+    kept = pipe.deliver(message(1))
+
+    [(parked, attributes)] = pipe.queue.parked
+    assert kept == []
+    assert parked.body == message(1).body
+    assert attributes["status"] == str(status)
+    assert attributes["message"] == "The amount is odd."
+    assert attributes["request_id"] == "req-9"
+    assert attributes["attempts"] == "1"
+    assert attributes["event_id"].startswith("evt_")
+    assert pipe.ledger.states() == ["parked"]
+
+
+def test_an_unreadable_message_is_parked_unposted_with_every_reason(pipe: Pipe) -> None:
+    bad = message(1, email=None, amount="much", event_name="bought")
+
+    kept = pipe.deliver(bad, Message("m-2", "{", START, "r-2"))
+
+    reasons = [attributes["message"] for _, attributes in pipe.queue.parked]
+    assert kept == []
+    assert pipe.cometly.posted == []
+    assert any("event_name" in r and "amount" in r and "email" in r for r in reasons)
+    assert any("not JSON" in r for r in reasons)
+
+
+def test_a_parked_event_is_delivered_when_a_new_message_brings_it_again(pipe: Pipe) -> None:
+    pipe.cometly.respond = lambda _: answer(422)
+    pipe.deliver(message(1))
+    pipe.cometly.respond = lambda _: ACCEPTED
+    replay = dataclasses.replace(message(1), id="m-replay", receipt="r-replay")
+
+    kept = pipe.deliver(replay)
+
+    assert kept == []
+    assert pipe.ledger.states() == ["delivered"]
+
+
+def test_two_replays_of_one_event_are_posted_once(pipe: Pipe) -> None:
+    pipe.cometly.respond = lambda _: answer(422)
+    pipe.deliver(message(1))
+    pipe.cometly.respond = lambda _: ACCEPTED
+    replays = [dataclasses.replace(message(1), id=f"p-{n}", receipt=f"p-{n}") for n in range(2)]
+
+    assert pipe.deliver(*replays) == []
+    assert len(pipe.cometly.posted) == 2
+
+
+def test_an_event_is_settled_as_parked_only_after_the_dead_letter_queue_took_it(
+    pipe: Pipe,
+) -> None:
+    pipe.cometly.respond = lambda _: answer(422)
+    pipe.queue.is_broken = True
+
+    kept = pipe.deliver(message(1))
+
+    assert kept == ["m-1"]
+    assert pipe.ledger.states() == ["claimed"]
+
+
+def test_an_event_past_the_horizon_is_parked_with_its_last_answer(pipe: Pipe) -> None:
+    pipe.cometly.respond = lambda _: answer(503)
+    pipe.deliver(message(1))
+    pipe.clock.time += pipe.horizon
+
+    kept = pipe.deliver(message(1))
+
+    [(_, attributes)] = pipe.queue.parked
+    assert kept == []
+    assert attributes["reason"] == "expired"
+    assert attributes["last_answer"].startswith("HTTP 503")
+    assert len(pipe.cometly.posted) == 1
+
+
+def test_an_event_just_inside_the_horizon_is_posted(pipe: Pipe) -> None:
+    pipe.clock.time += pipe.horizon - 1
+
+    assert pipe.deliver(message(1)) == []
+    assert len(pipe.cometly.posted) == 1
+
+
+def _die_on(pipe: Pipe, *orders: str) -> None:
+    """Leave claims behind as a killed worker does."""
+
+    def respond(event: object) -> object:
+        if event["order_id"] in orders:  # type: ignore[index]
+            raise MemoryError
+        return ACCEPTED
+
+    pipe.cometly.respond = respond  # type: ignore[assignment]
+
+
+def test_an_event_that_kills_its_worker_five_times_is_parked_as_poison(pipe: Pipe) -> None:
+    _die_on(pipe, "o-1")
+
+    for _ in range(MAX_CLAIMS):
+        assert pipe.deliver(message(1)) == ["m-1"]
+        pipe.clock.time += 120
+    kept = pipe.deliver(message(1))
+
+    [(_, attributes)] = pipe.queue.parked
+    assert kept == []
+    assert attributes["reason"] == "poison"
+    assert len(pipe.cometly.posted) == MAX_CLAIMS
+
+
+def test_the_others_of_a_poisoned_batch_go_on(pipe: Pipe) -> None:
+    _die_on(pipe, "o-3")
+
+    kept = pipe.deliver(*[message(number) for number in range(10)])
+
+    assert kept == ["m-3"]
+    assert pipe.ledger.states().count("delivered") == 9
+
+
+def test_of_several_suspects_one_is_posted_last_and_the_others_go_apart(pipe: Pipe) -> None:
+    batch = [message(number) for number in range(4)]
+    for suspect in batch[:3]:
+        pipe.deliver(suspect)
+    for item in pipe.ledger.items.values():
+        item |= {"state": State.CLAIMED, "lease": START, "claims": 2}
+    pipe.cometly.posted.clear()
+    pipe.clock.time += 100
+
+    kept = pipe.deliver(*batch)
+
+    assert [event["order_id"] for event in pipe.cometly.posted] == ["o-3", "o-0"]
+    assert kept == ["m-1", "m-2"]
+    assert [item["claims"] for item in pipe.ledger.items.values()].count(2) == 2
+
+
+def test_nothing_starts_that_the_remaining_time_cannot_finish(pipe: Pipe) -> None:
+    kept = pipe.deliver(*[message(number) for number in range(3)], seconds=20)
+
+    assert len(kept) == 3
+    assert pipe.cometly.posted == []
+    assert pipe.ledger.items == {}
+
+
+def test_a_slow_space_takes_what_fits_and_leaves_the_rest_unclaimed(pipe: Pipe) -> None:
+    pipe.gate.configured = 12
+
+    kept = pipe.deliver(*[message(number) for number in range(10)])
+
+    assert 5 <= len(pipe.cometly.posted) <= 8
+    assert len(kept) == 10 - len(pipe.cometly.posted)
+    assert len(pipe.ledger.items) == len(pipe.cometly.posted)
+
+
+def test_a_ledger_that_is_away_posts_nothing_and_keeps_everything(pipe: Pipe) -> None:
+    pipe.ledger.broken = {"claim"}
+
+    kept = pipe.deliver(message(1), message(2))
+
+    assert kept == ["m-1", "m-2"]
+    assert pipe.cometly.posted == []
+
+
+def test_a_gate_that_is_away_posts_nothing_and_claims_nothing(pipe: Pipe) -> None:
+    pipe.gate.is_broken = True
+
+    kept = pipe.deliver(message(1))
+
+    assert kept == ["m-1"]
+    assert pipe.ledger.items == {}
+
+
+def test_a_missing_token_waits_and_counts_nothing(pipe: Pipe) -> None:
+    def no_token(_: object) -> object:
+        raise TokenMissing("no Cometly token is stored yet")
+
+    pipe.cometly.respond = no_token  # type: ignore[assignment]
+
+    for _ in range(20):
+        assert pipe.deliver(message(1)) == ["m-1"]
+        pipe.clock.time += 60
+
+    assert pipe.queue.parked == []
+    assert next(iter(pipe.ledger.items.values()))["attempts"] == 0
+
+
+def test_no_line_of_the_journal_holds_anything_personal(pipe: Pipe) -> None:
+    answers = iter([ACCEPTED, answer(422, "ada@example.com is odd"), answer(500), answer(429)])
+    pipe.cometly.respond = lambda _: next(answers)
+
+    for number in range(4):
+        pipe.deliver(message(number))
+
+    assert "ada@example.com" not in json.dumps(pipe.journal.lines)
+
+
+@pytest.mark.parametrize(
+    ("attempts", "ceiling"), [(1, 8), (2, 16), (5, 128), (9, 2048), (10, 3600), (500, 3600)]
+)
+def test_back_off_grows_from_seconds_to_an_hour_with_full_jitter(
+    attempts: int, ceiling: float
+) -> None:
+    assert back_off(attempts, 0.0) == 1
+    assert back_off(attempts, 1.0) == 1 + ceiling

@@ -1,0 +1,615 @@
+"""Requests as API Gateway hands them over, and the answers that callers get."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError, EndpointConnectionError
+
+from cometly_forwarder import aws
+from cometly_forwarder.handlers import ingest
+from tests.unit.conftest import (
+    SERVER_KEY,
+    Aws,
+    FakeLambdaContext,
+    an_event,
+    http_request,
+    lines_in,
+    metrics_in,
+)
+
+SAMPLES = sorted(Path("events/http").glob("*.json"))
+DROP_IN = "/public-api/v1/events/track"
+DOORS = ["/v1/events", DROP_IN]
+
+
+@dataclass(frozen=True)
+class Answered:
+    """An answer as API Gateway reads it."""
+
+    status: int
+    headers: dict[str, str]
+    body: dict[str, Any]
+
+
+def answer_to(request: dict[str, Any]) -> Answered:
+    answer = ingest.handler(request, FakeLambdaContext())  # type: ignore[arg-type]
+    assert not answer.get("isBase64Encoded")
+    headers = {name.lower(): value for name, value in answer["headers"].items()}
+    assert headers["content-type"] == "application/json"
+    return Answered(answer["statusCode"], headers, json.loads(answer["body"]))
+
+
+@pytest.fixture(autouse=True)
+def _as_new(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A worker that has served nothing yet, in an environment that is not set."""
+    for name in ("EVENT_QUEUE_URL", "SERVER_KEYS_SECRET_ARN", "DEFAULT_PHONE_REGION"):
+        monkeypatch.delenv(name, raising=False)
+    ingest.front.cache_clear()
+    yield
+    ingest.front.cache_clear()
+    ingest.journal.metrics.clear_metrics()
+
+
+@pytest.fixture
+def stack(aws_stack: Aws, monkeypatch: pytest.MonkeyPatch) -> Aws:
+    monkeypatch.setenv("EVENT_QUEUE_URL", aws_stack.queue_url)
+    monkeypatch.setenv("SERVER_KEYS_SECRET_ARN", aws_stack.keys_secret_arn)
+    monkeypatch.setenv("DEFAULT_PHONE_REGION", "US")
+    return aws_stack
+
+
+@pytest.fixture
+def log(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
+    stream = io.StringIO()
+    monkeypatch.setattr(ingest.journal.logger.registered_handler, "stream", stream)
+    return stream
+
+
+def posted(stack: Aws) -> list[dict[str, Any]]:
+    return [json.loads(message["Body"])["event"] for message in stack.queued()]
+
+
+# --- AWS that fails ---------------------------------------------------------------------------
+
+
+@dataclass
+class FakeAws:
+    """SQS and Secrets Manager in one, either of which can be away."""
+
+    sqs_is_away: Exception | None = None
+    secrets_are_away: Exception | None = None
+    refuses: frozenset[int] = frozenset()
+    bodies: list[str] = field(default_factory=list)
+
+    def send_message_batch(self, *, QueueUrl: str, Entries: Any) -> Any:  # noqa: N803
+        assert QueueUrl == "queue"
+        if self.sqs_is_away:
+            raise self.sqs_is_away
+        taken = [entry for entry in Entries if int(entry["Id"]) not in self.refuses]
+        self.bodies += [entry["MessageBody"] for entry in taken]
+        return {"Successful": [{"Id": entry["Id"]} for entry in taken]}
+
+    def get_secret_value(self, *, SecretId: str) -> Any:  # noqa: N803
+        assert SecretId == "keys"
+        if self.secrets_are_away:
+            raise self.secrets_are_away
+        return {"SecretString": json.dumps({"current": SERVER_KEY, "previous": "older"})}
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> FakeAws:
+    fake = FakeAws()
+    monkeypatch.setenv("EVENT_QUEUE_URL", "queue")
+    monkeypatch.setenv("SERVER_KEYS_SECRET_ARN", "keys")
+    monkeypatch.setattr(aws, "client", lambda _: fake)
+    return fake
+
+
+AWAY = [
+    pytest.param(EndpointConnectionError(endpoint_url="https://aws.example.com"), id="network"),
+    pytest.param(ClientError({"Error": {"Code": "ServiceUnavailable"}}, "Call"), id="service"),
+    pytest.param(ClientError({"Error": {"Code": "AccessDenied"}}, "Call"), id="permission"),
+]
+
+
+# --- One event --------------------------------------------------------------------------------
+
+
+def test_a_valid_event_is_queued_and_answered_202(stack: Aws) -> None:
+    answer = answer_to(http_request(an_event(order_id="1002", emial="x")))
+
+    (message,) = stack.queued()
+    assert answer.status == 202
+    assert answer.body["status"] == 202
+    assert answer.body["event_id"] == json.loads(message["Body"])["event_id"]
+    assert [warning["field"] for warning in answer.body["warnings"]] == ["emial"]
+
+
+def test_the_phone_region_of_the_stack_is_used(stack: Aws) -> None:
+    answer_to(http_request(an_event(phone="(650)555-1212")))
+
+    assert posted(stack)[0]["phone"] == "16505551212"
+
+
+def test_the_same_post_gets_the_same_event_id(stack: Aws) -> None:
+    request = http_request(an_event(order_id="1002"))
+
+    ids = {answer_to(request).body["event_id"] for _ in range(3)}
+
+    assert len(ids) == 1
+    assert len(stack.queued()) == 3
+
+
+def test_the_idempotency_key_header_is_the_events_key(stack: Aws) -> None:
+    answer_to(http_request(an_event(), headers={"Idempotency-Key": "key-1"}))
+
+    assert posted(stack)[0]["idempotency_key"] == "key-1"
+
+
+def test_an_invalid_event_is_answered_422_with_every_fault(stack: Aws) -> None:
+    answer = answer_to(http_request({"event_name": "purchased", "amount": "a lot"}))
+
+    assert answer.status == 422
+    assert sorted(error["field"] for error in answer.body["errors"]) == [
+        "amount",
+        "email",
+        "event_name",
+    ]
+    assert all(error["field"] in answer.body["message"] for error in answer.body["errors"])
+    assert stack.queued() == []
+
+
+@pytest.mark.parametrize("body", ["null", "5", '"purchase"', "true", "NaN"])
+@pytest.mark.parametrize("path", DOORS)
+def test_json_that_is_no_event_is_answered_422(path: str, body: str, fake: FakeAws) -> None:
+    assert answer_to(http_request(body, path=path)).status == 422
+    assert fake.bodies == []
+
+
+@pytest.mark.parametrize("path", DOORS)
+def test_a_body_in_base64_is_read(path: str, stack: Aws) -> None:
+    request = http_request(an_event(full_name="Zoë 😀"), path=path, is_base64=True)
+
+    assert answer_to(request).status == 202
+    assert posted(stack)[0]["full_name"] == "Zoë 😀"
+
+
+def test_text_that_is_not_in_base64_is_read(stack: Aws) -> None:
+    body = json.dumps(an_event(full_name="Zoë 😀"), ensure_ascii=False)
+
+    assert answer_to(http_request(body)).status == 202
+    assert posted(stack)[0]["full_name"] == "Zoë 😀"
+
+
+# --- Cometly's own path -----------------------------------------------------------------------
+
+
+def test_the_drop_in_path_answers_as_cometly_does(stack: Aws) -> None:
+    answer = answer_to(http_request(an_event(emial="x"), path=DROP_IN))
+
+    (message,) = stack.queued()
+    assert answer.status == 202
+    assert answer.body.keys() == {"status", "message"}
+    assert answer.body["status"] == 202
+    assert answer.headers["request-id"] == json.loads(message["Body"])["event_id"]
+
+
+def test_the_drop_in_path_refuses_with_a_message_alone(fake: FakeAws) -> None:
+    answer = answer_to(http_request({"event_name": "purchased"}, path=DROP_IN))
+
+    assert answer.status == 422
+    assert answer.body.keys() == {"message"}
+    assert fake.bodies == []
+
+
+def test_the_drop_in_path_takes_no_array(fake: FakeAws) -> None:
+    assert answer_to(http_request([an_event()], path=DROP_IN)).status == 422
+    assert fake.bodies == []
+
+
+# --- Many events ------------------------------------------------------------------------------
+
+
+def test_an_array_is_answered_202_when_all_are_accepted(stack: Aws) -> None:
+    answer = answer_to(http_request([an_event(order_id=str(n)) for n in range(25)]))
+
+    assert answer.status == answer.body["status"] == 202
+    assert [result["status"] for result in answer.body["results"]] == [202] * 25
+    queued = {json.loads(message["Body"])["event_id"] for message in stack.queued()}
+    assert [result["event_id"] in queued for result in answer.body["results"]] == [True] * 25
+
+
+def test_an_array_is_answered_207_item_by_item_when_some_are_accepted(stack: Aws) -> None:
+    answer = answer_to(http_request([an_event(order_id="1"), {}, "x", an_event(order_id="2")]))
+
+    assert answer.status == 207
+    assert [result["status"] for result in answer.body["results"]] == [202, 422, 422, 202]
+    assert sorted(event["order_id"] for event in posted(stack)) == ["1", "2"]
+
+
+def test_an_array_is_answered_422_when_none_is_accepted(fake: FakeAws) -> None:
+    answer = answer_to(http_request([{}, {"event_name": "purchase"}]))
+
+    assert answer.status == 422
+    assert [result["status"] for result in answer.body["results"]] == [422, 422]
+    assert fake.bodies == []
+
+
+def test_what_sqs_refuses_of_an_array_is_told_item_by_item(fake: FakeAws) -> None:
+    # The refused position counts among the valid ones: the second of them is the third item.
+    fake.refuses = frozenset({1})
+
+    answer = answer_to(http_request([an_event(order_id="1"), {}, an_event(order_id="2")]))
+
+    assert answer.status == 207
+    assert [result["status"] for result in answer.body["results"]] == [202, 422, 503]
+    assert "event_id" not in answer.body["results"][2]
+
+
+def test_500_events_are_taken_and_counted(
+    fake: FakeAws, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answer = answer_to(http_request([an_event(order_id=str(n)) for n in range(500)]))
+
+    assert answer.status == 202
+    assert len({json.loads(body)["event_id"] for body in fake.bodies}) == 500
+    assert metrics_in(capsys.readouterr().out) == {"Accepted": 500}
+
+
+def test_501_events_are_too_many(fake: FakeAws) -> None:
+    answer = answer_to(http_request([an_event()] * 501))
+
+    assert answer.status == 413
+    assert "500" in answer.body["message"]
+    assert fake.bodies == []
+
+
+def test_an_empty_array_is_answered_422(fake: FakeAws) -> None:
+    answer = answer_to(http_request([]))
+
+    assert answer.status == 422
+    assert answer.body.keys() == {"message"}
+    assert fake.bodies == []
+
+
+def test_one_key_for_many_events_is_refused(fake: FakeAws) -> None:
+    answer = answer_to(http_request([an_event()], headers={"Idempotency-Key": "key-1"}))
+
+    assert answer.status == 422
+    assert fake.bodies == []
+
+
+# --- Keys -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        pytest.param({"Authorization": f"Bearer {SERVER_KEY}"}, id="bearer"),
+        pytest.param({"Authorization": f"bearer   {SERVER_KEY} "}, id="bearer, written carelessly"),
+        pytest.param({"X-Api-Key": SERVER_KEY}, id="x-api-key"),
+        pytest.param({"Authorization": "Bearer older"}, id="the previous key"),
+        pytest.param({"Authorization": "Basic abc", "X-Api-Key": SERVER_KEY}, id="beside another"),
+    ],
+)
+@pytest.mark.parametrize("path", DOORS)
+@pytest.mark.usefixtures("fake")
+def test_a_key_opens_the_door(path: str, headers: dict[str, str]) -> None:
+    assert answer_to(http_request(an_event(), path=path, headers=headers, key=None)).status == 202
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        pytest.param({}, id="none"),
+        pytest.param({"Authorization": "Bearer "}, id="empty"),
+        pytest.param({"Authorization": "Bearer wrong"}, id="wrong"),
+        pytest.param({"Authorization": f"Bearer {SERVER_KEY}x"}, id="longer"),
+        pytest.param({"Authorization": f"Bearer {SERVER_KEY[:-1]}"}, id="shorter"),
+        pytest.param({"Authorization": f"Bearer {SERVER_KEY.upper()}"}, id="in capitals"),
+        pytest.param({"Authorization": SERVER_KEY}, id="without a scheme"),
+        pytest.param({"Authorization": f"Basic {SERVER_KEY}"}, id="another scheme"),
+        pytest.param({"Authorization": f"Bearer {SERVER_KEY},{SERVER_KEY}"}, id="sent twice"),
+        pytest.param({"X-Api-Key": ""}, id="x-api-key empty"),
+        pytest.param({"X-Api-Key": "ключ"}, id="other letters"),
+        pytest.param({"X-Api-Key": "\ud800"}, id="no letters"),
+        pytest.param({"Cookie": f"key={SERVER_KEY}"}, id="in a cookie"),
+    ],
+)
+@pytest.mark.parametrize("path", DOORS)
+def test_without_the_key_the_door_stays_shut(
+    path: str, headers: dict[str, str], fake: FakeAws
+) -> None:
+    answer = answer_to(http_request(an_event(), path=path, headers=headers, key=None))
+
+    assert answer.status == 401
+    assert answer.body.keys() == {"message"}
+    assert answer.headers["www-authenticate"] == "Bearer"
+    assert fake.bodies == []
+
+
+@pytest.mark.parametrize(
+    "body", ["{", "x" * 2_000_000, [an_event()] * 501], ids=["no JSON", "too large", "too many"]
+)
+@pytest.mark.usefixtures("fake")
+def test_a_stranger_learns_nothing_but_that_the_key_is_wrong(body: object) -> None:
+    assert answer_to(http_request(body, key="wrong")).status == 401
+
+
+# --- Bodies that are refused ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(None, id="none"),
+        pytest.param("", id="empty"),
+        pytest.param(b"", id="empty in base64"),
+        pytest.param("{", id="cut off"),
+        pytest.param("event_name=purchase&email=grace%40example.com", id="a form"),
+        pytest.param(b"\x1f\x8b\x08\x00", id="compressed"),
+        pytest.param('{"email": "\ud800"}', id="half a surrogate pair"),
+        pytest.param('{"email": "a@example.com", "email": "b@example.com"}', id="a key twice"),
+        pytest.param("[" * 500_000, id="deeply nested"),
+        pytest.param('{"amount": ' + "9" * 5_000 + "}", id="an endless number"),
+    ],
+)
+@pytest.mark.parametrize("path", DOORS)
+def test_what_is_not_json_is_answered_400(path: str, body: object, fake: FakeAws) -> None:
+    answer = answer_to(http_request(body, path=path))
+
+    assert answer.status == 400
+    assert answer.body.keys() == {"message"}
+    assert fake.bodies == []
+
+
+@pytest.mark.usefixtures("fake")
+def test_any_depth_of_nesting_gets_an_answer() -> None:
+    # The parser's limit lies in here, and what passes it must not break what comes after it.
+    event = '{"event_name": "purchase", "email": "grace@example.com", "idempotency_key": %s}'
+    bodies = [event % ("[" * depth + "]" * depth) for depth in range(900, 1_001)]
+
+    answers = [answer_to(http_request(body, headers={"Idempotency-Key": "k"})) for body in bodies]
+
+    assert {answer.status for answer in answers} <= {400, 422}
+
+
+@pytest.mark.parametrize("is_base64", [False, True], ids=["text", "base64"])
+@pytest.mark.parametrize("path", DOORS)
+def test_a_body_of_more_than_a_mebibyte_is_answered_413(
+    path: str, fake: FakeAws, *, is_base64: bool
+) -> None:
+    least = json.dumps(an_event())
+    largest = least + " " * (1024 * 1024 - len(least))
+
+    assert answer_to(http_request(largest, path=path, is_base64=is_base64)).status == 202
+    assert answer_to(http_request(largest + " ", path=path, is_base64=is_base64)).status == 413
+    assert len(fake.bodies) == 1
+
+
+def test_a_body_is_weighed_in_bytes(fake: FakeAws) -> None:
+    assert answer_to(http_request('{"x": "%s"}' % ("é" * 600_000))).status == 413
+    assert fake.bodies == []
+
+
+# --- Paths and methods ------------------------------------------------------------------------
+
+
+def test_health_needs_neither_key_nor_aws() -> None:
+    answer = answer_to(http_request(method="GET", path="/health", key=None))
+
+    assert answer.status == 200
+    assert answer.body == {"status": "ok"}
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/", "/v1", "/v1/event", "/V1/Events", "/v1/events/1", "/public-api/v1/events", "/é", "/%00"],
+)
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_an_unknown_path_is_answered_404(method: str, path: str) -> None:
+    answer = answer_to(http_request(an_event(), method=method, path=path))
+
+    assert answer.status == 404
+    assert answer.body.keys() == {"message"}
+
+
+@pytest.mark.parametrize(
+    ("path", "allowed"), [("/v1/events", "POST"), (DROP_IN, "POST"), ("/health", "GET")]
+)
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD"])
+@pytest.mark.usefixtures("fake")
+def test_another_method_is_answered_405_with_the_right_one(
+    method: str, path: str, allowed: str
+) -> None:
+    answer = answer_to(http_request(an_event(), method=method, path=path))
+
+    if method == allowed:
+        assert answer.status in {200, 202}
+    else:
+        assert answer.status == 405
+        assert answer.headers["allow"] == allowed
+        assert answer.body.keys() == {"message"}
+
+
+@pytest.mark.parametrize("path", ["/v1/events/", DROP_IN + "/"])
+@pytest.mark.usefixtures("fake")
+def test_a_slash_at_the_end_is_not_called_a_wrong_method(path: str) -> None:
+    # 405 with `Allow: POST` in answer to a POST would send a caller looking in the wrong place.
+    assert answer_to(http_request(an_event(), path=path)).status in {202, 404}
+
+
+# --- When AWS is away -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("error", AWAY)
+@pytest.mark.parametrize("path", DOORS)
+@pytest.mark.parametrize(
+    "part", ["sqs_is_away", "secrets_are_away"], ids=["SQS", "Secrets Manager"]
+)
+def test_what_could_not_be_queued_is_answered_503_with_retry_after(
+    part: str, path: str, error: Exception, fake: FakeAws
+) -> None:
+    setattr(fake, part, error)
+
+    answer = answer_to(http_request(an_event(), path=path))
+
+    assert answer.status == 503
+    assert answer.body.keys() == {"message"}
+    assert re.fullmatch("[1-9][0-9]*", answer.headers["retry-after"])
+
+
+def test_an_array_that_could_not_be_queued_is_answered_503(fake: FakeAws) -> None:
+    fake.sqs_is_away = EndpointConnectionError(endpoint_url="https://aws.example.com")
+
+    answer = answer_to(http_request([an_event(order_id=str(n)) for n in range(25)]))
+
+    assert answer.status == 503
+    assert "retry-after" in answer.headers
+    assert [result["status"] for result in answer.body["results"]] == [503] * 25
+
+
+def test_a_worker_recovers_when_aws_does(fake: FakeAws) -> None:
+    fake.secrets_are_away = EndpointConnectionError(endpoint_url="https://aws.example.com")
+    first = answer_to(http_request(an_event()))
+
+    fake.secrets_are_away = None
+    second = answer_to(http_request(an_event()))
+
+    assert (first.status, second.status) == (503, 202)
+
+
+# --- What is left in logs and metrics ---------------------------------------------------------
+
+PERSONAL = {
+    "email": "grace.murray@example.com",
+    "comet_token": "ct_5f2c9a71",
+    "fingerprint": "fp_81b7e0d4",
+    "ip": "198.51.100.99",
+    "full_name": "Grace Murray",
+    "phone": "+1 650 555 1212",
+    "user_agent": "Agent-of-Grace",
+    "url": "https://shop.example.com/thank-you?grace",
+    "order_id": "ORD-77120",
+    "idempotency_key": "KEY-77121",
+    "grace_field": "grace",
+}
+TRACES = (
+    "grace",
+    "murray",
+    "ct_5f2c9a71",
+    "fp_81b7e0d4",
+    "198.51.100.99",
+    "555",
+    "agent-of",
+    "shop.example",
+    "77120",
+    "77121",
+    SERVER_KEY,
+    "203.0.113.7",
+)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param({"event_name": "purchase", **PERSONAL}, id="accepted"),
+        pytest.param({"event_name": "grace", **PERSONAL, "amount": "grace"}, id="invalid"),
+        pytest.param([{"event_name": "purchase", **PERSONAL}, PERSONAL, "grace"], id="an array"),
+        pytest.param('{"email": "grace@example.com"', id="no JSON"),
+        pytest.param(json.dumps(PERSONAL) + "grace", id="JSON and more"),
+    ],
+)
+@pytest.mark.parametrize("path", [*DOORS, "/grace"])
+@pytest.mark.parametrize("sqs_is_away", [None, AWAY[1].values[0]], ids=["well", "SQS away"])
+def test_nothing_personal_is_logged_or_measured(  # noqa: PLR0917 - fixtures are arguments
+    body: object,
+    path: str,
+    sqs_is_away: Exception | None,
+    fake: FakeAws,
+    log: io.StringIO,
+    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    fake.sqs_is_away = sqs_is_away
+
+    answer_to(http_request(body, path=path))
+
+    captured = capfd.readouterr()
+    records = [str(record.__dict__) for record in caplog.records]
+    written = "\n".join([log.getvalue(), captured.out, captured.err, *records]).lower()
+    assert [trace for trace in TRACES if trace.lower() in written] == []
+
+
+def test_each_event_leaves_one_line_that_names_it(fake: FakeAws, log: io.StringIO) -> None:
+    answer = answer_to(http_request([an_event(order_id="1"), {"amount": "x"}]))
+
+    accepted, rejected = lines_in(log)
+    assert (accepted["message"], rejected["message"]) == ("ingest.accepted", "ingest.rejected")
+    assert accepted["event_id"] == answer.body["results"][0]["event_id"]
+    assert sorted(rejected["faults"]) == ["amount", "email", "event_name"]
+    assert accepted["invocation"] == "invocation-1"
+    assert len(fake.bodies) == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "refuses", "counts"),
+    [
+        pytest.param(an_event(), set(), {"Accepted": 1}, id="accepted"),
+        pytest.param({}, set(), {"Rejected": 1}, id="invalid"),
+        pytest.param(an_event(), {0}, {"Unavailable": 1}, id="not queued"),
+        pytest.param(
+            [an_event(), {}, an_event(), an_event()],
+            {0},
+            {"Accepted": 2, "Rejected": 1, "Unavailable": 1},
+            id="of each",
+        ),
+        pytest.param("{", set(), {}, id="no JSON"),
+    ],
+)
+def test_outcomes_are_counted(
+    body: object,
+    refuses: set[int],
+    counts: dict[str, int],
+    fake: FakeAws,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    fake.refuses = frozenset(refuses)
+
+    answer_to(http_request(body))
+
+    assert metrics_in(capsys.readouterr().out) == counts
+
+
+# --- Samples ----------------------------------------------------------------------------------
+
+
+def test_there_are_samples() -> None:
+    assert len(SAMPLES) >= 5
+
+
+@pytest.mark.parametrize("path", SAMPLES, ids=lambda path: path.stem)
+def test_a_sample_gets_its_answer(path: Path, stack: Aws) -> None:
+    sample = json.loads(path.read_text())
+    request = http_request(
+        sample["body"], method=sample["method"], path=sample["path"], headers=sample["headers"]
+    )
+
+    answer = answer_to(request)
+
+    assert answer.status == (422 if path.stem == "invalid" else 202)
+    assert len(stack.queued()) == (
+        0
+        if path.stem == "invalid"
+        else len(sample["body"])
+        if isinstance(sample["body"], list)
+        else 1
+    )

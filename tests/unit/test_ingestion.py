@@ -1,0 +1,205 @@
+"""From posted events to the queue, and a receipt for each."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import pytest
+
+from cometly_forwarder.envelope import MAX_BODY_BYTES
+from cometly_forwarder.ingestion import Door, Receipt, Status, accept
+from tests.unit.conftest import an_event
+
+NOON = datetime(2024, 1, 15, 12, 0, 0, tzinfo=UTC)
+
+
+@dataclass
+class FakeOutbox:
+    """Takes every body but those at the positions in `refuses`."""
+
+    refuses: frozenset[int] = frozenset()
+    bodies: list[str] = field(default_factory=list)
+
+    def send(self, bodies: Sequence[str]) -> frozenset[int]:
+        self.bodies += bodies
+        return self.refuses
+
+    @property
+    def events(self) -> list[dict[str, object]]:
+        return [json.loads(body)["event"] for body in self.bodies]
+
+
+def a_door(outbox: FakeOutbox, phone_region: str | None = None) -> Door:
+    numbers = itertools.count(1)
+    return Door(outbox, lambda: NOON, lambda: f"request-{next(numbers)}", phone_region)
+
+
+def statuses(receipts: Sequence[Receipt]) -> list[Status]:
+    return [receipt.status for receipt in receipts]
+
+
+def test_a_valid_event_is_sent_and_acknowledged_with_its_id() -> None:
+    outbox = FakeOutbox()
+
+    (receipt,) = accept([an_event()], a_door(outbox))
+
+    assert receipt.status is Status.ACCEPTED
+    assert receipt.event_id == json.loads(outbox.bodies[0])["event_id"]
+    assert receipt.faults == receipt.warnings == ()
+
+
+def test_an_events_time_is_fixed_when_it_is_accepted() -> None:
+    outbox = FakeOutbox()
+
+    accept([an_event()], a_door(outbox))
+
+    assert outbox.events[0]["event_time"] == "2024-01-15T12:00:00Z"
+    assert json.loads(outbox.bodies[0])["accepted_at"] == "2024-01-15T12:00:00+00:00"
+
+
+def test_the_region_of_the_door_reads_phone_numbers() -> None:
+    outbox = FakeOutbox()
+
+    accept([an_event(phone="(650)555-1212")], a_door(outbox, "US"))
+
+    assert outbox.events[0]["phone"] == "16505551212"
+
+
+def test_receipts_come_in_the_order_of_the_events() -> None:
+    outbox = FakeOutbox()
+
+    receipts = accept([an_event(order_id="1"), {}, an_event(order_id="2"), 5], a_door(outbox))
+
+    assert statuses(receipts) == [
+        Status.ACCEPTED,
+        Status.INVALID,
+        Status.ACCEPTED,
+        Status.INVALID,
+    ]
+    assert [event["order_id"] for event in outbox.events] == ["1", "2"]
+
+
+def test_an_invalid_event_is_not_sent_and_its_receipt_says_why() -> None:
+    outbox = FakeOutbox()
+
+    (receipt,) = accept([{"event_name": "purchase", "emial": "x"}], a_door(outbox))
+
+    assert receipt.status is Status.INVALID
+    assert receipt.event_id is None
+    assert [fault.field for fault in receipt.faults] == ["email"]
+    assert [warning.field for warning in receipt.warnings] == ["emial"]
+    assert outbox.bodies == []
+
+
+def test_an_accepted_event_carries_its_warnings() -> None:
+    (receipt,) = accept([an_event(emial="x")], a_door(FakeOutbox()))
+
+    assert receipt.status is Status.ACCEPTED
+    assert [warning.field for warning in receipt.warnings] == ["emial"]
+
+
+def test_an_event_too_large_to_travel_is_invalid() -> None:
+    (receipt,) = accept([an_event(url="x" * MAX_BODY_BYTES)], a_door(FakeOutbox()))
+
+    assert receipt.status is Status.INVALID
+
+
+def test_only_what_the_queue_confirmed_is_accepted() -> None:
+    # Positions count among what was sent: an invalid event must not shift them.
+    outbox = FakeOutbox(refuses=frozenset({0, 2}))
+    raws = [{}, an_event(order_id="1"), an_event(order_id="2"), {}, an_event(order_id="3")]
+
+    receipts = accept(raws, a_door(outbox))
+
+    assert statuses(receipts) == [
+        Status.INVALID,
+        Status.UNAVAILABLE,
+        Status.ACCEPTED,
+        Status.INVALID,
+        Status.UNAVAILABLE,
+    ]
+
+
+def test_events_without_key_and_order_are_each_their_own() -> None:
+    one, another = accept([an_event(), an_event()], a_door(FakeOutbox()))
+
+    assert one.event_id != another.event_id
+
+
+def test_the_same_event_posted_twice_gets_the_same_id() -> None:
+    door = a_door(FakeOutbox())
+
+    (first,) = accept([an_event(order_id="1")], door)
+    (second,) = accept([an_event(order_id="1", amount=5)], door)
+
+    assert first.event_id == second.event_id
+
+
+# --- The Idempotency-Key header ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "own",
+    [{}, {"idempotency_key": None}, {"idempotency_key": ""}, {"idempotency_key": "  "}],
+    ids=["absent", "null", "empty", "blank"],
+)
+def test_the_header_is_the_key_of_an_event_without_one(own: dict[str, object]) -> None:
+    outbox = FakeOutbox()
+
+    (receipt,) = accept([an_event(**own)], a_door(outbox), "key-1")
+
+    assert receipt.status is Status.ACCEPTED
+    assert outbox.events[0]["idempotency_key"] == "key-1"
+
+
+@pytest.mark.parametrize("own", ["7", " 7 ", 7], ids=repr)
+def test_the_header_may_repeat_the_key_of_the_event(own: object) -> None:
+    outbox = FakeOutbox()
+
+    (receipt,) = accept([an_event(idempotency_key=own)], a_door(outbox), "7 ")
+
+    assert receipt.status is Status.ACCEPTED
+    assert outbox.events[0]["idempotency_key"] == "7"
+
+
+@pytest.mark.parametrize("own", ["other", "KEY-1", 1, 0, False, [], {}, ["key-1"]], ids=repr)
+def test_a_key_beside_the_header_that_is_not_the_same_is_refused(own: object) -> None:
+    (receipt,) = accept([an_event(idempotency_key=own)], a_door(FakeOutbox()), "key-1")
+
+    assert receipt.status is Status.INVALID
+    assert [fault.field for fault in receipt.faults] == ["idempotency_key"]
+
+
+@pytest.mark.parametrize("header", ["", "  "], ids=["empty", "blank"])
+def test_a_blank_header_is_none(header: str) -> None:
+    outbox = FakeOutbox()
+
+    accept([an_event(idempotency_key="own")], a_door(outbox), header)
+
+    assert [event["idempotency_key"] for event in outbox.events] == ["own"]
+
+
+def test_a_header_that_is_no_unicode_is_refused_like_a_field() -> None:
+    (receipt,) = accept([an_event()], a_door(FakeOutbox()), "a\ud800")
+
+    assert [fault.field for fault in receipt.faults] == ["idempotency_key"]
+
+
+def test_a_header_with_a_body_that_is_no_object_is_refused() -> None:
+    (receipt,) = accept(["purchase"], a_door(FakeOutbox()), "key-1")
+
+    assert receipt.status is Status.INVALID
+
+
+def test_a_deeply_nested_key_beside_the_header_is_refused() -> None:
+    nested: list[object] = []
+    for _ in range(50_000):
+        nested = [nested]
+
+    (receipt,) = accept([an_event(idempotency_key=nested)], a_door(FakeOutbox()), "key-1")
+
+    assert [fault.field for fault in receipt.faults] == ["idempotency_key"]

@@ -1,0 +1,188 @@
+"""The ledger's conditional writes, against DynamoDB's rules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import pytest
+from botocore.stub import Stubber
+from moto import mock_aws
+
+from cometly_forwarder.delivery import (
+    Claimed,
+    Duplicate,
+    Leased,
+    Outcome,
+    Settled,
+    State,
+    Ticket,
+)
+from cometly_forwarder.errors import Unavailable
+from cometly_forwarder.ledger import RETENTION_SECONDS, DynamoLedger
+from cometly_forwarder.verdict import Kind, Verdict
+from tests.unit.fakes import START, Clock
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+TICKET = Ticket("evt_1", "message-1", START + 65, datetime.fromtimestamp(START, UTC))
+OTHER = replace(TICKET, owner="message-2")
+REFUSAL = Verdict(Kind.PERMANENT, "HTTP 422", 422, "ada@example.com is odd", "req-1")
+
+
+@pytest.fixture
+def dynamodb(monkeypatch: pytest.MonkeyPatch) -> Iterator[DynamoDBClient]:
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
+    with mock_aws():
+        client = boto3.client("dynamodb")
+        client.create_table(
+            TableName="ledger",
+            BillingMode="PAY_PER_REQUEST",
+            AttributeDefinitions=[{"AttributeName": "event_id", "AttributeType": "S"}],
+            KeySchema=[{"AttributeName": "event_id", "KeyType": "HASH"}],
+        )
+        yield client
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def ledger(dynamodb: DynamoDBClient, clock: Clock) -> DynamoLedger:
+    return DynamoLedger(dynamodb, "ledger", clock.now)
+
+
+def item(ledger: DynamoLedger) -> dict[str, Any]:
+    return ledger.client.get_item(TableName="ledger", Key={"event_id": {"S": "evt_1"}})["Item"]
+
+
+def test_a_new_identity_is_claimed(ledger: DynamoLedger) -> None:
+    assert ledger.claim(TICKET) == Claimed(claims=1, attempts=0)
+
+
+def test_another_message_with_the_identity_is_a_duplicate(ledger: DynamoLedger) -> None:
+    ledger.claim(TICKET)
+
+    assert ledger.claim(OTHER) == Duplicate()
+
+
+def test_the_same_message_waits_while_its_lease_runs(ledger: DynamoLedger, clock: Clock) -> None:
+    ledger.claim(TICKET)
+    clock.time = TICKET.lease
+
+    assert ledger.claim(TICKET) == Leased(TICKET.lease)
+
+
+def test_the_same_message_claims_again_when_its_lease_is_over(
+    ledger: DynamoLedger, clock: Clock
+) -> None:
+    ledger.claim(TICKET)
+    clock.time = TICKET.lease + 0.001
+
+    assert ledger.claim(replace(TICKET, lease=TICKET.lease + 65)) == Claimed(claims=2, attempts=0)
+
+
+def test_claims_without_an_outcome_add_up_and_an_outcome_forgives_them(
+    ledger: DynamoLedger, clock: Clock
+) -> None:
+    ticket = TICKET
+    for _ in range(3):
+        ledger.claim(ticket)
+        clock.time = ticket.lease + 1
+        ticket = replace(ticket, lease=clock.time + 65)
+    ledger.claim(ticket)
+    ledger.settle(ticket, Outcome(State.WAITING, 1))
+
+    assert ledger.claim(replace(ticket, lease=ticket.lease + 1)) == Claimed(claims=1, attempts=1)
+
+
+@pytest.mark.parametrize("state", [State.DELIVERED, State.PARKED])
+def test_a_settled_message_that_comes_back_is_settled(ledger: DynamoLedger, state: State) -> None:
+    ledger.claim(TICKET)
+    ledger.settle(TICKET, Outcome(state, 1))
+
+    assert ledger.claim(TICKET) == Settled()
+
+
+@pytest.mark.parametrize("state", [State.DELIVERED, State.WAITING])
+def test_only_a_parked_identity_passes_to_another_message(
+    ledger: DynamoLedger, state: State
+) -> None:
+    ledger.claim(TICKET)
+    ledger.settle(TICKET, Outcome(state, 1))
+
+    assert ledger.claim(OTHER) == Duplicate()
+
+
+def test_a_replay_claims_a_parked_identity_with_a_clean_slate(ledger: DynamoLedger) -> None:
+    ledger.claim(TICKET)
+    ledger.settle(TICKET, Outcome(State.PARKED, 7, REFUSAL))
+
+    assert ledger.claim(OTHER) == Claimed(claims=1, attempts=0)
+    assert ledger.claim(replace(OTHER, owner="message-3")) == Duplicate()
+
+
+def test_the_last_answer_is_remembered_for_the_next_claim(ledger: DynamoLedger) -> None:
+    ledger.claim(TICKET)
+    ledger.settle(TICKET, Outcome(State.WAITING, 1, Verdict(Kind.TRANSIENT, "HTTP 503")))
+    ledger.claim(TICKET)
+    ledger.settle(TICKET, Outcome(State.WAITING, 1))
+
+    assert ledger.claim(TICKET) == Claimed(1, 1, "HTTP 503", "")
+
+
+def test_a_late_worker_does_not_overwrite_who_claimed_after_it(
+    ledger: DynamoLedger, clock: Clock
+) -> None:
+    ledger.claim(TICKET)
+    clock.time = TICKET.lease + 1
+    heir = replace(TICKET, lease=TICKET.lease + 65)
+    ledger.claim(heir)
+
+    ledger.settle(TICKET, Outcome(State.WAITING, 5))
+
+    assert item(ledger)["state"]["S"] == "claimed"
+    assert float(item(ledger)["lease"]["N"]) == heir.lease
+
+
+def test_a_late_worker_that_delivered_is_believed(ledger: DynamoLedger, clock: Clock) -> None:
+    ledger.claim(TICKET)
+    clock.time = TICKET.lease + 1
+    heir = replace(TICKET, lease=TICKET.lease + 65)
+    ledger.claim(heir)
+
+    ledger.settle(TICKET, Outcome(State.DELIVERED, 1))
+    ledger.settle(heir, Outcome(State.WAITING, 1))
+
+    assert item(ledger)["state"]["S"] == "delivered"
+
+
+def test_items_expire_and_hold_nothing_personal(ledger: DynamoLedger) -> None:
+    ledger.claim(TICKET)
+    ledger.settle(TICKET, Outcome(State.PARKED, 1, REFUSAL))
+
+    stored = item(ledger)
+    assert int(stored["expires_at"]["N"]) == START + RETENTION_SECONDS
+    assert stored["answer"]["S"] == "HTTP 422"
+    assert stored["request_id"]["S"] == "req-1"
+    assert "ada@example.com" not in str(stored)
+
+
+@pytest.mark.parametrize(
+    "code",
+    ["ProvisionedThroughputExceededException", "ThrottlingException", "InternalServerError"],
+)
+def test_a_table_that_fails_is_unavailable(ledger: DynamoLedger, code: str) -> None:
+    with Stubber(ledger.client) as stub:
+        stub.add_client_error("update_item", code)
+        with pytest.raises(Unavailable, match="ledger"):
+            ledger.claim(TICKET)
+        stub.add_client_error("update_item", code)
+        with pytest.raises(Unavailable, match="ledger"):
+            ledger.settle(TICKET, Outcome(State.DELIVERED, 1))

@@ -1,0 +1,128 @@
+"""One JSON line an outcome, one EMF line an invocation."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from cometly_forwarder.observability import METRICS, NAMESPACE, Journal, make_logger, make_metrics
+from tests.unit.conftest import lines_in, metrics_in
+
+
+@pytest.fixture(autouse=True)
+def _named_stack(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POWERTOOLS_SERVICE_NAME", "shop-events")
+
+
+@pytest.fixture
+def log(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
+    stream = io.StringIO()
+    monkeypatch.setattr(make_logger().registered_handler, "stream", stream)
+    return stream
+
+
+@pytest.fixture
+def journal() -> Iterator[Journal]:
+    journal = Journal(make_logger(), make_metrics())
+    yield journal
+    journal.metrics.clear_metrics()
+
+
+def test_an_outcome_is_one_line_of_json(journal: Journal, log: io.StringIO) -> None:
+    journal.record("delivery.parked", event_id="evt_1", reason="HTTP 422")
+
+    (line,) = lines_in(log)
+    assert line["message"] == "delivery.parked"
+    assert line["event_id"] == "evt_1"
+    assert line["reason"] == "HTTP 422"
+    assert line["level"] == "INFO"
+    assert line["service"] == "shop-events"
+    assert line["timestamp"].endswith("+0000")
+
+
+def test_one_lines_keys_do_not_stay_for_the_next(journal: Journal, log: io.StringIO) -> None:
+    journal.record("delivery.parked", event_id="evt_1", reason="HTTP 422")
+    journal.record("delivery.delivered", event_id="evt_2")
+
+    assert "reason" not in lines_in(log)[1]
+
+
+def test_every_line_names_its_invocation(journal: Journal, log: io.StringIO) -> None:
+    journal.begin("invocation-1")
+    journal.record("delivery.delivered", event_id="evt_1")
+    journal.begin("invocation-2")
+    journal.record("delivery.delivered", event_id="evt_2")
+
+    assert [line["invocation"] for line in lines_in(log)] == ["invocation-1", "invocation-2"]
+
+
+@pytest.mark.parametrize(("name", "metric"), sorted(METRICS.items()))
+def test_each_outcome_is_counted(
+    name: str, metric: str, journal: Journal, capsys: pytest.CaptureFixture[str]
+) -> None:
+    journal.record(name, event_id="evt_1")
+    journal.record(name, event_id="evt_2")
+    journal.flush()
+
+    assert metrics_in(capsys.readouterr().out) == {metric: 2}
+
+
+def test_the_metrics_of_the_operator_are_all_there() -> None:
+    assert set(METRICS.values()) >= {
+        "Accepted",
+        "Rejected",
+        "Delivered",
+        "Duplicate",
+        "Retried",
+        "Parked",
+    }
+
+
+def test_latency_is_measured_in_milliseconds(
+    journal: Journal, capsys: pytest.CaptureFixture[str]
+) -> None:
+    journal.record("delivery.delivered", event_id="evt_1", latency=1.2345)
+    journal.flush()
+
+    (emf,) = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert emf["DeliveryLatency"] == [1234]
+    described = emf["_aws"]["CloudWatchMetrics"][0]
+    assert described["Namespace"] == NAMESPACE
+    assert {"Name": "DeliveryLatency", "Unit": "Milliseconds"} in described["Metrics"]
+    # A dimension an event would be a metric an event, and a bill to match.
+    assert described["Dimensions"] == [["service"]]
+    assert emf["service"] == "shop-events"
+
+
+def test_a_name_without_a_metric_is_only_logged(
+    journal: Journal, log: io.StringIO, capsys: pytest.CaptureFixture[str]
+) -> None:
+    journal.record("delivery.settled_before", event_id="evt_1")
+    journal.flush()
+
+    assert [line["message"] for line in lines_in(log)] == ["delivery.settled_before"]
+    assert capsys.readouterr().out == ""
+
+
+def test_metrics_are_written_once(journal: Journal, capsys: pytest.CaptureFixture[str]) -> None:
+    journal.record("ingest.accepted", event_id="evt_1")
+    journal.flush()
+    capsys.readouterr()
+
+    journal.flush()
+
+    assert capsys.readouterr().out == ""
+
+
+def test_threads_may_share_a_journal(journal: Journal, capsys: pytest.CaptureFixture[str]) -> None:
+    # EMF holds a hundred values a metric: beyond, it takes more than one line.
+    with ThreadPoolExecutor(8) as threads:
+        for number in range(1_000):
+            threads.submit(journal.record, "ingest.accepted", event_id=f"evt_{number}")
+    journal.flush()
+
+    assert metrics_in(capsys.readouterr().out) == {"Accepted": 1_000}

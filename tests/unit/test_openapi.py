@@ -1,0 +1,273 @@
+"""docs/openapi.json: current, valid, and true to what the service accepts and answers."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from cometly_forwarder.errors import InvalidEvent
+from cometly_forwarder.events import EVENT_NAMES, FIELDS, read_event
+from local import openapi
+from tests.unit.conftest import an_event
+
+DOCUMENT = json.loads(openapi.TARGET.read_text(encoding="utf-8"))
+PATHS = DOCUMENT["paths"]
+OPERATIONS = [
+    pytest.param(path, method, id=f"{method} {path}")
+    for path, item in PATHS.items()
+    for method in item
+]
+
+
+def resolved(part: dict[str, Any]) -> dict[str, Any]:
+    """Follow a reference within the document, if it is one."""
+    found: Any = part
+    if "$ref" in part:
+        found = DOCUMENT
+        for name in part["$ref"].removeprefix("#/").split("/"):
+            found = found[name]
+    return dict(found)
+
+
+def validator_of(schema: dict[str, Any]) -> Draft202012Validator:
+    return Draft202012Validator({**schema, "components": DOCUMENT["components"]})
+
+
+EVENT = validator_of({"$ref": "#/components/schemas/Event"})
+
+
+def bodies() -> list[Any]:
+    """Every request and answer, with its schema and its examples."""
+    found = []
+    for path, item in PATHS.items():
+        for method, operation in item.items():
+            answers = {"request": operation["requestBody"]} if "requestBody" in operation else {}
+            for name, part in (answers | operation["responses"]).items():
+                (media,) = resolved(part)["content"].values()
+                found.append(pytest.param(media, id=f"{method} {path} {name}"))
+    return found
+
+
+# --- The document -----------------------------------------------------------------------------
+
+
+def test_the_document_is_current() -> None:
+    assert openapi.TARGET.read_text(encoding="utf-8") == openapi.rendered()
+    assert openapi.main(["--check"]) == 0
+
+
+def test_a_document_that_is_not_current_is_noticed(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(openapi, "TARGET", tmp_path / "openapi.json")
+
+    absent = openapi.main(["--check"])
+    (tmp_path / "openapi.json").write_text("{}")
+    other = openapi.main(["--check"])
+
+    assert (absent, other) == (1, 1)
+    assert "python -m local.openapi" in capsys.readouterr().err
+
+
+def test_the_document_is_valid_openapi() -> None:
+    # Half a second to import, which no other test should wait for.
+    from openapi_spec_validator import validate  # noqa: PLC0415
+
+    validate(DOCUMENT)
+
+
+@pytest.mark.parametrize("name", sorted(DOCUMENT["components"]["schemas"]))
+def test_each_schema_is_valid(name: str) -> None:
+    Draft202012Validator.check_schema(DOCUMENT["components"]["schemas"][name])
+
+
+@pytest.mark.parametrize("media", bodies())
+def test_each_example_is_what_its_schema_says(media: dict[str, Any]) -> None:
+    validator = validator_of(media["schema"])
+
+    for example in media.get("examples", {}).values():
+        assert [error.message for error in validator.iter_errors(example["value"])] == []
+
+
+@pytest.mark.parametrize("media", bodies())
+def test_no_schema_takes_everything(media: dict[str, Any]) -> None:
+    assert not validator_of(media["schema"]).is_valid({"anything": "else"})
+
+
+# --- Answers ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("path", "method", "statuses"),
+    [
+        pytest.param(
+            "/v1/events",
+            "post",
+            {"202", "207", "400", "401", "405", "413", "422", "503"},
+            id="events",
+        ),
+        pytest.param(
+            "/public-api/v1/events/track",
+            "post",
+            {"202", "400", "401", "405", "413", "422", "503"},
+            id="drop-in",
+        ),
+        pytest.param("/health", "get", {"200", "405"}, id="health"),
+    ],
+)
+def test_every_answer_is_declared(path: str, method: str, statuses: set[str]) -> None:
+    assert set(PATHS[path][method]["responses"]) == statuses
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "header"),
+    [
+        ("/v1/events", "503", "Retry-After"),
+        ("/public-api/v1/events/track", "503", "Retry-After"),
+        ("/public-api/v1/events/track", "202", "Request-Id"),
+        ("/v1/events", "401", "WWW-Authenticate"),
+        ("/v1/events", "405", "Allow"),
+    ],
+)
+def test_an_answers_headers_are_declared(path: str, status: str, header: str) -> None:
+    assert header in resolved(PATHS[path]["post"]["responses"][status])["headers"]
+
+
+def test_an_unknown_path_is_described_though_no_path_has_it() -> None:
+    assert "404" in DOCUMENT["info"]["description"]
+    assert "NotFound" in DOCUMENT["components"]["responses"]
+
+
+def test_the_limits_are_stated() -> None:
+    assert DOCUMENT["components"]["schemas"]["Events"]["maxItems"] == 500
+    assert "1048576 bytes" in PATHS["/v1/events"]["post"]["requestBody"]["description"]
+
+
+@pytest.mark.parametrize(("path", "method"), OPERATIONS)
+def test_only_health_is_open_to_everybody(path: str, method: str) -> None:
+    security = PATHS[path][method].get("security", DOCUMENT["security"])
+
+    assert security == ([] if path == "/health" else [{"bearer": []}, {"apiKey": []}])
+
+
+# --- Events -----------------------------------------------------------------------------------
+
+
+def test_all_fields_are_described_and_others_are_allowed() -> None:
+    schema = DOCUMENT["components"]["schemas"]["Event"]
+
+    assert list(schema["properties"]) == list(FIELDS)
+    assert schema["additionalProperties"] is True
+
+
+@pytest.mark.parametrize("name", sorted(EVENT_NAMES))
+def test_each_name_is_accepted_by_the_schema(name: str) -> None:
+    assert EVENT.is_valid(an_event(event_name=name))
+    assert not EVENT.is_valid(an_event(event_name=name + "x"))
+
+
+@pytest.mark.parametrize(
+    "example", DOCUMENT["components"]["schemas"]["Event"]["examples"], ids=repr
+)
+def test_an_example_of_an_event_is_accepted_by_schema_and_service(example: dict[str, Any]) -> None:
+    read_event(example)
+
+    assert EVENT.is_valid(example)
+
+
+ACCEPTED = [
+    {},
+    {"amount": 5},
+    {"amount": 99.99},
+    {"amount": " 99.99 "},
+    {"amount": "-1e3"},
+    {"amount": ".5"},
+    {"amount": ""},
+    {"amount": None},
+    {"is_upsell": True},
+    {"is_upsell": " TRUE "},
+    {"is_upsell": 0},
+    {"is_upsell": ""},
+    {"event_time": 1705314600},
+    {"event_time": 1.5},
+    {"event_time": "2024-01-15"},
+    {"event_time": " "},
+    {"order_id": 1002},
+    {"order_id": "1002"},
+    {"order_id": None},
+    {"phone": 16505551212},
+    {"url": " "},
+    {"emial": {"any": "thing"}},
+    {"event_name": " purchase\n"},
+    {"ip": " ", "fingerprint": None},
+    {"email": None, "comet_token": "ct"},
+    {"email": "", "fingerprint": "fp", "ip": "203.0.113.7"},
+]
+REFUSED = [
+    {"amount": "a lot"},
+    {"amount": "99,99"},
+    {"amount": True},
+    {"amount": 2e15},
+    {"amount": "NaN"},
+    {"is_upsell": "yes"},
+    {"is_upsell": 2},
+    {"event_time": -1},
+    {"event_time": True},
+    {"event_time": 10**14},
+    {"event_time": []},
+    {"order_id": True},
+    {"order_id": 10**18},
+    {"order_id": 1.5},
+    {"url": 5},
+    {"email": 5},
+    {"event_name": "Purchase"},
+    {"event_name": None},
+    {"event_name": ""},
+    {"event_name": "custom_event_51"},
+    {"ip": "203.0.113.7"},
+    {"fingerprint": "fp"},
+    {"fingerprint": "fp", "ip": " "},
+    {"email": None},
+    {"email": "  "},
+    {"email": None, "ip": "203.0.113.7"},
+    {"phone": 1.5},
+    {"full_name": ["Grace"]},
+]
+
+
+@pytest.mark.parametrize("fields", ACCEPTED, ids=repr)
+def test_schema_and_service_accept_the_same(fields: dict[str, object]) -> None:
+    raw = an_event(**fields)
+
+    read_event(raw)
+
+    assert [error.message for error in EVENT.iter_errors(raw)] == []
+
+
+@pytest.mark.parametrize("fields", REFUSED, ids=repr)
+def test_schema_and_service_refuse_the_same(fields: dict[str, object]) -> None:
+    raw = an_event(**fields)
+
+    with pytest.raises(InvalidEvent):
+        read_event(raw)
+
+    assert not EVENT.is_valid(raw)
+
+
+@pytest.mark.parametrize("raw", [None, [], "purchase", 5], ids=repr)
+def test_what_is_no_object_is_no_event(raw: object) -> None:
+    assert not EVENT.is_valid(raw)
+
+
+def test_an_array_holds_from_one_to_500_events() -> None:
+    events = validator_of({"$ref": "#/components/schemas/Events"})
+
+    assert [events.is_valid([an_event()] * count) for count in (0, 1, 500, 501)] == [
+        False,
+        True,
+        True,
+        False,
+    ]

@@ -1,0 +1,117 @@
+"""What each function needs of its environment."""
+
+from __future__ import annotations
+
+import pytest
+
+from cometly_forwarder.errors import SettingsError
+from cometly_forwarder.settings import DeliverSettings, IngestSettings
+
+INGEST = {
+    "EVENT_QUEUE_URL": "https://sqs.example.com/1/events",
+    "SERVER_KEYS_SECRET_ARN": "arn:keys",
+    "DEFAULT_PHONE_REGION": "US",
+}
+DELIVER = {
+    "EVENT_QUEUE_URL": "https://sqs.example.com/1/events",
+    "DEAD_LETTER_QUEUE_URL": "https://sqs.example.com/1/dead",
+    "TABLE_NAME": "ledger",
+    "COMETLY_TOKEN_SECRET_ARN": "arn:token",
+    "COMETLY_URL": "https://cometly.example.com",
+    "COMETLY_REQUESTS_PER_MINUTE": "960",
+    "DELIVERY_HORIZON_HOURS": "72",
+}
+
+
+def test_ingest_reads_its_environment() -> None:
+    settings = IngestSettings.read(INGEST)
+
+    assert settings.queue_url == "https://sqs.example.com/1/events"
+    assert settings.keys_secret_arn == "arn:keys"
+    assert settings.phone_region == "US"
+
+
+def test_deliver_reads_its_environment() -> None:
+    settings = DeliverSettings.read(DELIVER | {"DEFAULT_PHONE_REGION": "DE"})
+
+    assert settings.queue_url == "https://sqs.example.com/1/events"
+    assert settings.dead_letter_queue_url == "https://sqs.example.com/1/dead"
+    assert settings.table_name == "ledger"
+    assert settings.token_secret_arn == "arn:token"
+    assert settings.cometly_url == "https://cometly.example.com"
+    assert settings.requests_per_minute == 960
+    assert settings.horizon_seconds == 3 * 24 * 3600
+    assert settings.phone_region == "DE"
+
+
+@pytest.mark.parametrize("region", [{}, {"DEFAULT_PHONE_REGION": ""}], ids=["absent", "empty"])
+def test_no_phone_region_is_none(region: dict[str, str]) -> None:
+    without = {name: value for name, value in INGEST.items() if name != "DEFAULT_PHONE_REGION"}
+
+    assert IngestSettings.read(without | region).phone_region is None
+    assert DeliverSettings.read(DELIVER | region).phone_region is None
+
+
+@pytest.mark.parametrize("name", ["EVENT_QUEUE_URL", "SERVER_KEYS_SECRET_ARN"])
+@pytest.mark.parametrize("value", [None, "", "  "], ids=["absent", "empty", "blank"])
+def test_ingest_names_the_setting_that_it_lacks(name: str, value: str | None) -> None:
+    environ = {key: text for key, text in INGEST.items() if key != name}
+    environ |= {} if value is None else {name: value}
+
+    with pytest.raises(SettingsError, match=name):
+        IngestSettings.read(environ)
+
+
+@pytest.mark.parametrize("name", list(DELIVER))
+@pytest.mark.parametrize("value", [None, "", "  "], ids=["absent", "empty", "blank"])
+def test_deliver_names_the_setting_that_it_lacks(name: str, value: str | None) -> None:
+    environ = {key: text for key, text in DELIVER.items() if key != name}
+    environ |= {} if value is None else {name: value}
+
+    with pytest.raises(SettingsError, match=name):
+        DeliverSettings.read(environ)
+
+
+@pytest.mark.parametrize("name", ["DELIVERY_HORIZON_HOURS", "COMETLY_REQUESTS_PER_MINUTE"])
+@pytest.mark.parametrize("text", ["three", "0", "-1", "nan", "1,5", "72h"])
+def test_what_is_no_number_above_zero_is_refused(name: str, text: str) -> None:
+    with pytest.raises(SettingsError, match=name):
+        DeliverSettings.read(DELIVER | {name: text})
+
+
+@pytest.mark.parametrize("text", ["inf", "1e999", "0.5"])
+def test_a_rate_is_at_least_one_request_a_minute_and_finite(text: str) -> None:
+    with pytest.raises(SettingsError, match="COMETLY_REQUESTS_PER_MINUTE"):
+        DeliverSettings.read(DELIVER | {"COMETLY_REQUESTS_PER_MINUTE": text})
+
+
+@pytest.mark.parametrize(
+    ("url", "kept"),
+    [
+        pytest.param("https://cometly.example.com/", "https://cometly.example.com", id="slash"),
+        pytest.param("https://h.example.com:8443", "https://h.example.com:8443", id="port"),
+        pytest.param("http://127.0.0.1:8801", "http://127.0.0.1:8801", id="loopback"),
+        pytest.param("http://localhost:8801/", "http://localhost:8801", id="localhost"),
+        pytest.param("http://[::1]:8801", "http://[::1]:8801", id="loopback, IPv6"),
+    ],
+)
+def test_cometly_is_reached_by_https_or_on_this_machine(url: str, kept: str) -> None:
+    assert DeliverSettings.read(DELIVER | {"COMETLY_URL": url}).cometly_url == kept
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        pytest.param("http://cometly.example.com", id="plain HTTP"),
+        pytest.param("http://localhost@example.com", id="this machine's name as a user"),
+        pytest.param("http://localhost.example.com", id="this machine's name as a prefix"),
+        pytest.param("http://127.0.0.1.example.com", id="this machine's address as a prefix"),
+        pytest.param("ftp://127.0.0.1", id="another scheme"),
+        pytest.param("cometly.example.com", id="no scheme"),
+        pytest.param("//cometly.example.com", id="half a URL"),
+        pytest.param("http://[::1", id="a broken address"),
+    ],
+)
+def test_the_token_is_never_sent_in_the_clear(url: str) -> None:
+    with pytest.raises(SettingsError, match="COMETLY_URL"):
+        DeliverSettings.read(DELIVER | {"COMETLY_URL": url})

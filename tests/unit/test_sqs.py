@@ -1,0 +1,302 @@
+"""Sending, hiding and parking on SQS, and what SQS refuses."""
+
+from __future__ import annotations
+
+import json
+import threading
+from dataclasses import dataclass, field
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError, EndpointConnectionError
+from botocore.stub import Stubber
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cometly_forwarder.delivery import Message
+from cometly_forwarder.errors import Unavailable
+from cometly_forwarder.sqs import BATCH, BATCH_BYTES, SqsOutbox, SqsQueue, chunks
+from tests.unit.conftest import Aws
+
+URL, DEAD = "https://sqs.example.com/1/events", "https://sqs.example.com/1/dead"
+
+
+@dataclass
+class FakeSqs:
+    """Records the calls; refuses the bodies in `refuses`, breaks down on those in `breaks`."""
+
+    refuses: frozenset[str] = frozenset()
+    breaks: frozenset[str] = frozenset()
+    batches: list[list[str]] = field(default_factory=list)
+    hidden: list[dict[str, int]] = field(default_factory=list)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def send_message_batch(self, *, QueueUrl: str, Entries: Any) -> Any:  # noqa: N803
+        assert QueueUrl == URL
+        bodies = [entry["MessageBody"] for entry in Entries]
+        with self._lock:
+            self.batches.append(bodies)
+        if self.breaks & set(bodies):
+            raise EndpointConnectionError(endpoint_url=URL)
+        refused = [entry["Id"] for entry in Entries if entry["MessageBody"] in self.refuses]
+        taken = [entry["Id"] for entry in Entries if entry["MessageBody"] not in self.refuses]
+        answer = {
+            "Successful": [{"Id": id_, "MessageId": "m", "MD5OfMessageBody": "x"} for id_ in taken],
+            "Failed": [
+                {"Id": id_, "SenderFault": False, "Code": "InternalError"} for id_ in refused
+            ],
+        }
+        return {name: entries for name, entries in answer.items() if entries}
+
+    def change_message_visibility_batch(self, *, QueueUrl: str, Entries: Any) -> Any:  # noqa: N803
+        assert QueueUrl == URL
+        assert len({entry["Id"] for entry in Entries}) == len(Entries) <= BATCH
+        self.hidden.append({e["ReceiptHandle"]: e["VisibilityTimeout"] for e in Entries})
+        return {}
+
+
+@dataclass
+class FakeJournal:
+    """Keeps what it is told."""
+
+    lines: list[dict[str, object]] = field(default_factory=list)
+
+    def record(self, name: str, *, event_id: str | None = None, **keys: object) -> None:
+        self.lines.append({"name": name, "event_id": event_id, **keys})
+
+
+def an_outbox(sqs: object, journal: FakeJournal | None = None) -> SqsOutbox:
+    return SqsOutbox(sqs, URL, journal or FakeJournal())  # type: ignore[arg-type]
+
+
+def a_queue(sqs: object, journal: FakeJournal | None = None) -> SqsQueue:
+    return SqsQueue(sqs, URL, DEAD, journal or FakeJournal())  # type: ignore[arg-type]
+
+
+def queue_of(stack: Aws) -> SqsQueue:
+    return SqsQueue(stack.sqs, stack.queue_url, stack.dead_letter_url, FakeJournal())
+
+
+@pytest.fixture
+def stubber() -> Stubber:
+    client = boto3.client(
+        "sqs", region_name="eu-central-1", aws_access_key_id="x", aws_secret_access_key="x"
+    )
+    stubber = Stubber(client)
+    stubber.activate()
+    return stubber
+
+
+# --- Sending ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("count", [0, 1, 10, 11, 95])
+def test_every_body_arrives_on_the_queue(count: int, aws_stack: Aws) -> None:
+    bodies = [f"body {number}" for number in range(count)]
+
+    refused = SqsOutbox(aws_stack.sqs, aws_stack.queue_url, FakeJournal()).send(bodies)
+
+    assert refused == frozenset()
+    assert sorted(message["Body"] for message in aws_stack.queued()) == sorted(bodies)
+
+
+def test_bodies_go_ten_at_a_time() -> None:
+    sqs = FakeSqs()
+
+    an_outbox(sqs).send(["x"] * 25)
+
+    assert sorted(map(len, sqs.batches)) == [5, 10, 10]
+
+
+def test_a_batch_stays_within_what_sqs_takes() -> None:
+    sqs = FakeSqs()
+    large = "x" * (BATCH_BYTES // 2)
+
+    an_outbox(sqs).send([large, large, "x", large])
+
+    assert sorted(sum(map(len, batch)) for batch in sqs.batches) == [len(large) + 1, BATCH_BYTES]
+
+
+def test_what_sqs_refuses_is_told_by_its_position() -> None:
+    bodies = [f"body {number}" for number in range(25)]
+
+    refused = an_outbox(FakeSqs(refuses=frozenset({"body 3", "body 24"}))).send(bodies)
+
+    assert refused == {3, 24}
+
+
+def test_a_batch_that_fails_is_refused_and_the_others_are_not() -> None:
+    bodies = [f"body {number}" for number in range(25)]
+
+    refused = an_outbox(FakeSqs(breaks=frozenset({"body 13"}))).send(bodies)
+
+    assert refused == set(range(10, 20))
+
+
+@pytest.mark.parametrize(
+    "code", ["ThrottlingException", "AccessDenied", "AWS.SimpleQueueService.NonExistentQueue"]
+)
+def test_an_error_of_sqs_refuses_the_batch(code: str, stubber: Stubber) -> None:
+    stubber.add_client_error("send_message_batch", code)
+
+    assert an_outbox(stubber.client).send(["a", "b"]) == {0, 1}
+
+
+def test_what_sqs_says_nothing_about_is_not_taken_for_sent(stubber: Stubber) -> None:
+    taken = {"Id": "1", "MessageId": "m", "MD5OfMessageBody": "x"}
+    stubber.add_response("send_message_batch", {"Successful": [taken], "Failed": []})
+
+    assert an_outbox(stubber.client).send(["a", "b", "c"]) == {0, 2}
+
+
+def test_the_log_of_a_failure_holds_its_reason_and_no_body() -> None:
+    journal = FakeJournal()
+    sqs = FakeSqs(breaks=frozenset({"grace@example.com"}))
+
+    an_outbox(sqs, journal).send(["grace@example.com"])
+
+    (line,) = journal.lines
+    assert (line["name"], line["reason"]) == ("queue.unavailable", "EndpointConnectionError")
+    assert "grace" not in str(line)
+
+
+# --- Cutting into batches ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("sizes", "runs"),
+    [
+        pytest.param([], [], id="nothing"),
+        pytest.param([1], [range(1)], id="one"),
+        pytest.param([1, 1, 1], [range(3)], id="as many as fit"),
+        pytest.param([1, 1, 1, 1], [range(3), range(3, 4)], id="one too many"),
+        pytest.param([6, 4], [range(2)], id="as heavy as fits"),
+        pytest.param([6, 5], [range(1), range(1, 2)], id="too heavy together"),
+        pytest.param([99, 1], [range(1), range(1, 2)], id="too heavy alone goes alone"),
+        pytest.param([1, 99, 1], [range(1), range(1, 2), range(2, 3)], id="in the middle"),
+    ],
+)
+def test_positions_are_cut_into_runs(sizes: list[int], runs: list[range]) -> None:
+    assert list(chunks(sizes, most=3, most_bytes=10)) == runs
+
+
+@given(sizes=st.lists(st.integers(0, 30)), most=st.integers(1, 5), most_bytes=st.integers(1, 40))
+def test_runs_are_whole_and_within_bounds(sizes: list[int], most: int, most_bytes: int) -> None:
+    runs = list(chunks(sizes, most=most, most_bytes=most_bytes))
+
+    assert [position for run in runs for position in run] == list(range(len(sizes)))
+    for run in runs:
+        assert 1 <= len(run) <= most
+        assert len(run) == 1 or sum(sizes[position] for position in run) <= most_bytes
+
+
+# --- Handing back -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("seconds", "hidden"),
+    [
+        pytest.param(90.0, 90, id="as asked"),
+        pytest.param(0.2, 1, id="never less than asked"),
+        pytest.param(0.0, 0, id="at once"),
+        pytest.param(-5.0, 0, id="never negative"),
+        pytest.param(1e9, 43_200, id="twelve hours at the most"),
+    ],
+)
+def test_a_message_is_hidden_for_so_many_seconds(seconds: float, hidden: int) -> None:
+    sqs = FakeSqs()
+
+    a_queue(sqs).hand_back({"receipt": seconds})
+
+    assert sqs.hidden == [{"receipt": hidden}]
+
+
+def test_more_than_ten_messages_are_hidden_in_several_calls() -> None:
+    sqs = FakeSqs()
+
+    a_queue(sqs).hand_back({f"receipt {number}": float(number) for number in range(25)})
+
+    assert [len(call) for call in sqs.hidden] == [10, 10, 5]
+    assert {k: v for call in sqs.hidden for k, v in call.items()} == {
+        f"receipt {number}": number for number in range(25)
+    }
+
+
+def test_a_message_that_cannot_be_hidden_is_left_to_the_queue(stubber: Stubber) -> None:
+    journal = FakeJournal()
+    stubber.add_client_error("change_message_visibility_batch", "ServiceUnavailable")
+
+    a_queue(stubber.client, journal).hand_back({"receipt": 5.0})
+
+    assert [line["name"] for line in journal.lines] == ["queue.visibility_unchanged"]
+
+
+def test_a_hidden_message_is_not_received_meanwhile(aws_stack: Aws) -> None:
+    aws_stack.sqs.send_message(QueueUrl=aws_stack.queue_url, MessageBody="x")
+    (message,) = aws_stack.sqs.receive_message(QueueUrl=aws_stack.queue_url, VisibilityTimeout=0)[
+        "Messages"
+    ]
+    queue = queue_of(aws_stack)
+
+    queue.hand_back({message["ReceiptHandle"]: 600})
+
+    assert aws_stack.queued() == []
+
+
+# --- Parking ----------------------------------------------------------------------------------
+
+
+def a_message(body: str = "{}") -> Message:
+    return Message(id="message-1", body=body, sent_at=1_705_314_600.0, receipt="receipt-1")
+
+
+def test_a_parked_message_keeps_its_body_and_says_why(aws_stack: Aws) -> None:
+    queue = queue_of(aws_stack)
+    body = json.dumps({"event": {"email": "grace@example.com"}})
+
+    queue.park(a_message(body), {"reason": "HTTP 422", "event_id": "evt_1"})
+
+    (parked,) = aws_stack.queued(aws_stack.dead_letter_url)
+    attributes = parked["MessageAttributes"]
+    assert parked["Body"] == body
+    assert {name: value["StringValue"] for name, value in attributes.items()} == {
+        "reason": "HTTP 422",
+        "event_id": "evt_1",
+    }
+
+
+@pytest.mark.parametrize(
+    ("value", "sent"),
+    [
+        pytest.param("Zoë 😀\t\n", "Zoë 😀\t\n", id="what XML can carry"),
+        pytest.param("a\x00b\x0bc\x1f", "a?b?c?", id="control characters"),
+        pytest.param("a\ud800b\ufffe\uffff", "a?b??", id="no characters"),
+        pytest.param("", "?", id="empty, which SQS refuses"),
+        pytest.param("x" * 5_000, "x" * 2_000, id="too long"),
+    ],
+)
+def test_a_reason_is_made_fit_for_an_attribute(value: str, sent: str, stubber: Stubber) -> None:
+    stubber.add_response(
+        "send_message",
+        {"MessageId": "m"},
+        {
+            "QueueUrl": DEAD,
+            "MessageBody": "{}",
+            "MessageAttributes": {"reason": {"DataType": "String", "StringValue": sent}},
+        },
+    )
+
+    a_queue(stubber.client).park(a_message(), {"reason": value})
+
+    stubber.assert_no_pending_responses()
+
+
+def test_a_dead_letter_queue_that_refuses_is_unavailable(stubber: Stubber) -> None:
+    stubber.add_client_error("send_message", "AccessDenied", "grace@example.com is not allowed")
+
+    with pytest.raises(Unavailable) as failure:
+        a_queue(stubber.client).park(a_message(), {"reason": "HTTP 422"})
+
+    assert "grace" not in str(failure.value)
+    assert isinstance(failure.value.__cause__, ClientError)
