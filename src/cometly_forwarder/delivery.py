@@ -10,6 +10,7 @@ A message is deleted by not being handed back. SQS is the only thing that retrie
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -84,17 +85,22 @@ class Duplicate:
 
 @dataclass(frozen=True, slots=True)
 class Leased:
-    """Another copy of this very message is being worked on, at the latest until `until`."""
+    """Another copy of this message is being worked on, at the latest until `until`."""
 
     until: float
 
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """What names a claim: only its holder may settle it. `lease` is Unix time in seconds."""
+    """What names a claim: only its holder may settle it. `lease` is Unix time in seconds.
+
+    The owner is the message's content, not its id: a message that went through the dead-letter
+    queue comes back with another id, and must not be taken for somebody else's.
+    """
 
     event_id: str
     owner: str
+    message_id: str
     lease: float
     accepted_at: datetime
 
@@ -289,7 +295,8 @@ class Courier:
     def _claim(self, message: Message, deadline: float) -> Job | Done | Later:
         envelope = read_envelope(message.body, _origin_of(message), self.phone_region)
         lease = deadline + LEASE_MARGIN_SECONDS
-        ticket = Ticket(envelope.event_id, message.id, lease, envelope.accepted_at)
+        owner = hashlib.sha256(message.body.encode()).hexdigest()[:32]
+        ticket = Ticket(envelope.event_id, owner, message.id, lease, envelope.accepted_at)
         try:
             match self.ledger.claim(ticket):
                 case Claimed() as claim:

@@ -25,16 +25,17 @@ if TYPE_CHECKING:
 
 RETENTION_SECONDS = 30 * 24 * 3600
 
-# An identity is free when nobody has it, when its last holder is parked and another message comes
-# (a replay), or when its own message comes back and no other copy of that message is at work.
+# An identity is free when nobody has it, when it is parked and a new message brings it (a replay),
+# or when its owner comes back and no other copy of it is at work.
 _FREE = (
     "attribute_not_exists(event_id)"
-    " OR (#state = :parked AND #owner <> :owner)"
+    " OR (#state = :parked AND message_id <> :message_id)"
     " OR (#state = :waiting AND #owner = :owner)"
     " OR (#state = :claimed AND #owner = :owner AND lease < :now)"
 )
 _CLAIM = (
-    "SET #state = :claimed, #owner = :owner, lease = :lease, accepted_at = :accepted_at,"
+    "SET #state = :claimed, #owner = :owner, message_id = :message_id, lease = :lease,"
+    " accepted_at = :accepted_at,"
     " updated_at = :now, expires_at = :expires_at ADD claims :one"
 )
 _SETTLE = (
@@ -57,6 +58,7 @@ class DynamoLedger:
         values = {
             **_states(State.CLAIMED, State.WAITING, State.PARKED),
             **self._values(ticket),
+            ":message_id": {"S": ticket.message_id},
             ":accepted_at": {"S": ticket.accepted_at.isoformat()},
             ":lease": _number(ticket.lease),
             ":one": _number(1),
@@ -64,7 +66,7 @@ class DynamoLedger:
         try:
             before = self._update(ticket, _CLAIM, _FREE, values, "ALL_OLD")
         except _Refused as refused:
-            return _held(refused.item, ticket.owner)
+            return _held(refused.item, ticket)
         return _claimed_after(before)
 
     def settle(self, ticket: Ticket, outcome: Outcome) -> None:
@@ -148,19 +150,18 @@ def _integer(item: _Item, name: str) -> int:
 
 def _claimed_after(before: _Item) -> Claimed:
     """A replay of a parked event starts with a clean slate."""
-    if before.get("state", {}).get("S") == State.PARKED.value:
-        return Claimed(claims=1, attempts=0)
+    is_replay = before.get("state", {}).get("S") == State.PARKED.value
     return Claimed(
-        _integer(before, "claims") + 1,
-        _integer(before, "attempts"),
+        1 if is_replay else _integer(before, "claims") + 1,
+        0 if is_replay else _integer(before, "attempts"),
         before.get("answer", {}).get("S", ""),
         before.get("request_id", {}).get("S", ""),
     )
 
 
-def _held(item: _Item, owner: str) -> Settled | Duplicate | Leased:
-    if not item or item["owner"]["S"] != owner:
+def _held(item: _Item, ticket: Ticket) -> Settled | Duplicate | Leased:
+    if not item or item["owner"]["S"] != ticket.owner:
         return Duplicate()
     if item["state"]["S"] == State.CLAIMED.value:
         return Leased(float(item["lease"]["N"]))
-    return Settled()
+    return Settled() if item["message_id"]["S"] == ticket.message_id else Duplicate()

@@ -54,20 +54,14 @@ class MemoryLedger:
     def claim(self, ticket: Ticket) -> Claimed | Settled | Duplicate | Leased:
         self._check("claim")
         item = self.items.get(ticket.event_id)
-        if item is None:
-            claims, attempts = 0, 0
-        elif item["owner"] != ticket.owner:
-            if item["state"] is not State.PARKED:
-                return Duplicate()
-            claims, attempts = 0, 0
-        elif item["state"] is State.CLAIMED and item["lease"] >= self.clock.now():
-            return Leased(item["lease"])
-        elif item["state"] in {State.DELIVERED, State.PARKED}:
-            return Settled()
-        else:
-            claims, attempts = item["claims"], item["attempts"]
+        held = self._held(item, ticket) if item else None
+        if held:
+            return held
+        is_replay = item is None or item["state"] is State.PARKED
+        claims, attempts = (0, 0) if is_replay else (item["claims"], item["attempts"])
         self.items[ticket.event_id] = {
             "owner": ticket.owner,
+            "message_id": ticket.message_id,
             "state": State.CLAIMED,
             "lease": ticket.lease,
             "claims": claims + 1,
@@ -82,6 +76,18 @@ class MemoryLedger:
         item["claims"] = outcome.claims
         if outcome.verdict:
             item["answer"] = outcome.verdict.reason
+
+    def _held(self, item: dict[str, Any], ticket: Ticket) -> Settled | Duplicate | Leased | None:
+        is_same = item["message_id"] == ticket.message_id
+        if item["state"] is State.PARKED and not is_same:
+            return None
+        if item["owner"] != ticket.owner:
+            return Duplicate()
+        if item["state"] is State.CLAIMED and item["lease"] >= self.clock.now():
+            return Leased(item["lease"])
+        if item["state"] in {State.DELIVERED, State.PARKED}:
+            return Settled() if is_same else Duplicate()
+        return None
 
     def _check(self, call: str) -> None:
         if call in self.broken:

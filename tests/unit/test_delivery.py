@@ -25,6 +25,11 @@ def pipe() -> Pipe:
     return Pipe()
 
 
+def other_message_of(number: int, name: str = "m-other") -> Message:
+    """Make another message about the same order: a caller that posted twice."""
+    return dataclasses.replace(message(number, amount=1), id=name, receipt=name)
+
+
 def test_an_accepted_event_is_posted_once_settled_and_deleted(pipe: Pipe) -> None:
     kept = pipe.deliver(message())
 
@@ -43,7 +48,7 @@ def test_a_batch_is_posted_at_slots_of_its_own(pipe: Pipe) -> None:
 
 def test_another_message_with_the_same_identity_is_dropped_unposted(pipe: Pipe) -> None:
     pipe.deliver(message(1))
-    again = dataclasses.replace(message(1), id="m-other", receipt="r-other")
+    again = other_message_of(1)
 
     kept = pipe.deliver(again)
 
@@ -55,7 +60,7 @@ def test_another_message_with_the_same_identity_is_dropped_unposted(pipe: Pipe) 
 def test_a_duplicate_is_dropped_even_while_the_first_still_waits(pipe: Pipe) -> None:
     pipe.cometly.respond = lambda _: answer(500)
     pipe.deliver(message(1))
-    again = dataclasses.replace(message(1), id="m-other", receipt="r-other")
+    again = other_message_of(1)
 
     kept = pipe.deliver(again)
 
@@ -65,7 +70,7 @@ def test_a_duplicate_is_dropped_even_while_the_first_still_waits(pipe: Pipe) -> 
 
 def test_slots_that_duplicates_did_not_need_are_given_back(pipe: Pipe) -> None:
     pipe.deliver(message(1))
-    twins = [dataclasses.replace(message(1), id=f"t-{n}", receipt=f"t-{n}") for n in range(4)]
+    twins = [other_message_of(1, f"t-{n}") for n in range(4)]
 
     pipe.deliver(*twins)
 
@@ -206,7 +211,7 @@ def test_a_probe_that_is_a_duplicate_leaves_probing_to_the_next(pipe: Pipe) -> N
     pipe.deliver(message(2))
     pipe.clock.time += 61
     pipe.cometly.respond = lambda _: ACCEPTED
-    twin = dataclasses.replace(message(1), id="m-twin", receipt="r-twin")
+    twin = other_message_of(1)
 
     pipe.deliver(twin)
     kept = pipe.deliver(message(3))
@@ -287,13 +292,26 @@ def test_a_parked_event_is_delivered_when_a_new_message_brings_it_again(pipe: Pi
     assert pipe.ledger.states() == ["delivered"]
 
 
+def test_a_waiting_message_that_is_redriven_under_another_id_is_no_duplicate(pipe: Pipe) -> None:
+    pipe.cometly.respond = lambda _: answer(500)
+    pipe.deliver(message(1))
+    pipe.cometly.respond = lambda _: ACCEPTED
+
+    pipe.deliver(dataclasses.replace(message(1), id="m-redriven", receipt="r-redriven"))
+
+    assert pipe.ledger.states() == ["delivered"]
+
+
 def test_two_replays_of_one_event_are_posted_once(pipe: Pipe) -> None:
     pipe.cometly.respond = lambda _: answer(422)
     pipe.deliver(message(1))
     pipe.cometly.respond = lambda _: ACCEPTED
     replays = [dataclasses.replace(message(1), id=f"p-{n}", receipt=f"p-{n}") for n in range(2)]
 
-    assert pipe.deliver(*replays) == []
+    kept = pipe.deliver(*replays)
+    later = pipe.deliver(*[replay for replay in replays if replay.id in kept])
+
+    assert later == []
     assert len(pipe.cometly.posted) == 2
 
 

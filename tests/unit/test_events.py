@@ -498,11 +498,11 @@ def test_an_exponent_beyond_all_bounds_is_refused_or_exact(mantissa: str, sign: 
 @pytest.mark.parametrize(
     "text",
     [
-        pytest.param("1" * 8_000 + "x", id="digits, then a letter"),
-        pytest.param("1." + "1" * 8_000 + "x", id="decimals, then a letter"),
-        pytest.param("1e" + "1" * 8_000 + "x", id="an exponent, then a letter"),
-        pytest.param(" " * 8_000 + "x", id="blanks"),
-        pytest.param("(" * 8_000, id="brackets"),
+        pytest.param("1" * 5_000 + "x", id="digits, then a letter"),
+        pytest.param("1." + "1" * 5_000 + "x", id="decimals, then a letter"),
+        pytest.param("1e" + "1" * 5_000 + "x", id="an exponent, then a letter"),
+        pytest.param(" " * 5_000 + "x", id="blanks"),
+        pytest.param("(" * 5_000, id="brackets"),
     ],
 )
 def test_a_long_text_is_judged_at_once(name: str, text: str) -> None:
@@ -510,7 +510,7 @@ def test_a_long_text_is_judged_at_once(name: str, text: str) -> None:
 
     outcome_of(an_event(**{name: text}))
 
-    # Done in time that grows with the square, 8 kB take seconds and a whole request takes hours.
+    # Done in time that grows with the square, 5 kB take a second and a whole request takes hours.
     assert time.process_time() - started < 0.3
 
 

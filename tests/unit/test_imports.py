@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -58,7 +59,8 @@ def known_to(name: str) -> set[str]:
     return {imported.removeprefix(f"{PACKAGE}.") for imported in known} & RANKS.keys()
 
 
-def loaded_by(code: str) -> set[str]:
+@cache
+def loaded_by(code: str) -> frozenset[str]:
     """Run code in a fresh interpreter with an empty environment; returns what it has loaded."""
     done = subprocess.run(
         [sys.executable, "-c", f"import sys\n{code}\nprint(*sys.modules)"],
@@ -69,7 +71,7 @@ def loaded_by(code: str) -> set[str]:
         timeout=60,
     )
     assert done.returncode == 0, done.stderr
-    return set(done.stdout.split())
+    return frozenset(done.stdout.split())
 
 
 def test_every_module_has_its_layer() -> None:

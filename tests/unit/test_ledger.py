@@ -29,8 +29,9 @@ from tests.unit.fakes import START, Clock
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-TICKET = Ticket("evt_1", "message-1", START + 65, datetime.fromtimestamp(START, UTC))
-OTHER = replace(TICKET, owner="message-2")
+TICKET = Ticket("evt_1", "body-1", "message-1", START + 65, datetime.fromtimestamp(START, UTC))
+OTHER = replace(TICKET, owner="body-2", message_id="message-2")
+REDRIVEN = replace(TICKET, message_id="message-3")
 REFUSAL = Verdict(Kind.PERMANENT, "HTTP 422", 422, "ada@example.com is odd", "req-1")
 
 
@@ -124,8 +125,31 @@ def test_a_replay_claims_a_parked_identity_with_a_clean_slate(ledger: DynamoLedg
     ledger.claim(TICKET)
     ledger.settle(TICKET, Outcome(State.PARKED, 7, REFUSAL))
 
-    assert ledger.claim(OTHER) == Claimed(claims=1, attempts=0)
-    assert ledger.claim(replace(OTHER, owner="message-3")) == Duplicate()
+    assert ledger.claim(OTHER) == Claimed(1, 0, "HTTP 422", "req-1")
+    assert ledger.claim(replace(OTHER, owner="body-3")) == Duplicate()
+
+
+def test_a_parked_message_that_is_redriven_claims_again(ledger: DynamoLedger) -> None:
+    ledger.claim(TICKET)
+    ledger.settle(TICKET, Outcome(State.PARKED, 1, REFUSAL))
+
+    assert ledger.claim(REDRIVEN) == Claimed(1, 0, "HTTP 422", "req-1")
+
+
+def test_a_waiting_message_that_came_through_the_last_net_is_no_duplicate(
+    ledger: DynamoLedger,
+) -> None:
+    ledger.claim(TICKET)
+    ledger.settle(TICKET, Outcome(State.WAITING, 2))
+
+    assert ledger.claim(REDRIVEN) == Claimed(claims=1, attempts=2)
+
+
+def test_a_redriven_copy_of_what_was_delivered_is_a_duplicate(ledger: DynamoLedger) -> None:
+    ledger.claim(TICKET)
+    ledger.settle(TICKET, Outcome(State.DELIVERED, 1))
+
+    assert ledger.claim(REDRIVEN) == Duplicate()
 
 
 def test_the_last_answer_is_remembered_for_the_next_claim(ledger: DynamoLedger) -> None:

@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import assume, example, given
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
@@ -428,6 +428,7 @@ names = st.sampled_from(sorted(EVENT_NAMES))
 keys = st.text(min_size=1, max_size=10).filter(lambda text: bool(text.strip()))
 
 
+@settings(max_examples=50)  # two events an example
 @given(one=posted_events(), other=posted_events(), key=keys, source=st.uuids().map(str))
 def test_the_same_key_is_the_same_event_whatever_else_differs(
     one: dict[str, object], other: dict[str, object], key: str, source: str
@@ -439,6 +440,7 @@ def test_the_same_key_is_the_same_event_whatever_else_differs(
     assert first == second
 
 
+@settings(max_examples=50)  # two events an example
 @given(
     one=posted_events(), other=posted_events(), name=names, order=keys, source=st.uuids().map(str)
 )

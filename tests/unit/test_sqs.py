@@ -91,7 +91,7 @@ def stubber() -> Stubber:
 # --- Sending ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("count", [0, 1, 10, 11, 95])
+@pytest.mark.parametrize("count", [0, 1, 10, 25])
 def test_every_body_arrives_on_the_queue(count: int, aws_stack: Aws) -> None:
     bodies = [f"body {number}" for number in range(count)]
 
