@@ -46,8 +46,11 @@ MAX_UNKNOWN_NAMED = 20
 _MILLISECONDS_FROM = 10**11  # as seconds: the year 5138
 _MILLISECONDS_UNTIL = 10**14  # beyond lie microseconds, which nobody sends on purpose
 _AMOUNT_LIMIT = 10**15  # up to here a JSON number keeps every integer and most cents
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_LONGEST_NUMBER = 64
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
 _INTEGER = re.compile(r"[+-]?\d+", re.ASCII)
+# ISO 8601's basic form of a date, such as 20240115: as seconds it would be some day of 1970.
+_BASIC_DATE = re.compile(r"(19|20|21)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])", re.ASCII)
 _UNIX_TIME = re.compile(r"\d+(\.\d+)?", re.ASCII)
 _TIME_FORMS = "must be ISO 8601, such as 2024-01-15T10:30:00Z, or Unix time in seconds"
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
@@ -133,7 +136,7 @@ def _amount(value: object) -> int | float:
 
 def _number_in(text: str) -> object:
     """Turn a numeric string into the number it spells, to the last digit, or leave it alone."""
-    if not _NUMBER.fullmatch(text) or len(text) > 64:  # noqa: PLR2004 - no amount is that long
+    if len(text) > _LONGEST_NUMBER or not _NUMBER.fullmatch(text):
         return text if text.lower() not in {"nan", "inf", "infinity", "-inf"} else float(text)
     if _INTEGER.fullmatch(text):
         return int(text)
@@ -152,7 +155,7 @@ def _boolean(value: object) -> bool:
 
 def _event_time(value: object, info: ValidationInfo) -> str:
     text = value.strip() if isinstance(value, str) else value
-    if isinstance(text, str) and not _UNIX_TIME.fullmatch(text):
+    if isinstance(text, str) and (_BASIC_DATE.fullmatch(text) or not _UNIX_TIME.fullmatch(text)):
         return iso_time(_from_iso(text))
     if isinstance(text, bool) or not isinstance(text, str | int | float):
         _refuse(_TIME_FORMS)

@@ -74,11 +74,12 @@ def _read(raw: object, door: Door, key: str | None) -> tuple[Envelope | None, Re
 
 
 def _with_key(raw: object, key: str | None) -> object:
-    if not key or not isinstance(raw, Mapping):
+    """Add the header's key to an event without one; an event with another one is refused."""
+    if not isinstance(raw, Mapping) or not (key := (key or "").strip()):
         return raw
     own = raw.get("idempotency_key")
-    if own and str(own).strip() != key.strip():
-        raise InvalidEvent(
-            (Fault("idempotency_key", "differs from the Idempotency-Key header; give one of them"),)
-        )
-    return {**raw, "idempotency_key": key}
+    if own is None or (type(own) in {str, int} and str(own).strip() in {"", key}):
+        return {**raw, "idempotency_key": key}
+    raise InvalidEvent(
+        (Fault("idempotency_key", "differs from the Idempotency-Key header; give one of them"),)
+    )

@@ -15,6 +15,8 @@ METRICS = {
     "ingest.accepted": "Accepted",
     "ingest.rejected": "Rejected",
     "ingest.unavailable": "Unavailable",
+    "ingest.crashed": "Crashed",
+    "delivery.crashed": "Crashed",
     "delivery.delivered": "Delivered",
     "delivery.duplicate": "Duplicate",
     "delivery.retried": "Retried",

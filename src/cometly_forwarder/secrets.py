@@ -46,15 +46,17 @@ class Secret:
             if self._value is None or self.now() - self._read_at >= not_older_than:
                 self._read()
             if self._value is None:
-                raise Unavailable("Secrets Manager did not answer")
+                raise Unavailable("Secrets Manager gave no text")
             return self._value
 
     def _read(self) -> None:
         try:
-            self._value = self.client.get_secret_value(SecretId=self.arn)["SecretString"]
+            stored = self.client.get_secret_value(SecretId=self.arn)
         except (ClientError, BotoCoreError):
             if self._value is None:
                 return
+        else:
+            self._value = stored.get("SecretString")
         self._read_at = self.now()
 
 
@@ -92,7 +94,8 @@ class ServerKeys:
     def _matches(self, key: str, not_older_than: float) -> bool:
         keys = _keys_in(self.secret.value(not_older_than=not_older_than))
         # Every key is compared, so that the time taken does not tell which one came close.
-        matches = [hmac.compare_digest(key.encode(), known.encode()) for known in keys]
+        presented = key.encode(errors="surrogatepass")
+        matches = [hmac.compare_digest(presented, known.encode()) for known in keys]
         return any(matches)
 
 

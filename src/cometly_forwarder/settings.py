@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from cometly_forwarder.errors import SettingsError
 
@@ -49,8 +50,8 @@ class DeliverSettings:
             table_name=_required(environ, "TABLE_NAME"),
             token_secret_arn=_required(environ, "COMETLY_TOKEN_SECRET_ARN"),
             cometly_url=_safe_url(_required(environ, "COMETLY_URL")),
-            requests_per_minute=int(_number(environ, "COMETLY_REQUESTS_PER_MINUTE")),
-            horizon_seconds=_number(environ, "DELIVERY_HORIZON_HOURS") * 3600,
+            requests_per_minute=_whole_number(environ, "COMETLY_REQUESTS_PER_MINUTE"),
+            horizon_seconds=_whole_number(environ, "DELIVERY_HORIZON_HOURS") * 3600,
             phone_region=environ.get("DEFAULT_PHONE_REGION") or None,
         )
 
@@ -61,19 +62,23 @@ def _required(environ: Mapping[str, str], name: str) -> str:
     return value
 
 
-def _number(environ: Mapping[str, str], name: str) -> float:
-    try:
-        number = float(_required(environ, name))
-    except ValueError:
-        raise SettingsError(f"the environment variable {name} must be a number") from None
-    if not number > 0:
-        raise SettingsError(f"the environment variable {name} must be more than 0")
-    return number
+def _whole_number(environ: Mapping[str, str], name: str) -> int:
+    text = _required(environ, name)
+    if not re.fullmatch("[0-9]{1,9}", text) or int(text) == 0:
+        raise SettingsError(f"the environment variable {name} must be a whole number from 1 on")
+    return int(text)
 
 
 def _safe_url(url: str) -> str:
     """Cometly takes HTTPS only, and so does its token; plain HTTP is for this machine."""
-    parts = urlsplit(url)
-    if parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK):
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise SettingsError("COMETLY_URL is not an address") from None
+    if parts.hostname and (parts.scheme == "https" or _is_local(parts)):
         return url.rstrip("/")
     raise SettingsError("COMETLY_URL must start with https:// (http:// only for this machine)")
+
+
+def _is_local(parts: SplitResult) -> bool:
+    return parts.scheme == "http" and parts.hostname in _LOOPBACK

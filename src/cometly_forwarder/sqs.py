@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -28,6 +28,8 @@ BATCH_BYTES = 1024 * 1024
 LONGEST_HIDING_SECONDS = 12 * 3600
 # An array of 500 events is 50 batches; eight at a time keep the answer within a second.
 _SENDERS = 8
+# No batch is begun after this long, so that a caller gets an answer before the API gives up.
+SEND_SECONDS = 10.0
 _ATTRIBUTE_LENGTH = 2000
 # Characters that SQS refuses in an attribute: what XML 1.0 cannot carry.
 _UNSENDABLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -40,16 +42,20 @@ class SqsOutbox:
     client: SQSClient
     url: str
     journal: Journal
+    now: Callable[[], float]
 
     def send(self, bodies: Sequence[str]) -> frozenset[int]:
         """Send each body; returns the positions of those that SQS did not confirm."""
         runs = list(chunks([len(body) for body in bodies], most=BATCH, most_bytes=BATCH_BYTES))
+        until = self.now() + SEND_SECONDS
         if len(runs) <= 1:
-            return frozenset().union(*(self._send(bodies, run) for run in runs))
+            return frozenset().union(*(self._send(bodies, run, until) for run in runs))
         with ThreadPoolExecutor(_SENDERS) as threads:
-            return frozenset().union(*threads.map(lambda run: self._send(bodies, run), runs))
+            return frozenset().union(*threads.map(lambda run: self._send(bodies, run, until), runs))
 
-    def _send(self, bodies: Sequence[str], run: range) -> frozenset[int]:
+    def _send(self, bodies: Sequence[str], run: range, until: float) -> frozenset[int]:
+        if self.now() > until:
+            return frozenset(run)
         entries: list[SendMessageBatchRequestEntryTypeDef] = [
             {"Id": str(position), "MessageBody": bodies[position]} for position in run
         ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -67,7 +68,7 @@ class FakeJournal:
 
 
 def an_outbox(sqs: object, journal: FakeJournal | None = None) -> SqsOutbox:
-    return SqsOutbox(sqs, URL, journal or FakeJournal())  # type: ignore[arg-type]
+    return SqsOutbox(sqs, URL, journal or FakeJournal(), time.monotonic)  # type: ignore[arg-type]
 
 
 def a_queue(sqs: object, journal: FakeJournal | None = None) -> SqsQueue:
@@ -95,7 +96,7 @@ def stubber() -> Stubber:
 def test_every_body_arrives_on_the_queue(count: int, aws_stack: Aws) -> None:
     bodies = [f"body {number}" for number in range(count)]
 
-    refused = SqsOutbox(aws_stack.sqs, aws_stack.queue_url, FakeJournal()).send(bodies)
+    refused = SqsOutbox(aws_stack.sqs, aws_stack.queue_url, FakeJournal(), time.monotonic).send(bodies)
 
     assert refused == frozenset()
     assert sorted(message["Body"] for message in aws_stack.queued()) == sorted(bodies)

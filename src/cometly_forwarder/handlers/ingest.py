@@ -54,7 +54,7 @@ def front() -> Front:
     """Build the clients: once, in the first invocation that needs them."""
     settings = IngestSettings.read(os.environ)
     secret = Secret(aws.client("secretsmanager"), settings.keys_secret_arn, time.time)
-    outbox = SqsOutbox(aws.client("sqs"), settings.queue_url, journal)
+    outbox = SqsOutbox(aws.client("sqs"), settings.queue_url, journal, time.monotonic)
     door = Door(outbox, _utc_now, lambda: str(uuid.uuid4()), settings.phone_region)
     return Front(door, ServerKeys(secret))
 
@@ -88,10 +88,17 @@ _METHODS = {"/health": "GET", "/v1/events": "POST", "/public-api/v1/events/track
 
 @app.not_found
 def no_such_route(_: NotFoundError) -> Response[str]:
-    allowed = _METHODS.get(app.current_event.path.rstrip("/") or "/")
+    allowed = _METHODS.get(app.current_event.path)
     if allowed:
         return _response(refusal(405, f"This path takes {allowed} only.", Allow=allowed))
     return _response(refusal(404, "There is nothing at this path."))
+
+
+@app.exception_handler(Exception)  # type: ignore[untyped-decorator]  # as Powertools has it
+def crashed(exc: Exception) -> Response[str]:
+    """Answer for a defect of ours. Only its type is logged: a message may quote the event."""
+    journal.record("ingest.crashed", reason=type(exc).__name__)
+    return _response(refusal(500, "Something went wrong here; please try again."))
 
 
 def _answer(take: Callable[[object, str | None], Reply]) -> Reply:
