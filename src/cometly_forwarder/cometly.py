@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from threading import Event, Timer
 from typing import Any
 
 import urllib3
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import (
     ConnectTimeoutError,
     HTTPError,
@@ -24,16 +19,20 @@ from urllib3.exceptions import (
 )
 
 from cometly_forwarder import jsontext
+from cometly_forwarder.cutoff import cut_off_after
 from cometly_forwarder.secrets import CometlyToken
 from cometly_forwarder.verdict import Answer, NoAnswer
 
 PATH = "/public-api/v1/events/track"
 CONNECT_SECONDS = 3.0
-# Between the request's end and the answer's: urllib3's own time-out starts anew with each byte.
 READ_SECONDS = 10.0
+# A post as a whole, however its answer drips: urllib3's own time-outs start anew with each byte.
+ANSWER_SECONDS = 14.0
+# A renewed token is tried at once only if this much of that is left.
+_SECOND_SECONDS = 5.0
 # Cometly's answers are a line of JSON; what is longer is not read to its end.
 MAX_ANSWER_BYTES = 64 * 1024
-_UNAUTHORIZED = 401
+_REFUSED = frozenset({401, 403})
 
 # The first that fits names the reason.
 _REASONS: tuple[tuple[type[HTTPError], str], ...] = (
@@ -46,61 +45,6 @@ _REASONS: tuple[tuple[type[HTTPError], str], ...] = (
 )
 
 
-def make_pool(connections: int) -> urllib3.PoolManager:
-    """Make the keep-alive pool that all posts of a worker share."""
-    pool = urllib3.PoolManager(
-        maxsize=connections,
-        block=True,
-        retries=False,
-        timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS),
-    )
-    pool.pool_classes_by_scheme = {"http": _WatchedPool, "https": _WatchedTlsPool}
-    return pool
-
-
-class _Watched(HTTPConnection):
-    """Cuts a connection whose answer's head comes drop by drop."""
-
-    def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override]  # as urllib3 does
-        # A second after urllib3's own time-out, which tells a silent server from a slow one.
-        with _cut_after(READ_SECONDS + 1, self.sock):
-            return super().getresponse()
-
-
-class _WatchedTls(_Watched, HTTPSConnection):
-    pass
-
-
-class _WatchedPool(HTTPConnectionPool):
-    ConnectionCls = _Watched
-
-
-class _WatchedTlsPool(HTTPSConnectionPool):
-    ConnectionCls = _WatchedTls
-
-
-@contextlib.contextmanager
-def _cut_after(seconds: float, sock: socket.socket | None) -> Iterator[None]:
-    """Shut a socket down if the block takes longer; what was read of it then counts for nothing."""
-    is_cut = Event()
-
-    def cut() -> None:
-        is_cut.set()
-        with contextlib.suppress(OSError):
-            if sock:
-                sock.shutdown(socket.SHUT_RDWR)
-
-    timer = Timer(seconds, cut)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
-    if is_cut.is_set():
-        raise TimeoutError
-
-
 @dataclass(frozen=True, slots=True)
 class CometlyClient:
     """Posts events to `base_url`, such as https://app.cometly.com."""
@@ -110,27 +54,45 @@ class CometlyClient:
     token: CometlyToken
 
     def post(self, event: Mapping[str, Any]) -> Answer | NoAnswer:
-        """Post one event. After a 401 the token is read again, and tried if it is another one."""
-        token = self.token.current()
-        answer = self._post(event, token)
-        if isinstance(answer, Answer) and answer.status == _UNAUTHORIZED:
-            renewed = self.token.renewed(token)
-            return self._post(event, renewed) if renewed else answer
-        return answer
+        """Post one event; raises TokenMissing and Unavailable.
 
-    def _post(self, event: Mapping[str, Any], token: str) -> Answer | NoAnswer:
+        After a 401 or 403 the token is read again, and tried at once if it is another one.
+        """
+        end = time.monotonic() + ANSWER_SECONDS
+        token = self.token.current()
+        answer = self._post(event, token, ANSWER_SECONDS)
+        if not (isinstance(answer, Answer) and answer.status in _REFUSED):
+            return answer
+        renewed = self.token.renewed(token)
+        left = end - time.monotonic()
+        return self._post(event, renewed, left) if renewed and left > _SECOND_SECONDS else answer
+
+    def _post(self, event: Mapping[str, Any], token: str, seconds: float) -> Answer | NoAnswer:
+        with cut_off_after(seconds) as cutoff:
+            try:
+                answer = self._exchange(event, token)
+            except HTTPError as exc:
+                answer = NoAnswer(_reason_of(exc))
+        return NoAnswer("no answer in time") if cutoff.is_over else answer
+
+    def _exchange(self, event: Mapping[str, Any], token: str) -> Answer | NoAnswer:
+        response = self.pool.request(
+            "POST",
+            self.base_url + PATH,
+            body=jsontext.dump(event).encode(),
+            headers=_headers(token),
+            redirect=False,
+            preload_content=False,
+            pool_timeout=CONNECT_SECONDS,
+        )
         try:
-            response = self.pool.request(
-                "POST",
-                self.base_url + PATH,
-                body=jsontext.dump(event).encode(),
-                headers=_headers(token),
-                redirect=False,
-                preload_content=False,
-            )
-            return _answer_of(response)
-        except HTTPError as exc:
-            return NoAnswer(_reason_of(exc))
+            body = _body_of(response)
+        finally:
+            response.release_conn()
+        if body is None:
+            return NoAnswer("the answer does not end")
+        headers = {name.lower(): value for name, value in response.headers.items()}
+        return Answer(response.status, headers, body)
 
 
 def _headers(token: str) -> dict[str, str]:
@@ -141,17 +103,15 @@ def _headers(token: str) -> dict[str, str]:
     }
 
 
-def _answer_of(response: urllib3.BaseHTTPResponse) -> Answer | NoAnswer:
-    """Read the answer within its time and size; an unfinished one is no answer."""
-    body, end = bytearray(), time.monotonic() + READ_SECONDS
+def _body_of(response: urllib3.BaseHTTPResponse) -> bytes | None:
+    """Read the body, or give up on one that is longer than any answer of Cometly's."""
+    body = bytearray()
     while piece := response.read1(MAX_ANSWER_BYTES):
         body += piece
-        if time.monotonic() > end or len(body) > MAX_ANSWER_BYTES:
+        if len(body) > MAX_ANSWER_BYTES:
             response.close()
-            return NoAnswer("the answer does not end")
-    response.release_conn()
-    headers = {name.lower(): value for name, value in response.headers.items()}
-    return Answer(response.status, headers, bytes(body))
+            return None
+    return bytes(body)
 
 
 def _reason_of(exc: HTTPError) -> str:

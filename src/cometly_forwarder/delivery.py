@@ -19,7 +19,7 @@ from enum import Enum
 from typing import Any, Protocol, TypeVar
 
 from cometly_forwarder.envelope import Envelope, Origin, read_envelope
-from cometly_forwarder.errors import Unavailable, summary_of
+from cometly_forwarder.errors import TokenMissing, Unavailable, summary_of
 from cometly_forwarder.pacing import Admission, Cause, Quota
 from cometly_forwarder.verdict import Answer, Kind, NoAnswer, Verdict, judge
 
@@ -31,10 +31,13 @@ THREADS = 10
 MAX_CLAIMS = 5
 # A lease outlives the invocation by this much, for clocks that differ between workers.
 LEASE_MARGIN_SECONDS = 5.0
-# What a post and the record of its outcome may take at the most: 15 s for Cometly, 12 s for AWS.
+# What a post and the record of its outcome may take at the most: 14 s for Cometly's answer, 12 s
+# for AWS, and a second to spare (tests/unit/test_template.py holds the sum).
 POST_SECONDS = 27.0
 # A thread that wakes later than this after its slot gives it up: the gate's sums rest on it.
 LATE_SECONDS = 0.2
+# From this many receives on a message comes back less often the more it was received.
+_RECEIVES_UNCOUNTED = 20
 # How long a message waits when an AWS service, not Cometly, was the reason.
 UNAVAILABLE_SECONDS = 20.0
 _LONGEST_BACK_OFF_SECONDS = 3600.0
@@ -224,7 +227,11 @@ class Courier:
         """
         with ThreadPoolExecutor(THREADS) as threads:
             ends = self._ends(batch, deadline, threads)
-        kept = {m: end.seconds for m in batch if isinstance(end := ends[m.id], Later)}
+        kept = {
+            m: max(end.seconds, least_wait(m))
+            for m in batch
+            if isinstance(end := ends[m.id], Later)
+        }
         if kept:
             self.queue.hand_back({message.receipt: seconds for message, seconds in kept.items()})
         return [message.id for message in kept]
@@ -333,6 +340,9 @@ class Courier:
             if isinstance(turned, Later):
                 return self._release(job, turned)
             verdict = judge(self.cometly.post(job.envelope.event), self.now())
+        except TokenMissing:
+            self._tell(self.gate.blocked)
+            return self._release(job, Later(self.gate.wait() + self.random() * 2))
         except Unavailable as exc:
             if turn.probe:
                 self._tell(lambda: self.gate.give_back((), probe=True))
@@ -432,6 +442,7 @@ class Courier:
             name,
             event_id=job.ticket.event_id,
             attempts=job.claim.attempts,
+            receives=job.message.receives,
             reason=verdict.reason,
             request_id=verdict.request_id,
             **keys,
@@ -445,6 +456,15 @@ def back_off(attempts: int, random: float) -> float:
     """Seconds to wait after so many attempts: seconds, then minutes, then an hour; full jitter."""
     ceiling = _FIRST_BACK_OFF_SECONDS * 2.0 ** min(attempts, 30)
     return 1 + random * min(ceiling, _LONGEST_BACK_OFF_SECONDS)
+
+
+def least_wait(message: Message) -> float:
+    """Seconds for which a message must stay away, so that waiting never trips `maxReceiveCount`.
+
+    It grows with the receives: the 1000 that SQS grants then last almost six days, longer than any
+    horizon.
+    """
+    return message.receives if message.receives > _RECEIVES_UNCOUNTED else 0.0
 
 
 def _origin_of(message: Message) -> Origin:

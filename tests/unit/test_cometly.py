@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 import pytest
 
 from cometly_forwarder import cometly
-from cometly_forwarder.cometly import CometlyClient, make_pool
+from cometly_forwarder.cometly import CometlyClient
+from cometly_forwarder.cutoff import make_pool
 from cometly_forwarder.errors import TokenMissing
 from cometly_forwarder.secrets import CometlyToken, Secret
 from cometly_forwarder.verdict import Answer, Kind, NoAnswer, judge
@@ -96,7 +97,8 @@ def reply(status: str = "202 Accepted", body: bytes = QUEUED, **headers: str) ->
 
 def client(url: str, *tokens: str) -> CometlyClient:
     secret = Secret(FakeSecrets(list(tokens or ("t-1",))), "arn", time.time)  # type: ignore[arg-type]
-    return CometlyClient(make_pool(4), url, CometlyToken(secret))
+    pool = make_pool(4, connect=cometly.CONNECT_SECONDS, read=cometly.READ_SECONDS)
+    return CometlyClient(pool, url, CometlyToken(secret))
 
 
 def test_an_event_is_posted_with_the_headers_that_cometly_requires() -> None:
@@ -140,10 +142,11 @@ def test_a_server_error_is_not_retried_here() -> None:
     assert len(server.requests) == 1
 
 
-def test_a_401_has_the_token_read_again_and_a_new_one_is_tried() -> None:
+@pytest.mark.parametrize("status", ["401 Unauthorized", "403 Forbidden"])
+def test_a_refusal_has_the_token_read_again_and_a_new_one_is_tried(status: str) -> None:
     def respond(sock: socket.socket, request: bytes) -> None:
         is_new = b"Bearer new" in request
-        sock.sendall(reply() if is_new else reply("401 Unauthorized", b'{"message":"no"}'))
+        sock.sendall(reply() if is_new else reply(status, b'{"message":"no"}'))
 
     with serving(respond) as server:
         cometly_client = client(server.url, "old", "new")
@@ -192,7 +195,7 @@ def test_an_answer_that_never_comes_ends_with_the_time_out(
 def test_an_answer_that_comes_drop_by_drop_is_cut(
     part: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cometly, "READ_SECONDS", 0.4)
+    monkeypatch.setattr(cometly, "ANSWER_SECONDS", 0.5)
     sent = 0
 
     def drip(sock: socket.socket, _: bytes) -> None:
@@ -209,8 +212,19 @@ def test_an_answer_that_comes_drop_by_drop_is_cut(
     with serving(drip) as server:
         answer = client(server.url).post({})
 
-    assert isinstance(answer, NoAnswer)
+    assert answer == NoAnswer("no answer in time")
     assert sent < 40
+
+
+def test_answers_that_were_given_up_leave_their_connections_to_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(cometly, "MAX_ANSWER_BYTES", 10)
+    with serving(lambda sock, _: sock.sendall(reply(body=b"x" * 50))) as server:
+        cometly_client = client(server.url)
+        answers = [cometly_client.post({}) for _ in range(9)]
+
+    assert answers == [NoAnswer("the answer does not end")] * 9
 
 
 def test_an_endless_answer_is_not_read_to_its_end() -> None:

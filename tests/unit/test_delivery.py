@@ -446,6 +446,19 @@ def test_a_missing_token_waits_and_counts_nothing(pipe: Pipe) -> None:
 
     assert pipe.queue.parked == []
     assert next(iter(pipe.ledger.items.values()))["attempts"] == 0
+    assert len(pipe.cometly.posted) < 10
+
+
+def test_waiting_for_four_days_never_takes_a_thousand_receives(pipe: Pipe) -> None:
+    pipe.ledger.broken = {"claim"}
+    receives, waited = 0, 0.0
+
+    while waited < 96 * 3600:
+        receives += 1
+        pipe.deliver(message(1, receives=receives))
+        waited += pipe.queue.hidden["r-1"]
+
+    assert receives < 1000
 
 
 def test_no_line_of_the_journal_holds_anything_personal(pipe: Pipe) -> None:

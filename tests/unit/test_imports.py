@@ -16,7 +16,7 @@ PACKAGE = "cometly_forwarder"
 # From the handlers down to the errors. A module knows its own layer and those below it.
 LAYERS = (
     {"handlers.ingest", "handlers.deliver"},
-    {"aws", "cometly", "gate", "ledger", "observability", "secrets", "settings", "sqs"},
+    {"aws", "cometly", "cutoff", "gate", "ledger", "observability", "secrets", "settings", "sqs"},
     {"answers", "delivery", "ingestion", "pacing"},
     {"envelope", "events", "phones", "jsontext", "verdict"},
     {"errors"},

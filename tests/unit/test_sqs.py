@@ -96,7 +96,9 @@ def stubber() -> Stubber:
 def test_every_body_arrives_on_the_queue(count: int, aws_stack: Aws) -> None:
     bodies = [f"body {number}" for number in range(count)]
 
-    refused = SqsOutbox(aws_stack.sqs, aws_stack.queue_url, FakeJournal(), time.monotonic).send(bodies)
+    refused = SqsOutbox(aws_stack.sqs, aws_stack.queue_url, FakeJournal(), time.monotonic).send(
+        bodies
+    )
 
     assert refused == frozenset()
     assert sorted(message["Body"] for message in aws_stack.queued()) == sorted(bodies)

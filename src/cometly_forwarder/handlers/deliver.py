@@ -9,7 +9,8 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from cometly_forwarder import aws
-from cometly_forwarder.cometly import CometlyClient, make_pool
+from cometly_forwarder.cometly import CONNECT_SECONDS, READ_SECONDS, CometlyClient
+from cometly_forwarder.cutoff import make_pool
 from cometly_forwarder.delivery import THREADS, Courier, Message
 from cometly_forwarder.gate import DynamoGate, SharedClock
 from cometly_forwarder.ledger import DynamoLedger
@@ -35,7 +36,11 @@ def courier() -> Courier:
         gate=DynamoGate(
             dynamodb, settings.table_name, settings.requests_per_minute, SharedClock(time.time)
         ),
-        cometly=CometlyClient(make_pool(THREADS), settings.cometly_url, CometlyToken(secret)),
+        cometly=CometlyClient(
+            make_pool(THREADS, connect=CONNECT_SECONDS, read=READ_SECONDS),
+            settings.cometly_url,
+            CometlyToken(secret),
+        ),
         queue=SqsQueue(
             aws.client("sqs"), settings.queue_url, settings.dead_letter_queue_url, journal
         ),
