@@ -63,6 +63,7 @@ class Stack:
         return {
             **asdict(self.names),
             "cometly_url": plan.cometly_url,
+            "cometly_token": plan.token,
             "sandbox_url": plan.sandbox_url,
             "aws_endpoint_url": aws.endpoint_url,
             "aws_access_key_id": aws.access_key_id,

@@ -38,7 +38,7 @@ def parse(arguments: Sequence[str] | None = None) -> tuple[str, Options]:
 
 
 def fresh_token() -> str:
-    """Return a token for the sandbox, when none was asked for."""
+    """Return a token for Cometly, when none was asked for."""
     return secrets.token_hex(16)
 
 
@@ -48,9 +48,6 @@ def _checked(options: Options) -> Options:
     parts = urlsplit(options.cometly_url)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         msg = f"--cometly-url {options.cometly_url}: write it with http:// or https://."
-        raise UsageError(msg)
-    if options.token is None:
-        msg = "--cometly-url needs --token too: the token of that Cometly."
         raise UsageError(msg)
     if options.window or options.sandbox_port:
         msg = "--window and --sandbox-port are for the sandbox, which --cometly-url replaces."

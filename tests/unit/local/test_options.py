@@ -25,7 +25,6 @@ def test_template_parameters_are_no_reason_to_start_afresh() -> None:
     ("arguments", "reason"),
     [
         pytest.param(["--cometly-url", "app.cometly.com", "--token", "t"], "http://", id="scheme"),
-        pytest.param(["--cometly-url", "https://app.cometly.com"], "--token", id="no token"),
         pytest.param(
             ["--cometly-url", "http://a", "--token", "t", "--window", "fixed"],
             "replaces",
