@@ -387,7 +387,7 @@ _ACCEPTED_FORMS: dict[str, Json] = {
     "event_time": {
         "type": ["string", "number", "null"],
         "minimum": 0,
-        "exclusiveMaximum": 10**14,
+        "exclusiveMaximum": 10**13,
         "examples": ["2024-01-15T10:30:00Z", "2024-01-15T11:30:00+01:00", 1705314600, "1705314600"],
     },
     "amount": {

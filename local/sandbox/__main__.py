@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # uvicorn stops on these and raises them again when it is done: that is no failure here.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
-    print(f"Cometly sandbox at {url_of(listener)}", flush=True)  # noqa: T201 - its one line
+    print(f"Cometly sandbox at {url_of(listener)}", flush=True)
     make_server(Sandbox(settings)).run([listener])
     return 0
 

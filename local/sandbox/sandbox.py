@@ -185,7 +185,7 @@ class Sandbox:
 
     def _record(self, received: Received, answer: Answer, fault: FaultRule | None) -> None:
         seen = answer.status if fault is None or fault.answers else None
-        accepted = answer.status == 202  # noqa: PLR2004 - the one success there is
+        accepted = answer.status == 202
         event_id = None
         if accepted:
             event_id = self.book.enter_event(

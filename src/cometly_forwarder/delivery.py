@@ -340,7 +340,8 @@ class Courier:
             if isinstance(turned, Later):
                 return self._release(job, turned)
             verdict = judge(self.cometly.post(job.envelope.event), self.now())
-        except TokenMissing:
+        except TokenMissing as exc:
+            self.journal.record("delivery.blocked", event_id=job.ticket.event_id, reason=str(exc))
             self._tell(self.gate.blocked)
             return self._release(job, Later(self.gate.wait() + self.random() * 2))
         except Unavailable as exc:
@@ -389,14 +390,14 @@ class Courier:
         except Unavailable as exc:
             self._unavailable(exc, job.ticket.event_id)
             return Later(max(job.ticket.lease - self.now(), 0) + 1)
-        self._note("delivery.delivered", job, verdict, latency=self._age(job))
+        self._note("delivery.delivered", job, verdict, tries=1, latency=self._age(job))
         return Done()
 
     def _retry(self, job: Job, verdict: Verdict) -> Later:
         attempts = job.claim.attempts + 1
         delay = back_off(attempts, self.random())
         self._record_softly(job, Outcome(State.WAITING, attempts, verdict))
-        self._note("delivery.retried", job, verdict, delay=round(delay, 1))
+        self._note("delivery.retried", job, verdict, tries=1, delay=round(delay, 1))
         return Later(delay)
 
     def _wait(self, job: Job, verdict: Verdict) -> Later:
@@ -412,7 +413,7 @@ class Courier:
             self._record(job, Outcome(State.PARKED, attempts, verdict))
         except Unavailable as exc:
             return self._unavailable(exc, job.ticket.event_id)
-        self._note("delivery.parked", job, verdict)
+        self._note("delivery.parked", job, verdict, tries=tries)
         return Done()
 
     def _release(self, job: Job, later: Later, claims: int = 0) -> Later:
@@ -437,11 +438,13 @@ class Courier:
         self.journal.record("delivery.unavailable", event_id=event_id, reason=str(exc))
         return Later(UNAVAILABLE_SECONDS * (0.5 + self.random()))
 
-    def _note(self, name: str, job: Job, verdict: Verdict, **keys: object) -> None:
+    def _note(
+        self, name: str, job: Job, verdict: Verdict, *, tries: int = 0, **keys: object
+    ) -> None:
         self.journal.record(
             name,
             event_id=job.ticket.event_id,
-            attempts=job.claim.attempts,
+            attempts=job.claim.attempts + tries,
             receives=job.message.receives,
             reason=verdict.reason,
             request_id=verdict.request_id,

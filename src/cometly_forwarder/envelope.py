@@ -13,6 +13,7 @@ The key that goes to Cometly is the caller's in (a) and the event id in (c). In 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -25,6 +26,7 @@ from cometly_forwarder.events import Event, iso_time, read_event
 # A queue message holds 1 MiB (SQS, since August 2025), and a parked one carries its reasons too.
 MAX_BODY_BYTES = 768 * 1024
 
+_EVENT_ID = re.compile("evt_[0-9a-f]{32}")
 _MARK = "cometly_forwarder"
 _VERSION = 1
 
@@ -109,8 +111,10 @@ def _event_id(identity: tuple[str, ...]) -> str:
 
 def _unsealed(content: Mapping[str, Any]) -> Envelope:
     event_id, event, accepted_at = (content.get(k) for k in ("event_id", "event", "accepted_at"))
-    if not (isinstance(event_id, str) and isinstance(event, dict) and isinstance(accepted_at, str)):
-        raise Unreadable("the envelope lacks event_id, accepted_at or event")
+    if not (isinstance(event_id, str) and _EVENT_ID.fullmatch(event_id)):
+        raise Unreadable("the envelope has no event_id such as ingest makes")
+    if not (isinstance(event, dict) and isinstance(accepted_at, str)):
+        raise Unreadable("the envelope lacks accepted_at or event")
     return Envelope(event_id, _moment(accepted_at), event)
 
 

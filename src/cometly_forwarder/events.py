@@ -7,6 +7,7 @@ silent, an event is let through with a warning rather than refused, for a refuse
 from __future__ import annotations
 
 import difflib
+import functools
 import math
 import re
 from collections.abc import Mapping
@@ -41,10 +42,10 @@ CUSTOM_NAMES = tuple(f"custom_event_{number}" for number in range(1, 51))
 EVENT_NAMES = frozenset(STANDARD_NAMES + CUSTOM_NAMES)
 
 # An event with thousands of unknown fields gets a bounded answer for bounded work.
-MAX_UNKNOWN_NAMED = 20
+MAX_UNKNOWN_NAMED = 10
 
 _MILLISECONDS_FROM = 10**11  # as seconds: the year 5138
-_MILLISECONDS_UNTIL = 10**14  # beyond lie microseconds, which nobody sends on purpose
+_MILLISECONDS_UNTIL = 10**13  # the year 2286; beyond lie dates without separators, microseconds
 _AMOUNT_LIMIT = 10**15  # up to here a JSON number keeps every integer and most cents
 _LONGEST_NUMBER = 64
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
@@ -75,6 +76,13 @@ def _refuse(message: str) -> NoReturn:
     raise PydanticCustomError("fault", "{message}", {"message": message})
 
 
+@functools.lru_cache(maxsize=512)
+def _hint(name: str, known: tuple[str, ...]) -> str:
+    """Guess what was meant. Cached: an array repeats its mistakes, and a guess costs 0.1 ms."""
+    close = difflib.get_close_matches(name, known, n=1)
+    return f'; did you mean "{close[0]}"?' if close else ""
+
+
 def _text(value: object) -> str:
     if not isinstance(value, str):
         _refuse("must be text (a JSON string)")
@@ -96,8 +104,7 @@ def _event_name(value: object) -> str:
     name = _text(value)
     if name in EVENT_NAMES:
         return name
-    close = difflib.get_close_matches(name.lower()[:64], EVENT_NAMES, n=1)
-    hint = f'; did you mean "{close[0]}"?' if close else ""
+    hint = _hint(name.lower()[:64], STANDARD_NAMES + CUSTOM_NAMES)
     _refuse(
         "must be one of Cometly's standard names or custom_event_1 to custom_event_50" + hint,
     )
@@ -309,8 +316,7 @@ def _identification_faults(given: Mapping[str, object]) -> list[Fault]:
 def _warn_of_unknown(raw: Mapping[Any, object], reading: Reading) -> None:
     unknown = [str(name) for name in raw if name not in _KNOWN]
     for name in unknown[:MAX_UNKNOWN_NAMED]:
-        close = difflib.get_close_matches(name[:64].strip().lower(), FIELDS, n=1)
-        hint = f'; did you mean "{close[0]}"?' if close else ""
+        hint = _hint(name[:64].strip().lower(), FIELDS)
         reading.warn(name[:64], f"is not a field that Cometly knows and is left out{hint}")
     if len(unknown) > MAX_UNKNOWN_NAMED:
         reading.warn("", f"{len(unknown) - MAX_UNKNOWN_NAMED} more unknown fields are left out")

@@ -20,24 +20,30 @@ class Phone:
 def normalise_phone(text: str, region: str | None) -> Phone:
     """Read a phone number; `region` (ISO 3166) is where numbers without a country code belong.
 
-    Digits alone that form a full international number are taken as one, for that is the form
-    Cometly asks for; so what comes out of here goes through here unchanged.
+    Digits alone may be a number of the region or an international one, the form that Cometly asks
+    for. Where numbers are dialled with a 0 in front, digits without it are taken for international
+    first; elsewhere, as in the US, for the region's.
     """
     # The library is 40 ms to import, and many events carry no phone.
     from phonenumbers import normalize_digits_only  # noqa: PLC0415
 
-    bare = normalize_digits_only(text[:_LONGEST_INPUT])
+    text = text[:_LONGEST_INPUT]
+    bare = normalize_digits_only(text)
     digits = bare.lstrip("0")
-    candidates = (
-        ("+" + bare if text == bare else "", None),
-        (text[:_LONGEST_INPUT], region),
-        ("+" + digits, None),
-        (digits, region),
-    )
-    for candidate, origin in candidates:
+    first, second = (text, region), ("+" + bare if text == bare else "", None)
+    if _dials_with_zero(region):
+        first, second = second, first
+    for candidate, origin in (first, second, ("+" + digits, None), (digits, region)):
         if found := _valid_number(candidate, origin):
             return Phone(found, recognised=True)
     return Phone(digits[:_LONGEST_NUMBER], recognised=False)
+
+
+def _dials_with_zero(region: str | None) -> bool:
+    from phonenumbers import PhoneMetadata  # noqa: PLC0415
+
+    metadata = PhoneMetadata.metadata_for_region(region) if region else None
+    return metadata is not None and metadata.national_prefix == "0"
 
 
 def _valid_number(text: str, region: str | None) -> str | None:

@@ -270,19 +270,22 @@ def test_an_event_with_a_key_is_the_same_by_every_way() -> None:
             in_eventbridge(None), "must be a JSON object", id="EventBridge without detail"
         ),
         pytest.param(in_eventbridge(an_event(), time="noon"), "not ISO 8601", id="a false time"),
-        pytest.param(
-            json.dumps({"cometly_forwarder": 1}), "lacks event_id", id="an empty envelope"
-        ),
+        pytest.param(json.dumps({"cometly_forwarder": 1}), "no event_id", id="an empty envelope"),
         pytest.param(
             json.dumps(
-                {"cometly_forwarder": 1, "event_id": "e", "event": {}, "accepted_at": "noon"}
+                {
+                    "cometly_forwarder": 1,
+                    "event_id": "evt_" + "0" * 32,
+                    "event": {},
+                    "accepted_at": "noon",
+                }
             ),
             "not ISO 8601",
             id="an envelope with a false time",
         ),
         pytest.param(
             json.dumps({"cometly_forwarder": 1, "event_id": 5, "event": [], "accepted_at": 5}),
-            "lacks event_id",
+            "no event_id",
             id="an envelope of other types",
         ),
         pytest.param(json.dumps({"event_name": "purchase"}), "identify", id="an invalid event"),

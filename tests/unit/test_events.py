@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import time
 
 import pytest
 from pydantic import ValidationError
@@ -505,13 +504,11 @@ def test_an_exponent_beyond_all_bounds_is_refused_or_exact(mantissa: str, sign: 
         pytest.param("(" * 5_000, id="brackets"),
     ],
 )
-def test_a_long_text_is_judged_at_once(name: str, text: str) -> None:
-    started = time.process_time()
+def test_a_long_text_is_judged_without_being_searched(name: str, text: str) -> None:
+    # Time is not asserted; a pattern that backtracks over this text would not come back in minutes.
+    sent, faults = outcome_of(an_event(**{name: text * 40}))
 
-    outcome_of(an_event(**{name: text}))
-
-    # Done in time that grows with the square, 5 kB take a second and a whole request takes hours.
-    assert time.process_time() - started < 0.3
+    assert faults or sent
 
 
 # --- Booleans ---------------------------------------------------------------------------------
@@ -585,11 +582,11 @@ def test_a_field_like_no_other_is_left_out_without_a_guess() -> None:
     assert "did you mean" not in warning.message
 
 
-def test_twenty_unknown_fields_are_named_and_the_rest_are_counted() -> None:
+def test_ten_unknown_fields_are_named_and_the_rest_are_counted() -> None:
     warnings = warnings_of(an_event(**{f"zz{number}": 1 for number in range(1_000)}))
 
-    assert [warning.field for warning in warnings[:-1]] == [f"zz{number}" for number in range(20)]
-    assert warnings[-1] == Fault("", "980 more unknown fields are left out")
+    assert [warning.field for warning in warnings[:-1]] == [f"zz{number}" for number in range(10)]
+    assert warnings[-1] == Fault("", "990 more unknown fields are left out")
 
 
 def test_a_very_long_unknown_name_is_cut() -> None:

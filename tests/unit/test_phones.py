@@ -58,3 +58,13 @@ def test_a_number_that_cannot_be_read_becomes_bare_digits(
 @pytest.mark.parametrize("text", ["", "n/a", "+", "000", "()-"])
 def test_where_no_digit_is_left_there_is_no_number(text: str) -> None:
     assert normalise_phone(text, "US") == Phone("", recognised=False)
+
+
+@pytest.mark.parametrize("written", ["4792731000", "479 273 1000", "(479) 273-1000"])
+def test_ten_digits_in_the_us_are_a_number_of_the_us(written: str) -> None:
+    # With a + in front of them they would be one of Norway.
+    assert normalise_phone(written, "US") == Phone("14792731000", recognised=True)
+
+
+def test_a_number_with_a_plus_is_of_the_country_that_it_names() -> None:
+    assert normalise_phone("+47 92731000", "US") == Phone("4792731000", recognised=True)

@@ -1,0 +1,1 @@
+"""Measurements: what takes minutes, and what compares."""

@@ -1,0 +1,169 @@
+"""What takes minutes: the pace and the burst, on the deployed stack of this checkout.
+
+    python -m bench.soak pace [--window fixed|sliding] [--workers N] [--minutes N]
+    python -m bench.soak burst [--events N]
+    python -m bench.soak all
+
+Each brings the stack up as it needs it, prints what the sandbox counted, and exits with 1 if it is
+not what the product promises. Loopback only; bounded by its minutes and events.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import urllib3
+
+CHECKOUT = Path(__file__).parents[1]
+LIMIT = 1000
+LEAST_A_MINUTE = 990
+ARRAY = 500
+
+
+@dataclass
+class Stack:
+    """The running stack, its sandbox and its way in."""
+
+    record: dict[str, Any]
+    http: urllib3.PoolManager
+    sent: int = 0
+
+    @classmethod
+    def up(cls, *options: str) -> Stack:
+        command = [sys.executable, "-m", "local.stack", "up", *options]
+        subprocess.run(command, cwd=CHECKOUT, check=True, stdout=subprocess.DEVNULL)
+        record = json.loads((CHECKOUT / ".local" / "stack.json").read_text())
+        return cls(record, urllib3.PoolManager())
+
+    def send(self, count: int) -> None:
+        run = str(int(time.time()))
+        events = [
+            {"event_name": "purchase", "email": f"ada{n}@example.com", "order_id": f"{run}-{n}"}
+            for n in range(self.sent, self.sent + count)
+        ]
+        self.sent += count
+        for start in range(0, count, ARRAY):
+            answer = self.http.request(
+                "POST",
+                f"{self.record['api_url']}/v1/events",
+                json=events[start : start + ARRAY],
+                headers={"Authorization": f"Bearer {self.record['server_key']}"},
+            )
+            if answer.status != 202:
+                sys.exit(f"not accepted: {answer.status} {answer.data[:200]!r}")
+
+    def sandbox(self, path: str) -> Any:
+        return self.http.request("GET", f"{self.record['sandbox_url']}/_sandbox/{path}").json()
+
+    def receives(self) -> Counter[int]:
+        """Count how often each delivered event was received, from the function's log."""
+        return Counter(line["receives"] for line in self._log("delivery.delivered"))
+
+    def parked(self) -> int:
+        return sum(1 for _ in self._log("delivery.parked"))
+
+    def _log(self, name: str) -> Iterator[dict[str, Any]]:
+        with Path(self.record["log"]).open() as lines:
+            for line in lines:
+                if f'"{name}"' in line:
+                    yield json.loads(line[line.index("{") :])
+
+
+def pace(window: str, workers: int, minutes: int) -> bool:
+    """Keep a backlog for so many minutes: no 429 after the first, and the quota used."""
+    options = ("--window", window, "--requests-per-minute", str(LIMIT))
+    stack = Stack.up(*options, "--param", f"DeliverConcurrency={workers}")
+    stack.send(2 * LIMIT)
+    began = _first_request(stack)
+    while time.time() < began + 60 * minutes:
+        time.sleep(5)
+        booked = stack.sandbox("stats")["booked"]
+        if stack.sent - booked < LIMIT:
+            stack.send(ARRAY)
+    counts = _by_minute(stack, began, minutes)
+    print(f"pace, {window} minute, {workers} workers (minute: accepted, 429s):")
+    for minute, (accepted, refused) in enumerate(counts, 1):
+        print(f"  {minute}: {accepted:5} {refused:4}")
+    return all(accepted >= LEAST_A_MINUTE for accepted, _ in counts) and not any(
+        refused for _, refused in counts[1:]
+    )
+
+
+def burst(events: int) -> bool:
+    """Send all at once: delivered once each, none parked, in the time that the limit allows."""
+    stack = Stack.up("--window", "sliding", "--requests-per-minute", str(LIMIT))
+    stack.send(events)
+    began = _first_request(stack)
+    floor = events / LIMIT * 60
+    while stack.sandbox("stats")["booked"] < events and time.time() < began + 1.5 * floor + 60:
+        time.sleep(0.5)
+    stats, lasted = stack.sandbox("stats"), _last_request(stack) - began
+    receives = stack.receives()
+    print(f"burst of {events}: {stats}")
+    print(f"  drained in {lasted:.1f} s, the floor is {floor:.1f} s ({lasted / floor:.3f})")
+    print(f"  receives: {dict(sorted(receives.items()))}, parked: {stack.parked()}")
+    return (
+        stats["booked"] == events
+        and stats["duplicates"] == 0
+        and stack.parked() == 0
+        and lasted <= 1.05 * floor
+        and max(receives) <= 3
+    )
+
+
+def _first_request(stack: Stack) -> float:
+    while not (requests := stack.sandbox("requests?limit=1")):
+        time.sleep(0.1)
+    return float(_rows(requests)[0]["received_at"])
+
+
+def _last_request(stack: Stack) -> float:
+    return max(row["received_at"] for row in _rows(stack.sandbox("requests")))
+
+
+def _by_minute(stack: Stack, began: float, minutes: int) -> list[tuple[int, int]]:
+    counts = Counter(
+        (int((row["received_at"] - began) // 60), row["status"])
+        for row in _rows(stack.sandbox("requests"))
+    )
+    return [(counts[minute, 202], counts[minute, 429]) for minute in range(minutes)]
+
+
+def _rows(answer: Any) -> list[dict[str, Any]]:
+    return list(answer if isinstance(answer, list) else answer["requests"])
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench.soak", description=__doc__)
+    parser.add_argument("what", choices=["pace", "burst", "all"])
+    parser.add_argument("--window", choices=["fixed", "sliding"], default="sliding")
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--minutes", type=int, default=3)
+    parser.add_argument("--events", type=int, default=5000)
+    given = parser.parse_args()
+    try:
+        if given.what == "pace":
+            results = [pace(given.window, given.workers, given.minutes)]
+        elif given.what == "burst":
+            results = [burst(given.events)]
+        else:
+            forms = [(window, workers) for window in ("fixed", "sliding") for workers in (2, 5)]
+            results = [pace(window, workers, given.minutes) for window, workers in forms]
+            results.append(burst(given.events))
+    finally:
+        subprocess.run([sys.executable, "-m", "local.stack", "down"], cwd=CHECKOUT, check=False)
+    print("as promised" if all(results) else "NOT as promised")
+    return 0 if all(results) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

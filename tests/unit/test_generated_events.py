@@ -1,0 +1,212 @@
+"""The payloads that `sam local generate-event` makes, run through the handlers.
+
+`events/lambda/` holds what `sqs receive-message` and `apigateway http-api-proxy --path v1/events`
+make, with a purchase as the body.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import pytest
+from pytest_socket import socket_allow_hosts
+
+from cometly_forwarder.handlers import deliver, ingest
+from local.sandbox.faults import FaultRule
+from local.sandbox.sandbox import Sandbox
+from local.sandbox.server import running
+from local.sandbox.settings import DEFAULT_TOKEN
+from local.stack.checkout import Checkout
+from tests.unit.conftest import SERVER_KEY, Aws, FakeLambdaContext
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+Payload = dict[str, Any]
+
+PURCHASE = {
+    "event_name": "purchase",
+    "email": "ada.byron@example.com",
+    "amount": 99.99,
+    "order_id": "ORD-12345",
+}
+
+
+class DeliverContext(FakeLambdaContext):
+    """The context of an invocation that has only just begun."""
+
+    def get_remaining_time_in_millis(self) -> int:
+        return 60_000
+
+
+DELIVER_CONTEXT: Any = DeliverContext()
+INGEST_CONTEXT: Any = FakeLambdaContext()
+
+
+def generated(name: str) -> Payload:
+    file = Checkout.here().root / "events" / "lambda" / f"{name}.json"
+    payload: Payload = json.loads(file.read_text("utf-8"))
+    return payload
+
+
+@pytest.fixture
+def sandbox(socket_enabled: None) -> Iterator[tuple[Sandbox, str]]:  # noqa: ARG001 - opens loopback
+    """A Cometly on loopback, which is all of the network that stays open."""
+    socket_allow_hosts(["127.0.0.1"], allow_unix_socket=True)
+    with running() as server:
+        yield server.sandbox, server.url
+
+
+@dataclass(frozen=True)
+class Far:
+    """What deliver reaches: Cometly and the queues."""
+
+    cometly: Sandbox
+    aws: Aws
+
+    def posted(self) -> list[dict[str, object]]:
+        return [event.fields for event in self.cometly.book.events()]
+
+    def parked(self) -> list[dict[str, Any]]:
+        return self.aws.queued(self.aws.dead_letter_url)
+
+
+@pytest.fixture
+def far(
+    sandbox: tuple[Sandbox, str], aws_stack: Aws, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Far]:
+    """The environment of deliver, with its clients built anew."""
+    cometly, url = sandbox
+    token = aws_stack.secrets.create_secret(Name="token", SecretString=DEFAULT_TOKEN)["ARN"]
+    make_table(boto3.client("dynamodb"))
+    for name, value in {
+        "EVENT_QUEUE_URL": aws_stack.queue_url,
+        "DEAD_LETTER_QUEUE_URL": aws_stack.dead_letter_url,
+        "TABLE_NAME": "ledger",
+        "COMETLY_TOKEN_SECRET_ARN": token,
+        "COMETLY_URL": url,
+        "COMETLY_REQUESTS_PER_MINUTE": "60000",
+        "DELIVERY_HORIZON_HOURS": "72",
+    }.items():
+        monkeypatch.setenv(name, value)
+    deliver.courier.cache_clear()
+    yield Far(cometly, aws_stack)
+    deliver.courier().cometly.pool.clear()
+    deliver.courier.cache_clear()
+
+
+def make_table(dynamodb: DynamoDBClient) -> None:
+    dynamodb.create_table(
+        TableName="ledger",
+        BillingMode="PAY_PER_REQUEST",
+        AttributeDefinitions=[{"AttributeName": "event_id", "AttributeType": "S"}],
+        KeySchema=[{"AttributeName": "event_id", "KeyType": "HASH"}],
+    )
+
+
+def batch_of(*bodies: object, first: int = 0) -> Payload:
+    """Build a batch that was sent just now, of records like the generated one."""
+    payload = generated("sqs-receive-message")
+    [record] = payload["Records"]
+    payload["Records"] = [
+        {
+            **record,
+            "messageId": f"message-{number}",
+            "body": body if isinstance(body, str) else json.dumps(body),
+            "attributes": {**record["attributes"], "SentTimestamp": str(int(time.time() * 1000))},
+        }
+        for number, body in enumerate(bodies, start=first)
+    ]
+    return payload
+
+
+def test_a_generated_message_of_now_is_delivered(far: Far) -> None:
+    payload = batch_of(json.loads(generated("sqs-receive-message")["Records"][0]["body"]))
+
+    answer = deliver.handler(payload, DELIVER_CONTEXT)
+
+    assert answer == {"batchItemFailures": []}
+    [posted] = far.posted()
+    assert posted.items() > PURCHASE.items()
+
+
+def test_a_generated_message_as_it_stands_is_years_old_and_parked_as_expired(far: Far) -> None:
+    payload = generated("sqs-receive-message")
+
+    answer = deliver.handler(payload, DELIVER_CONTEXT)
+
+    assert answer == {"batchItemFailures": []}
+    assert far.posted() == []
+    [parked] = far.parked()
+    assert parked["Body"] == payload["Records"][0]["body"]
+    assert parked["MessageAttributes"]["reason"]["StringValue"] == "expired"
+
+
+def test_of_a_batch_only_what_has_to_be_tried_again_stays_on_the_queue(far: Far) -> None:
+    far.cometly.faults.add(faults_for({"order_id": "away"}, 500))
+    far.cometly.faults.add(faults_for({"order_id": "refused"}, 422))
+
+    answer = deliver.handler(
+        batch_of(
+            {**PURCHASE, "order_id": "taken"},
+            {**PURCHASE, "order_id": "away"},
+            {**PURCHASE, "order_id": "refused"},
+            "no JSON",
+        ),
+        DELIVER_CONTEXT,
+    )
+
+    assert answer == {"batchItemFailures": [{"itemIdentifier": "message-1"}]}
+    assert [event["order_id"] for event in far.posted()] == ["taken"]
+    assert {it["MessageAttributes"]["reason"]["StringValue"] for it in far.parked()} == {
+        "HTTP 422",
+        "invalid",
+    }
+
+
+def test_an_event_that_comes_again_in_another_message_is_dropped(far: Far) -> None:
+    deliver.handler(batch_of(PURCHASE), DELIVER_CONTEXT)
+
+    answer = deliver.handler(batch_of(PURCHASE, first=1), DELIVER_CONTEXT)
+
+    assert answer == {"batchItemFailures": []}
+    assert len(far.posted()) == 1
+
+
+def faults_for(match: dict[str, object], status: int) -> list[FaultRule]:
+    return [FaultRule(kind="status", status=status, times="always", match=match)]
+
+
+@pytest.fixture
+def queue(aws_stack: Aws, monkeypatch: pytest.MonkeyPatch) -> Iterator[Aws]:
+    """The environment of ingest, with its clients built anew."""
+    monkeypatch.setenv("EVENT_QUEUE_URL", aws_stack.queue_url)
+    monkeypatch.setenv("SERVER_KEYS_SECRET_ARN", aws_stack.keys_secret_arn)
+    ingest.front.cache_clear()
+    yield aws_stack
+    ingest.front.cache_clear()
+
+
+def test_a_generated_request_with_a_key_is_accepted(queue: Aws) -> None:
+    request = generated("apigateway-http-api-proxy")
+    request["headers"]["authorization"] = f"Bearer {SERVER_KEY}"
+
+    answer = ingest.handler(request, INGEST_CONTEXT)
+
+    assert answer["statusCode"] == 202
+    [message] = queue.queued()
+    queued = json.loads(message["Body"])
+    assert queued["event_id"] == json.loads(answer["body"])["event_id"]
+    assert queued["event"].items() > PURCHASE.items()
+
+
+def test_a_generated_request_as_it_stands_has_no_key_and_is_refused(queue: Aws) -> None:
+    answer = ingest.handler(generated("apigateway-http-api-proxy"), INGEST_CONTEXT)
+
+    assert answer["statusCode"] == 401
+    assert queue.queued() == []

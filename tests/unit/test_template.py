@@ -1,0 +1,272 @@
+"""What `template.yaml` promises: its time budget, what it keeps, and what it lets nobody do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+import yaml
+
+from cometly_forwarder import aws, cometly, delivery, envelope, ledger, settings
+from cometly_forwarder.handlers import ingest
+from local.stack.checkout import Checkout
+
+Node = Any
+
+DATA_HOLDERS = ("AWS::SQS::Queue", "AWS::DynamoDB::Table", "AWS::SecretsManager::Secret")
+# API Gateway waits no longer for a function:
+# https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-quotas.html
+HTTP_API_SECONDS = 30
+HOUR = 3600
+
+
+class Loader(yaml.SafeLoader):
+    """YAML with CloudFormation's short forms, read as the long ones."""
+
+
+def _long_form(loader: yaml.SafeLoader, name: str, node: yaml.Node) -> dict[str, Node]:
+    if isinstance(node, yaml.ScalarNode):
+        value: Node = loader.construct_scalar(node)
+    elif isinstance(node, yaml.SequenceNode):
+        value = loader.construct_sequence(node, deep=True)
+    else:
+        value = loader.construct_mapping(node, deep=True)
+    return {name if name == "Ref" else f"Fn::{name}": value}
+
+
+Loader.add_multi_constructor("!", _long_form)
+
+TEMPLATE: dict[str, Node] = yaml.load(
+    Checkout.here().template.read_text("utf-8"),
+    Loader=Loader,  # noqa: S506 - a safe one
+)
+RESOURCES: dict[str, dict[str, Node]] = TEMPLATE["Resources"]
+PARAMETERS: dict[str, dict[str, Node]] = TEMPLATE["Parameters"]
+
+
+def of_type(*types: str) -> dict[str, dict[str, Node]]:
+    return {name: it for name, it in RESOURCES.items() if it["Type"] in types}
+
+
+def properties(name: str) -> dict[str, Node]:
+    found: dict[str, Node] = RESOURCES[name]["Properties"]
+    return found
+
+
+FUNCTIONS = of_type("AWS::Serverless::Function")
+INGEST, DELIVER = properties("IngestFunction"), properties("DeliverFunction")
+EVENT_QUEUE, DEAD_LETTER_QUEUE = properties("EventQueue"), properties("DeadLetterQueue")
+MAPPING: dict[str, Node] = DELIVER["Events"]["Queue"]["Properties"]
+
+# One call to AWS at its worst: each try connects and reads as long as it may.
+AWS_SECONDS = aws.TRIES * (aws.CONNECT_SECONDS + aws.READ_SECONDS)
+
+
+def test_a_message_stays_hidden_for_six_times_the_functions_time_out() -> None:
+    """https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html"""
+    assert EVENT_QUEUE["VisibilityTimeout"] >= 6 * DELIVER["Timeout"]
+
+
+def test_a_post_and_its_record_fit_into_the_time_that_is_kept_for_them() -> None:
+    assert cometly.ANSWER_SECONDS + AWS_SECONDS <= delivery.POST_SECONDS
+
+
+def test_a_post_is_cut_off_only_after_it_could_connect_and_wait_for_an_answer() -> None:
+    assert cometly.CONNECT_SECONDS + cometly.READ_SECONDS < cometly.ANSWER_SECONDS
+
+
+def test_a_batch_can_claim_before_its_last_moment_to_post() -> None:
+    """A gate, a claim, and then the post that nothing may cut short."""
+    assert DELIVER["Timeout"] > 2 * AWS_SECONDS + delivery.POST_SECONDS
+
+
+def test_a_lease_outlives_the_invocation_and_ends_before_the_message_comes_back() -> None:
+    longest = DELIVER["Timeout"] + delivery.LEASE_MARGIN_SECONDS
+
+    assert delivery.LEASE_MARGIN_SECONDS > 0
+    assert longest < EVENT_QUEUE["VisibilityTimeout"]
+
+
+def test_ingest_answers_before_its_time_out_and_the_apis() -> None:
+    """Its worst case for one event: the keys are read, then the queue is slow."""
+    assert 2 * AWS_SECONDS < INGEST["Timeout"] < HTTP_API_SECONDS
+
+
+def test_each_message_of_a_batch_has_a_thread() -> None:
+    assert MAPPING["BatchSize"] <= delivery.THREADS
+
+
+def test_an_event_outlasts_the_delivery_horizon_on_either_queue() -> None:
+    horizon = PARAMETERS["DeliveryHorizonHours"]["MaxValue"] * HOUR
+
+    assert EVENT_QUEUE["MessageRetentionPeriod"] > 2 * horizon
+    assert DEAD_LETTER_QUEUE["MessageRetentionPeriod"] >= EVENT_QUEUE["MessageRetentionPeriod"]
+
+
+def test_the_ledger_remembers_an_event_for_longer_than_any_queue_holds_it() -> None:
+    queued = EVENT_QUEUE["MessageRetentionPeriod"] + DEAD_LETTER_QUEUE["MessageRetentionPeriod"]
+
+    assert queued < ledger.RETENTION_SECONDS
+
+
+def test_the_largest_event_fits_into_a_message() -> None:
+    for queue in (EVENT_QUEUE, DEAD_LETTER_QUEUE):
+        assert queue["MaximumMessageSize"] > envelope.MAX_BODY_BYTES
+    assert EVENT_QUEUE["MaximumMessageSize"] >= ingest.MAX_BODY_BYTES
+
+
+def test_waiting_never_trips_the_queues_own_dead_lettering() -> None:
+    redrive = EVENT_QUEUE["RedrivePolicy"]
+
+    assert redrive["maxReceiveCount"] == 1000
+    assert redrive["deadLetterTargetArn"] == {"Fn::GetAtt": "DeadLetterQueue.Arn"}
+
+
+def test_deliver_reports_single_failures_and_is_not_polled_beyond_its_concurrency() -> None:
+    concurrency = PARAMETERS["DeliverConcurrency"]
+
+    assert MAPPING["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+    assert MAPPING["ScalingConfig"] == {"MaximumConcurrency": {"Ref": "DeliverConcurrency"}}
+    assert concurrency["Default"] == concurrency["MinValue"] == 2
+    assert "MaximumBatchingWindowInSeconds" not in MAPPING
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_function_reserves_no_concurrency(name: str) -> None:
+    """Polling beyond a reservation burns receives: MaximumConcurrency is what holds it."""
+    assert "ReservedConcurrentExecutions" not in properties(name)
+
+
+@pytest.mark.parametrize("name", of_type(*DATA_HOLDERS))
+def test_what_holds_data_outlives_its_stack(name: str) -> None:
+    resource = RESOURCES[name]
+
+    assert (resource["DeletionPolicy"], resource["UpdateReplacePolicy"]) == ("Retain", "Retain")
+
+
+@pytest.mark.parametrize("name", of_type("AWS::SQS::Queue"))
+def test_a_queue_is_encrypted(name: str) -> None:
+    assert properties(name)["SqsManagedSseEnabled"] is True
+
+
+def test_the_table_is_encrypted_and_can_be_restored() -> None:
+    table = properties("Table")
+
+    assert table["SSESpecification"] == {"SSEEnabled": True}
+    assert table["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
+
+
+def test_the_ledgers_entries_end_by_themselves() -> None:
+    ttl = properties("Table")["TimeToLiveSpecification"]
+
+    assert ttl == {"AttributeName": "expires_at", "Enabled": True}
+    assert f"{ttl['AttributeName']} = :" in ledger._CLAIM
+
+
+@pytest.mark.parametrize("name", of_type("AWS::Logs::LogGroup"))
+def test_a_log_is_kept_for_30_days(name: str) -> None:
+    assert properties(name)["RetentionInDays"] == 30
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_function_writes_to_a_log_of_the_template(name: str) -> None:
+    """One that Lambda made by itself would be kept for ever."""
+    assert properties(name)["LoggingConfig"]["LogGroup"]["Ref"] in of_type("AWS::Logs::LogGroup")
+
+
+@pytest.mark.parametrize("name", of_type("AWS::IAM::Role"))
+def test_a_role_allows_no_wildcard_and_no_managed_policy(name: str) -> None:
+    role = properties(name)
+
+    assert "ManagedPolicyArns" not in role
+    for statement in statements(role):
+        assert statement["Effect"] == "Allow"
+        assert "*" not in str(statement["Action"])
+        assert "*" not in str(statement["Resource"])
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_function_has_its_own_role_and_no_policy_beside(name: str) -> None:
+    role = {"Fn::GetAtt": name.replace("Function", "Role.Arn")}
+
+    assert properties(name)["Role"] == role
+    assert "Policies" not in properties(name)
+
+
+def statements(role: Mapping[str, Node]) -> Iterator[dict[str, Node]]:
+    for policy in role["Policies"]:
+        yield from policy["PolicyDocument"]["Statement"]
+
+
+def test_only_deliver_may_read_cometlys_token_and_only_ingest_the_callers_keys() -> None:
+    readers = {
+        (role, str(statement["Resource"]))
+        for role in of_type("AWS::IAM::Role")
+        for statement in statements(properties(role))
+        if "secretsmanager:GetSecretValue" in statement["Action"]
+    }
+
+    assert readers == {
+        ("DeliverRole", "{'Ref': 'CometlyTokenSecret'}"),
+        ("IngestRole", "{'Ref': 'ServerKeys'}"),
+    }
+
+
+def test_a_functions_variables_are_those_that_it_reads() -> None:
+    read = {
+        "IngestFunction": settings.IngestSettings,
+        "DeliverFunction": settings.DeliverSettings,
+    }
+
+    for name, kind in read.items():
+        given = (
+            TEMPLATE["Globals"]["Function"]["Environment"]["Variables"]
+            | (properties(name)["Environment"]["Variables"])
+        )
+        looked_up = Recording(
+            {
+                variable: "https://app.cometly.com" if variable == "COMETLY_URL" else "1"
+                for variable in given
+            }
+        )
+        kind.read(looked_up)
+        assert looked_up.names == {it for it in given if not it.startswith("POWERTOOLS_")}
+
+
+class Recording(dict[str, str]):
+    """An environment that knows what was read of it."""
+
+    def __init__(self, values: Mapping[str, str]) -> None:
+        super().__init__(values)
+        self.names: set[str] = set()
+
+    def get(self, name: str, default: Any = None) -> Any:
+        self.names.add(name)
+        return super().get(name, default)
+
+
+def test_no_secret_of_a_caller_or_of_cometly_is_a_plain_parameter() -> None:
+    assert PARAMETERS["CometlyToken"]["NoEcho"] is True
+    assert properties("ServerKeys")["GenerateSecretString"]["GenerateStringKey"] == "current"
+
+
+def test_an_access_log_line_names_nobody() -> None:
+    line = properties("ApiStage")["AccessLogSettings"]["Format"]
+
+    for personal in ("identity.", "sourceIp", "userAgent", "path", "queryString"):
+        assert personal not in line
+
+
+def test_the_outputs_name_what_callers_and_operators_need() -> None:
+    assert set(TEMPLATE["Outputs"]) >= {
+        "ApiUrl",
+        "ServerKeySecretArn",
+        "CometlyTokenSecretArn",
+        "EventQueueUrl",
+        "DeadLetterQueueUrl",
+        "TableName",
+        "IngestFunctionName",
+        "DeliverFunctionName",
+    }
+    assert all(output["Description"] for output in TEMPLATE["Outputs"].values())
