@@ -211,7 +211,7 @@ def test_a_port_can_be_taken_again_at_once() -> None:
 @contextmanager
 def command(*arguments: str) -> Iterator[subprocess.Popen[str]]:
     line = [sys.executable, "-m", "local.sandbox", *arguments]
-    process = subprocess.Popen(  # noqa: S603 - our own command
+    process = subprocess.Popen(
         line,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
