@@ -1,0 +1,357 @@
+"""The deployed stack, from where its callers, Cometly and its operators stand."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
+
+import urllib3
+
+from local.stack import cometly, lifecycle, processes
+from local.stack.lifecycle import Stack
+from local.stack.options import Options
+from local.stack.processes import Identity
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_iam import IAMClient
+    from mypy_boto3_lambda import LambdaClient
+    from mypy_boto3_lambda.type_defs import FunctionConfigurationResponseTypeDef
+    from mypy_boto3_logs import CloudWatchLogsClient
+    from mypy_boto3_secretsmanager import SecretsManagerClient
+    from mypy_boto3_sqs import SQSClient
+
+T = TypeVar("T")
+Fields = dict[str, Any]
+Policy = dict[str, Any]
+
+EVENTS, DROP_IN = "/v1/events", "/public-api/v1/events/track"
+_COUNTS: tuple[
+    Literal["ApproximateNumberOfMessages"],
+    Literal["ApproximateNumberOfMessagesNotVisible"],
+    Literal["ApproximateNumberOfMessagesDelayed"],
+] = (
+    "ApproximateNumberOfMessages",
+    "ApproximateNumberOfMessagesNotVisible",
+    "ApproximateNumberOfMessagesDelayed",
+)
+
+
+def eventually(look: Callable[[], T], holds: Callable[[T], object], *, within: float = 30.0) -> T:
+    """Look until it holds; return what was seen then."""
+    deadline = time.monotonic() + within
+    while not holds(seen := look()):
+        if time.monotonic() > deadline:
+            msg = f"not within {within:.0f} s; seen last: {seen!r:.2000}"
+            raise AssertionError(msg)
+        time.sleep(0.05)
+    return seen
+
+
+def listed(actions: str | list[str]) -> list[str]:
+    """Return a statement's actions as the list that a single one may stand for."""
+    return [actions] if isinstance(actions, str) else actions
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a caller gets. Header names are in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: Any
+
+
+@dataclass(frozen=True)
+class Api:
+    """The HTTPS door, with the key of a service (None: without one)."""
+
+    url: str
+    key: str | None
+    pool: urllib3.PoolManager
+
+    def with_key(self, key: str | None) -> Api:
+        return replace(self, key=key)
+
+    def post(self, content: object, *, path: str = EVENTS, **headers: str) -> Answer:
+        """Post bytes as they are, and anything else as JSON."""
+        body = content if isinstance(content, bytes) else json.dumps(content).encode()
+        return self.request("POST", path, body, **headers)
+
+    def request(self, method: str, path: str, body: bytes | None = None, **headers: str) -> Answer:
+        given = {name.replace("_", "-"): value for name, value in headers.items()}
+        bearer = {"Authorization": f"Bearer {self.key}"} if self.key else {}
+        answer = self.pool.request(
+            method,
+            self.url + path,
+            body=body,
+            headers={"Content-Type": "application/json", **bearer, **given},
+            timeout=60.0,
+            retries=False,
+        )
+        seen = {name.lower(): value for name, value in answer.headers.items()}
+        return Answer(answer.status, seen, json.loads(answer.data))
+
+    def post_at_once(self, content: object, times: int) -> list[Answer]:
+        """Post the same several times side by side."""
+        with ThreadPoolExecutor(times) as threads:
+            return list(threads.map(lambda _: self.post(content), range(times)))
+
+
+@dataclass
+class Sandbox:
+    """The Cometly sandbox: a process that can be stopped and started again on its port."""
+
+    stack: Stack
+    options: Options
+    pool: urllib3.PoolManager
+    process: Identity
+
+    def events(self) -> list[Fields]:
+        """Return what Cometly took, oldest first."""
+        taken: list[Fields] = self._control("GET", "events")
+        return taken
+
+    def requests(self) -> list[Fields]:
+        """Return what was posted to Cometly, whatever came of it."""
+        posted: list[Fields] = self._control("GET", "requests")
+        return posted
+
+    def reset(self) -> None:
+        self._control("POST", "reset", {"events": True, "settings": True, "faults": True})
+
+    def fail(self, **rule: object) -> None:
+        self._control("POST", "faults", [rule])
+
+    def recover(self) -> None:
+        self._control("DELETE", "faults")
+
+    def stop(self) -> None:
+        processes.stop_group(self.process)
+
+    def start(self) -> None:
+        """Start it again, with nothing in its memory."""
+        checkout, plan = self.stack.checkout, self.stack.plan
+        port = urllib3.util.parse_url(plan.cometly_url).port
+        assert port
+        self.process = cometly.start(checkout, self.options, port=port, token=plan.token)
+        # So that what ends the stack ends this one too.
+        lifecycle._note(checkout, sandbox=self.process.record())
+        cometly.wait_until_ready(checkout, plan.cometly_url, self.process)
+
+    def start_if_stopped(self) -> None:
+        if not self.process.alive:
+            self.start()
+
+    def _control(self, method: str, path: str, body: object = None) -> Any:
+        url = f"{self.stack.plan.cometly_url}/_sandbox/{path}"
+        return self.pool.request(method, url, json=body, retries=False).json()
+
+
+@dataclass(frozen=True)
+class DeadLetter:
+    """A parked message, off the queue."""
+
+    body: str
+    attributes: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Queues:
+    """The event queue and its dead-letter queue."""
+
+    sqs: SQSClient
+    events_url: str
+    dead_letters_url: str
+
+    def send(self, body: str) -> str:
+        """Send a message to the event queue past the API; return its id."""
+        return self.sqs.send_message(QueueUrl=self.events_url, MessageBody=body)["MessageId"]
+
+    def waiting(self) -> int:
+        """Count what is on the event queue: waiting, in flight, or put off."""
+        return self._count(self.events_url)
+
+    def parked(self) -> int:
+        return self._count(self.dead_letters_url)
+
+    def until_all_is_settled(self, *, within: float = 30.0) -> None:
+        """Wait until no message is left that could still lead to a post."""
+        eventually(self.waiting, lambda count: count == 0, within=within)
+
+    def take_dead_letters(self, count: int = 1) -> list[DeadLetter]:
+        """Wait for so many parked messages and take them off their queue."""
+        eventually(self.parked, lambda parked: parked >= count)
+        taken: list[DeadLetter] = []
+        while messages := self.sqs.receive_message(
+            QueueUrl=self.dead_letters_url,
+            MaxNumberOfMessages=10,
+            MessageAttributeNames=["All"],
+        ).get("Messages"):
+            for message in messages:
+                attributes = message.get("MessageAttributes", {})
+                values = {name: value["StringValue"] for name, value in attributes.items()}
+                taken.append(DeadLetter(message["Body"], values))
+                self.sqs.delete_message(
+                    QueueUrl=self.dead_letters_url, ReceiptHandle=message["ReceiptHandle"]
+                )
+        return taken
+
+    def purge(self) -> None:
+        for url in (self.events_url, self.dead_letters_url):
+            self.sqs.purge_queue(QueueUrl=url)
+
+    def arn(self, url: str) -> str:
+        answer = self.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
+        return answer["Attributes"]["QueueArn"]
+
+    def _count(self, url: str) -> int:
+        answer = self.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=_COUNTS)
+        return sum(int(count) for count in answer["Attributes"].values())
+
+
+@dataclass(frozen=True)
+class Table:
+    """The ledger, and the gate's item in it."""
+
+    dynamodb: DynamoDBClient
+    name: str
+
+    def entry(self, event_id: str) -> dict[str, str]:
+        """Return the item of an event or of the gate; empty where there is none."""
+        answer = self.dynamodb.get_item(
+            TableName=self.name, Key={"event_id": {"S": event_id}}, ConsistentRead=True
+        )
+        item = answer.get("Item", {})
+        return {name: next(iter(value.values())) for name, value in item.items()}
+
+    def pause(self) -> dict[str, Any] | None:
+        """Return why and for how long the gate is closed, if it is."""
+        pause: dict[str, Any] | None = json.loads(self.entry("gate").get("state", "{}")).get(
+            "pause"
+        )
+        return pause
+
+    def forget_the_gate(self) -> None:
+        self.dynamodb.delete_item(TableName=self.name, Key={"event_id": {"S": "gate"}})
+
+
+@dataclass(frozen=True)
+class Functions:
+    """The two functions, their roles and their logs."""
+
+    client: LambdaClient
+    iam: IAMClient
+    logs: CloudWatchLogsClient
+    names: Mapping[str, str]
+
+    def restart(self, function: str) -> None:
+        """Let no worker live on: what they had cached is gone."""
+        self.client.update_function_configuration(
+            FunctionName=self.names[function],
+            MemorySize=self._configuration(function)["MemorySize"],
+        )
+
+    def variable(self, function: str, name: str) -> str:
+        """Return an environment variable of a function."""
+        return self._configuration(function)["Environment"]["Variables"][name]
+
+    def role(self, function: str) -> str:
+        """Return the name of a function's role."""
+        return self._configuration(function)["Role"].rpartition("/")[2]
+
+    @contextlib.contextmanager
+    def without(self, function: str, action: str) -> Iterator[None]:
+        """Take one action from a function's role for a while."""
+        role = self.role(function)
+        [(name, policy)] = self.policies(function).items()
+        less = json.loads(json.dumps(policy))
+        for statement in less["Statement"]:
+            given = listed(statement["Action"])
+            # The emulator asks for batch actions of their own (local/stack/gaps.py).
+            statement["Action"] = [it for it in given if it.removesuffix("Batch") != action]
+        less["Statement"] = [it for it in less["Statement"] if it["Action"]]
+        assert less != policy
+        self._put_policy(role, name, less)
+        try:
+            yield
+        finally:
+            self._put_policy(role, name, policy)
+
+    def policies(self, function: str) -> dict[str, Policy]:
+        """Return the policies in a function's role, by name."""
+        role = self.role(function)
+        return {
+            name: cast(
+                "Policy", self.iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
+            )
+            for name in self.iam.list_role_policies(RoleName=role)["PolicyNames"]
+        }
+
+    def _put_policy(self, role: str, name: str, policy: Policy) -> None:
+        self.iam.put_role_policy(RoleName=role, PolicyName=name, PolicyDocument=json.dumps(policy))
+
+    def log_lines(self, function: str) -> list[str]:
+        """Return what CloudWatch Logs holds of a function, without the platform's own lines."""
+        pages = self.logs.get_paginator("filter_log_events").paginate(
+            logGroupName=self.log_group(function)
+        )
+        lines = [
+            line
+            for page in pages
+            for event in page["events"]
+            for line in event["message"].splitlines()
+        ]
+        return [line for line in lines if line and not line.startswith(_PLATFORM)]
+
+    def log_group(self, function: str) -> str:
+        return self._configuration(function)["LoggingConfig"]["LogGroup"]
+
+    def _configuration(self, function: str) -> FunctionConfigurationResponseTypeDef:
+        return self.client.get_function_configuration(FunctionName=self.names[function])
+
+
+_PLATFORM = ("START RequestId:", "END RequestId:", "REPORT RequestId:", "INIT_START")
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """All of it."""
+
+    stack: Stack
+    api: Api
+    sandbox: Sandbox
+    queues: Queues
+    table: Table
+    functions: Functions
+    secrets: SecretsManagerClient
+
+    def logged(self, name: str) -> list[Fields]:
+        """Return the log lines of that name so far, of both functions."""
+        return [line for line in self._lines() if line.get("message") == name]
+
+    def metrics(self) -> Counter[str]:
+        """Add up each metric that was written so far."""
+        totals: Counter[str] = Counter()
+        for line in self._lines():
+            for metrics in line.get("_aws", {}).get("CloudWatchMetrics", ()):
+                for metric in metrics["Metrics"]:
+                    totals[metric["Name"]] += sum(line[metric["Name"]])
+        return totals
+
+    def clean(self) -> None:
+        """Leave nothing of an earlier test behind."""
+        self.sandbox.start_if_stopped()
+        self.sandbox.reset()
+        self.queues.purge()
+        self.table.forget_the_gate()
+
+    def _lines(self) -> Iterator[Fields]:
+        for function in self.functions.names:
+            yield from map(json.loads, self.functions.log_lines(function))

@@ -1,0 +1,115 @@
+"""What a caller is told, through the real API; a refused event goes no further."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.stack.deployed import DROP_IN, EVENTS, Answer, Api, Deployed
+
+EVENT = {"event_name": "lead_generated", "email": "ada@example.com"}
+MEBIBYTE = 1024 * 1024
+
+
+@pytest.mark.parametrize("path", [EVENTS, DROP_IN])
+@pytest.mark.parametrize("key", [None, "not-a-key"], ids=["no key", "a wrong key"])
+def test_without_a_valid_key_nothing_is_taken(
+    deployed: Deployed, path: str, key: str | None
+) -> None:
+    answer = deployed.api.with_key(key).post(EVENT, path=path)
+
+    assert (answer.status, set(answer.body)) == (401, {"message"})
+    assert deployed.queues.waiting() == 0
+    assert deployed.sandbox.requests() == []
+
+
+REFUSED: list[tuple[str, Callable[[Api], Answer], int]] = [
+    ("an unknown path", lambda api: api.post(EVENT, path="/v2/events"), 404),
+    ("another method on events", lambda api: api.request("GET", EVENTS), 405),
+    ("another method on the drop-in path", lambda api: api.request("PUT", DROP_IN, b"{}"), 405),
+    ("a post to health", lambda api: api.post(EVENT, path="/health"), 405),
+    ("501 events", lambda api: api.post([EVENT] * 501), 413),
+    ("more than a mebibyte", lambda api: api.post(b" " * (MEBIBYTE + 1)), 413),
+    ("half a JSON object", lambda api: api.post(b'{"event_name": "purch'), 400),
+    ("half a JSON object to the drop-in path", lambda api: api.post(b"{", path=DROP_IN), 400),
+    ("no event", lambda api: api.post([]), 422),
+    ("an array to the drop-in path", lambda api: api.post([EVENT], path=DROP_IN), 422),
+]
+
+
+@pytest.mark.parametrize(
+    ("ask", "status"), [case[1:] for case in REFUSED], ids=[case[0] for case in REFUSED]
+)
+def test_what_is_no_event_is_refused_with_a_message(
+    deployed: Deployed, ask: Callable[[Api], Answer], status: int
+) -> None:
+    answer = ask(deployed.api)
+
+    assert answer.status == status
+    assert answer.headers["content-type"] == "application/json"
+    assert isinstance(answer.body["message"], str)
+    assert deployed.queues.waiting() == 0
+
+
+def test_a_wrong_method_is_told_the_right_one(deployed: Deployed) -> None:
+    assert deployed.api.request("GET", EVENTS).headers["allow"] == "POST"
+
+
+def test_a_bad_event_is_told_every_fault_with_its_field(deployed: Deployed) -> None:
+    answer = deployed.api.post({"event_name": "purchased", "amount": "a lot", "ip": "203.0.113.9"})
+
+    assert answer.status == 422
+    assert [it["field"] for it in answer.body["errors"]] == ["event_name", "amount", "fingerprint"]
+    assert answer.body["message"].startswith("The event is not valid: ")
+    assert deployed.queues.waiting() == 0
+
+
+def test_a_bad_event_on_the_drop_in_path_is_refused_in_cometlys_words(deployed: Deployed) -> None:
+    answer = deployed.api.post({"event_name": "purchase"}, path=DROP_IN)
+
+    assert (answer.status, set(answer.body)) == (422, {"message"})
+
+
+def test_of_an_array_the_good_events_are_taken_and_each_is_answered_in_order(
+    deployed: Deployed,
+) -> None:
+    answer = deployed.api.post([EVENT, {"event_name": "lead_generated"}, EVENT])
+
+    assert answer.status == 207
+    assert [result["status"] for result in answer.body["results"]] == [202, 422, 202]
+    deployed.queues.until_all_is_settled()
+    assert {event["fields"]["idempotency_key"] for event in deployed.sandbox.events()} == {
+        answer.body["results"][place]["event_id"] for place in (0, 2)
+    }
+
+
+def test_an_array_without_a_good_event_is_refused(deployed: Deployed) -> None:
+    answer = deployed.api.post([{}, {"event_name": "lead_generated"}])
+
+    assert answer.status == 422
+    assert [result["status"] for result in answer.body["results"]] == [422, 422]
+
+
+def test_a_misspelled_field_is_left_out_with_a_warning_that_names_it(deployed: Deployed) -> None:
+    answer = deployed.api.post({**EVENT, "emial": "ada@example.com"})
+
+    assert answer.status == 202
+    [warning] = answer.body["warnings"]
+    assert warning["field"] == "emial"
+    assert 'did you mean "email"?' in warning["message"]
+    deployed.queues.until_all_is_settled()
+    [event] = deployed.sandbox.events()
+    assert event["unknown_fields"] == []
+
+
+def test_the_key_may_come_as_x_api_key(deployed: Deployed) -> None:
+    answer = deployed.api.with_key(None).post({}, x_api_key=str(deployed.api.key))
+
+    assert answer.status == 422
+
+
+def test_health_needs_no_key(deployed: Deployed) -> None:
+    answer = deployed.api.with_key(None).request("GET", "/health")
+
+    assert (answer.status, answer.body) == (200, {"status": "ok"})

@@ -1,0 +1,67 @@
+"""The callers' keys are rotated without a deployment."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from cometly_forwarder.secrets import MIN_AGE_SECONDS
+from tests.stack.deployed import Deployed, eventually
+
+# A key that a worker does not know has it read the secret again, but not more often than this.
+SEEN_WITHIN = MIN_AGE_SECONDS + 10
+
+
+@dataclass(frozen=True)
+class Keys:
+    """The secret of the callers' keys."""
+
+    deployed: Deployed
+    arn: str
+
+    def store(self, *, current: str, previous: str) -> None:
+        value = json.dumps({"current": current, "previous": previous})
+        self.deployed.secrets.put_secret_value(SecretId=self.arn, SecretString=value)
+
+    def is_valid(self, key: str) -> bool:
+        """Post an event that is no event: a valid key is told so, any other one nothing."""
+        return self.deployed.api.with_key(key).post({}).status == 422
+
+
+@pytest.fixture
+def keys(deployed: Deployed) -> Iterator[Keys]:
+    """The secret, put back at the end."""
+    arn = deployed.functions.variable("ingest", "SERVER_KEYS_SECRET_ARN")
+    before = deployed.secrets.get_secret_value(SecretId=arn)["SecretString"]
+    yield Keys(deployed, arn)
+    deployed.secrets.put_secret_value(SecretId=arn, SecretString=before)
+    deployed.functions.restart("ingest")
+
+
+def test_after_a_rotation_the_new_key_and_the_old_one_are_valid(
+    deployed: Deployed, keys: Keys
+) -> None:
+    old = str(deployed.api.key)
+
+    keys.store(current="the-new-key", previous=old)
+    deployed.functions.restart("ingest")
+
+    assert keys.is_valid("the-new-key")
+    assert keys.is_valid(old)
+    assert not keys.is_valid("another-key")
+
+
+def test_a_key_that_was_removed_is_refused_once_workers_read_the_keys_again(
+    deployed: Deployed, keys: Keys
+) -> None:
+    old = str(deployed.api.key)
+    assert keys.is_valid(old)
+
+    keys.store(current="the-new-key", previous="")
+
+    # The new key, unknown as yet, has them read again.
+    eventually(lambda: keys.is_valid("the-new-key"), bool, within=SEEN_WITHIN)
+    assert not keys.is_valid(old)

@@ -1,0 +1,136 @@
+"""Each function may do what it does and nothing else; without that it fails in the open."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+
+from tests.stack.deployed import DROP_IN, Answer, Deployed, eventually, listed
+
+EVENT = {"event_name": "lead_generated", "email": "ada@example.com"}
+
+ALLOWED = {
+    "ingest": {
+        ("sqs:SendMessage", "the event queue"),
+        ("secretsmanager:GetSecretValue", "the callers' keys"),
+        ("logs:CreateLogStream", "the log of ingest"),
+        ("logs:PutLogEvents", "the log of ingest"),
+    },
+    "deliver": {
+        ("sqs:ReceiveMessage", "the event queue"),
+        ("sqs:DeleteMessage", "the event queue"),
+        ("sqs:ChangeMessageVisibility", "the event queue"),
+        ("sqs:GetQueueAttributes", "the event queue"),
+        ("sqs:SendMessage", "the dead-letter queue"),
+        ("dynamodb:GetItem", "the table"),
+        ("dynamodb:UpdateItem", "the table"),
+        ("secretsmanager:GetSecretValue", "Cometly's token"),
+        ("logs:CreateLogStream", "the log of deliver"),
+        ("logs:PutLogEvents", "the log of deliver"),
+    },
+}
+
+
+@pytest.mark.parametrize("function", ["ingest", "deliver"])
+def test_a_functions_role_allows_exactly_what_it_needs(deployed: Deployed, function: str) -> None:
+    names = resources_of(deployed)
+
+    statements = [
+        statement
+        for policy in deployed.functions.policies(function).values()
+        for statement in policy["Statement"]
+    ]
+
+    assert {statement["Effect"] for statement in statements} == {"Allow"}
+    assert {
+        # The emulator asks for batch actions of their own (local/stack/gaps.py).
+        (action.removesuffix("Batch"), names.get(statement["Resource"], statement["Resource"]))
+        for statement in statements
+        for action in listed(statement["Action"])
+    } == ALLOWED[function]
+
+
+@pytest.mark.parametrize("function", ["ingest", "deliver"])
+def test_a_function_has_no_policy_but_its_own(deployed: Deployed, function: str) -> None:
+    role = deployed.functions.role(function)
+
+    attached = deployed.functions.iam.list_attached_role_policies(RoleName=role)
+
+    assert attached["AttachedPolicies"] == []
+    assert list(deployed.functions.policies(function)) == [function]
+
+
+def test_the_functions_share_no_role(deployed: Deployed) -> None:
+    assert deployed.functions.role("ingest") != deployed.functions.role("deliver")
+
+
+def resources_of(deployed: Deployed) -> Mapping[str, str]:
+    """Name the resources of the stack by their ARNs."""
+    functions, queues = deployed.functions, deployed.queues
+    logs = {
+        group["arn"].removesuffix(":*") + ":*": f"the log of {function}"
+        for function in ("ingest", "deliver")
+        for group in functions.logs.describe_log_groups(
+            logGroupNamePrefix=functions.log_group(function)
+        )["logGroups"]
+    }
+    table = deployed.table.dynamodb.describe_table(TableName=deployed.table.name)["Table"]
+    return logs | {
+        queues.arn(queues.events_url): "the event queue",
+        queues.arn(queues.dead_letters_url): "the dead-letter queue",
+        table["TableArn"]: "the table",
+        functions.variable("ingest", "SERVER_KEYS_SECRET_ARN"): "the callers' keys",
+        functions.variable("deliver", "COMETLY_TOKEN_SECRET_ARN"): "Cometly's token",
+    }
+
+
+@pytest.mark.parametrize("action", ["sqs:SendMessage", "secretsmanager:GetSecretValue"])
+def test_without_a_permission_ingest_answers_503_and_takes_nothing(
+    deployed: Deployed, action: str
+) -> None:
+    with deployed.functions.without("ingest", action):
+        # A worker that has read the keys would go on with them.
+        deployed.functions.restart("ingest")
+        answers = [
+            deployed.api.post(EVENT),
+            deployed.api.post([EVENT, EVENT]),
+            deployed.api.post(EVENT, path=DROP_IN),
+        ]
+
+    assert [answer.status for answer in answers] == [503] * 3
+    assert all(is_told_to_come_back(answer) for answer in answers)
+    assert deployed.queues.waiting() == 0
+    assert deployed.api.post(EVENT).status == 202
+    deployed.queues.until_all_is_settled()
+    assert len(deployed.sandbox.requests()) == 1
+
+
+def is_told_to_come_back(answer: Answer) -> bool:
+    return int(answer.headers["retry-after"]) > 0 and "message" in answer.body
+
+
+def test_without_a_permission_deliver_keeps_events_until_it_has_it_again(
+    deployed: Deployed,
+) -> None:
+    """Each permission is missed by an event of its own; their waits afterwards pass together."""
+    missing = {
+        "dynamodb:UpdateItem": "the gate",
+        "secretsmanager:GetSecretValue": "Secrets Manager",
+    }
+    # A worker that has read the token would go on with it.
+    deployed.functions.restart("deliver")
+
+    for action, away in missing.items():
+        before = len(deployed.logged("delivery.unavailable"))
+        with deployed.functions.without("deliver", action):
+            assert deployed.api.post(EVENT).status == 202
+            eventually(
+                lambda before=before: deployed.logged("delivery.unavailable")[before:],
+                lambda lines, away=away: any(line["reason"].startswith(away) for line in lines),
+            )
+        assert deployed.sandbox.requests() == []
+
+    assert deployed.queues.waiting() == 2
+    deployed.queues.until_all_is_settled(within=90)
+    assert [request["status"] for request in deployed.sandbox.requests()] == [202, 202]
