@@ -246,6 +246,8 @@ class Courier:
             return {message.id: self._unavailable(exc) for message in batch}
         admitted, rest = batch[: len(admission.slots)], batch[len(admission.slots) :]
         ends: dict[str, Done | Later] = {m.id: self._turned_away(m, admission) for m in rest}
+        if rest and admission.cause:
+            self.journal.record("delivery.paused", cause=admission.cause.value, count=len(rest))
         jobs = []
         claims = threads.map(lambda m: self._safely(self._claim, m, deadline), admitted)
         for message, claim in zip(admitted, claims, strict=True):
@@ -290,8 +292,6 @@ class Courier:
         spread = 2.0
         if admission.cause is Cause.FAILING:
             spread = min(2.0 ** min(message.receives, 30), _LONGEST_SPREAD_SECONDS)
-        if admission.cause:
-            self.journal.record("delivery.paused", cause=admission.cause.value)
         return Later(admission.wait + self.random() * spread)
 
     def _return_unused(self, slots: tuple[float, ...], admission: Admission) -> None:
@@ -384,14 +384,18 @@ class Courier:
         return self._wait(job, verdict)
 
     def _delivered(self, job: Job, verdict: Verdict) -> Done | Later:
-        """Record it. If that fails, the message stays hidden until nobody else may post it."""
+        """Record it. If that fails, the message must not be posted again within its lease."""
         try:
             self._record(job, Outcome(State.DELIVERED, job.claim.attempts + 1, verdict))
         except Unavailable as exc:
-            self._unavailable(exc, job.ticket.event_id)
-            return Later(max(job.ticket.lease - self.now(), 0) + 1)
+            return self._after_lease(job, exc)
         self._note("delivery.delivered", job, verdict, tries=1, latency=self._age(job))
         return Done()
+
+    def _after_lease(self, job: Job, exc: Unavailable) -> Later:
+        """The outcome stands, only its record is missing: keep the message until it may claim."""
+        self._unavailable(exc, job.ticket.event_id)
+        return Later(max(job.ticket.lease - self.now(), 0) + 1)
 
     def _retry(self, job: Job, verdict: Verdict) -> Later:
         attempts = job.claim.attempts + 1
@@ -410,9 +414,12 @@ class Courier:
         attempts = job.claim.attempts + tries
         try:
             self.queue.park(job.message, _attributes(job, attempts, verdict, self.now()))
+        except Unavailable as exc:
+            return self._release(job, self._unavailable(exc, job.ticket.event_id))
+        try:
             self._record(job, Outcome(State.PARKED, attempts, verdict))
         except Unavailable as exc:
-            return self._unavailable(exc, job.ticket.event_id)
+            return self._after_lease(job, exc)
         self._note("delivery.parked", job, verdict, tries=tries)
         return Done()
 

@@ -113,7 +113,7 @@ class DynamoGate:
     def wait(self) -> float:
         """Seconds until the gate opens, as far as this worker knows."""
         pause = self._closed()
-        return pause.ends_at - self.clock.now() if pause else 0.0
+        return pause.wait(self.clock.now()) if pause else 0.0
 
     def give_back(self, slots: tuple[float, ...], *, probe: bool) -> None:
         """Take back slots in which nothing was posted; a probe's is for the next event."""

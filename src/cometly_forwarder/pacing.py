@@ -45,6 +45,7 @@ _SQUEEZE, _LEAST_SQUEEZE = 0.9, 0.05
 
 RETRY_AFTER_CAP_SECONDS = 900.0
 PROBE_SECONDS = 30.0
+PROBE_WAIT_SECONDS = 2.0
 # So many posts in a row without an answer, over different events, close the gate.
 FAILURES_TO_CLOSE = 10
 
@@ -75,8 +76,12 @@ class Pause:
 
     @property
     def ends_at(self) -> float:
-        """When asking again makes sense: after the pause, or after a probe at the latest."""
+        """When posts go on: after the pause, or after a probe at the latest."""
         return max(self.until, self.probe_until)
+
+    def wait(self, now: float) -> float:
+        """Seconds after which asking again makes sense. A probe's answer is soon there."""
+        return self.until - now if now < self.until else min(self.ends_at - now, PROBE_WAIT_SECONDS)
 
     @property
     def needs_probe(self) -> bool:
@@ -131,7 +136,7 @@ def admit(
 ) -> tuple[GateState, Admission]:
     """Reserve up to `count` slots that lie before `latest`, at the configured or learnt rate."""
     if pause := closed(state, now):
-        return state, Admission(wait=pause.ends_at - now, cause=pause.cause)
+        return state, Admission(wait=pause.wait(now), cause=pause.cause)
     if state.pause and state.pause.needs_probe:
         return _admit_probe(state, now, configured)
     return _reserve(state, now, count, latest, configured)

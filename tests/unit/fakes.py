@@ -126,7 +126,7 @@ class MemoryGate:
 
     def wait(self) -> float:
         pause = pacing.closed(self.state, self.clock.now())
-        return pause.ends_at - self.clock.now() if pause else 0.0
+        return pause.wait(self.clock.now()) if pause else 0.0
 
     def give_back(self, slots: tuple[float, ...], *, probe: bool) -> None:
         self.given_back += len(slots)

@@ -324,7 +324,12 @@ def test_an_event_is_settled_as_parked_only_after_the_dead_letter_queue_took_it(
     kept = pipe.deliver(message(1))
 
     assert kept == ["m-1"]
-    assert pipe.ledger.states() == ["claimed"]
+    assert pipe.ledger.states() == ["waiting"]
+
+    pipe.queue.is_broken = False
+    assert pipe.deliver(message(1)) == []
+    assert len(pipe.queue.parked) == 1
+    assert pipe.ledger.states() == ["parked"]
 
 
 def test_an_event_past_the_horizon_is_parked_with_its_last_answer(pipe: Pipe) -> None:
