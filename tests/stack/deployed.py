@@ -126,6 +126,9 @@ class Sandbox:
     def reset(self) -> None:
         self._control("POST", "reset", {"events": True, "settings": True, "faults": True})
 
+    def set(self, **settings: object) -> None:
+        self._control("PUT", "settings", settings)
+
     def fail(self, **rule: object) -> None:
         self._control("POST", "faults", [rule])
 
