@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from cometly_forwarder.delivery import (
+from cometly_forwarder.claims import (
     Claimed,
     Duplicate,
     Leased,

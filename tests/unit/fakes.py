@@ -8,17 +8,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cometly_forwarder import pacing
-from cometly_forwarder.delivery import (
+from cometly_forwarder.claims import (
     Claimed,
-    Courier,
     Duplicate,
     Leased,
-    Message,
     Outcome,
     Settled,
     State,
     Ticket,
 )
+from cometly_forwarder.delivery import Courier, Message
 from cometly_forwarder.errors import Unavailable
 from cometly_forwarder.pacing import Admission, GateState, Quota
 from cometly_forwarder.verdict import Answer, NoAnswer

@@ -7,11 +7,11 @@ import json
 
 import pytest
 
+from cometly_forwarder.claims import State
 from cometly_forwarder.delivery import (
     LEASE_MARGIN_SECONDS,
     MAX_CLAIMS,
     Message,
-    State,
     back_off,
 )
 from cometly_forwarder.errors import TokenMissing

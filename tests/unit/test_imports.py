@@ -18,13 +18,14 @@ LAYERS = (
     {"handlers.ingest", "handlers.deliver"},
     {"aws", "cometly", "cutoff", "gate", "ledger", "observability", "secrets", "settings", "sqs"},
     {"answers", "delivery", "ingestion", "pacing"},
-    {"envelope", "events", "phones", "jsontext", "verdict"},
+    {"claims", "envelope", "events", "phones", "jsontext", "verdict"},
     {"errors"},
 )
 # Packages alone: they hold nothing.
 PACKAGES = {"", "handlers"}
 CORE = (
     "answers",
+    "claims",
     "delivery",
     "envelope",
     "errors",

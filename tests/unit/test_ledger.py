@@ -12,7 +12,7 @@ import pytest
 from botocore.stub import Stubber
 from moto import mock_aws
 
-from cometly_forwarder.delivery import (
+from cometly_forwarder.claims import (
     Claimed,
     Duplicate,
     Leased,
