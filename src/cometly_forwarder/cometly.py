@@ -53,6 +53,10 @@ class CometlyClient:
     base_url: str
     token: CometlyToken
 
+    def make_ready(self) -> None:
+        """Have the token at hand, so that a post need not wait for it; raises as `post` does."""
+        self.token.current()
+
     def post(self, event: Mapping[str, Any]) -> Answer | NoAnswer:
         """Post one event; raises TokenMissing and Unavailable.
 

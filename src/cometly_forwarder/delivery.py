@@ -11,11 +11,10 @@ A message is deleted by not being handed back. SQS is the only thing that retrie
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 from cometly_forwarder.claims import (
     Claimed,
@@ -29,13 +28,9 @@ from cometly_forwarder.claims import (
 )
 from cometly_forwarder.envelope import Envelope, Origin, read_envelope
 from cometly_forwarder.errors import TokenMissing, Unavailable, summary_of
-from cometly_forwarder.pacing import Admission, Cause, Quota
+from cometly_forwarder.pacing import Admission, Quota
 from cometly_forwarder.verdict import Answer, Kind, NoAnswer, Verdict, judge
 
-T = TypeVar("T")
-
-# Posts of a batch run side by side; a batch is ten messages.
-THREADS = 10
 # An event whose worker died on it this often without leaving an outcome is parked.
 MAX_CLAIMS = 5
 # A lease outlives the invocation by this much, for clocks that differ between workers.
@@ -45,14 +40,10 @@ LEASE_MARGIN_SECONDS = 5.0
 POST_SECONDS = 27.0
 # A thread that wakes later than this after its slot gives it up: the gate's sums rest on it.
 LATE_SECONDS = 0.2
-# From this many receives on a message comes back less often the more it was received.
-_RECEIVES_UNCOUNTED = 20
 # How long a message waits when an AWS service, not Cometly, was the reason.
 UNAVAILABLE_SECONDS = 20.0
 _LONGEST_BACK_OFF_SECONDS = 3600.0
 _FIRST_BACK_OFF_SECONDS = 4.0
-# While Cometly is dead, waiting messages come back less and less often, up to this spread.
-_LONGEST_SPREAD_SECONDS = 900.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +81,10 @@ class Gate(Protocol):
 
 
 class Cometly(Protocol):
-    """The HTTP call. Never raises for what the network does; raises Unavailable for no token."""
+    """The HTTP call. Raises TokenMissing and Unavailable, and nothing for what the network does."""
+
+    def make_ready(self) -> None:
+        """Do what may take time before a post can go out at its slot."""
 
     def post(self, event: Mapping[str, Any]) -> Answer | NoAnswer: ...
 
@@ -146,8 +140,8 @@ class Turn:
 
 
 @dataclass(frozen=True, slots=True)
-class Courier:
-    """Delivers batches. `horizon_seconds` is how long an event may wait before it is parked."""
+class Delivery:
+    """The way of one event. `horizon_seconds` is how long it may wait before it is parked."""
 
     ledger: Ledger
     gate: Gate
@@ -160,86 +154,8 @@ class Courier:
     horizon_seconds: float
     phone_region: str | None = None
 
-    def deliver(self, batch: Sequence[Message], deadline: float) -> list[str]:
-        """Take each message as far as it goes; returns the ids of those to keep on the queue.
-
-        `deadline` is Unix time in seconds: when the invocation is over at the latest.
-        """
-        with ThreadPoolExecutor(THREADS) as threads:
-            ends = self._ends(batch, deadline, threads)
-        kept = {
-            m: max(end.seconds, least_wait(m))
-            for m in batch
-            if isinstance(end := ends[m.id], Later)
-        }
-        if kept:
-            self.queue.hand_back({message.receipt: seconds for message, seconds in kept.items()})
-        return [message.id for message in kept]
-
-    def _ends(
-        self, batch: Sequence[Message], deadline: float, threads: ThreadPoolExecutor
-    ) -> dict[str, Done | Later]:
-        """Reserve slots first, so that what gets none goes back unclaimed and unwritten."""
-        try:
-            admission = self.gate.admit(len(batch), deadline - POST_SECONDS)
-        except Unavailable as exc:
-            return {message.id: self._unavailable(exc) for message in batch}
-        admitted, rest = batch[: len(admission.slots)], batch[len(admission.slots) :]
-        ends: dict[str, Done | Later] = {m.id: self._turned_away(m, admission) for m in rest}
-        if rest and admission.cause:
-            self.journal.record("delivery.paused", cause=admission.cause.value, count=len(rest))
-        jobs = []
-        claims = threads.map(lambda m: self._safely(self._claim, m, deadline), admitted)
-        for message, claim in zip(admitted, claims, strict=True):
-            if isinstance(claim, Job):
-                jobs.append(claim)
-            else:
-                ends[message.id] = claim
-        return ends | self._posted(jobs, admission, deadline, threads)
-
-    def _posted(
-        self,
-        jobs: Sequence[Job],
-        admission: Admission,
-        deadline: float,
-        threads: ThreadPoolExecutor,
-    ) -> dict[str, Done | Later]:
-        """Post side by side, and one suspect after all others, so that it takes none with it."""
-        suspects = [job for job in jobs if job.is_suspect]
-        ends: dict[str, Done | Later] = {job.message.id: self._apart(job) for job in suspects[1:]}
-        going = [job for job in jobs if not job.is_suspect] + suspects[:1]
-        self._return_unused(admission.slots[len(going) :], admission)
-        turns = [Turn(slot, admission.probe) for slot in admission.slots[: len(going)]]
-        steady = len(going) - len(suspects[:1])
-        posts = threads.map(
-            lambda *pair: self._safely(self._post, *pair, deadline), going[:steady], turns[:steady]
-        )
-        ends |= {job.message.id: end for job, end in zip(going, posts, strict=False)}
-        for job, turn in zip(going[steady:], turns[steady:], strict=True):
-            ends[job.message.id] = self._safely(self._post, job, turn, deadline)
-        return ends
-
-    def _safely(self, step: Callable[..., T], *arguments: Any) -> T | Later:  # noqa: ANN401
-        """Keep a defect of ours to its own event: a claim without an outcome, then poison."""
-        try:
-            return step(*arguments)
-        except Exception as exc:  # noqa: BLE001 - whatever it is, the others must go on
-            self.journal.record("delivery.crashed", reason=type(exc).__name__)
-            return Later(UNAVAILABLE_SECONDS)
-
-    def _turned_away(self, message: Message, admission: Admission) -> Later:
-        """Wait for the gate; while Cometly is dead, come back less and less often."""
-        spread = 2.0
-        if admission.cause is Cause.FAILING:
-            spread = min(2.0 ** min(message.receives, 30), _LONGEST_SPREAD_SECONDS)
-        return Later(admission.wait + self.random() * spread)
-
-    def _return_unused(self, slots: tuple[float, ...], admission: Admission) -> None:
-        """Give back what duplicates and parked events did not need."""
-        if slots:
-            self._tell(lambda: self.gate.give_back(slots, probe=admission.probe))
-
-    def _claim(self, message: Message, deadline: float) -> Job | Done | Later:
+    def claim(self, message: Message, deadline: float) -> Job | Done | Later:
+        """Read a message and claim its event; returns a job if it is to be posted."""
         envelope = read_envelope(message.body, _origin_of(message), self.phone_region)
         lease = deadline + LEASE_MARGIN_SECONDS
         owner = hashlib.sha256(message.body.encode()).hexdigest()[:32]
@@ -256,7 +172,7 @@ class Courier:
                     self.journal.record("delivery.settled_before", event_id=envelope.event_id)
             return Done()
         except Unavailable as exc:
-            return self._unavailable(exc, envelope.event_id)
+            return self.unavailable(exc, envelope.event_id)
 
     def _fit(self, job: Job) -> Job | Done | Later:
         """Park an event that must not be posted at all; hand on any other."""
@@ -269,25 +185,27 @@ class Courier:
             return self._park(job, Verdict(Kind.PERMANENT, "expired"), 0)
         return job
 
-    def _apart(self, job: Job) -> Later:
+    def apart(self, job: Job) -> Later:
         """Let a suspect come back at another time than the others; its claim did not count."""
         seconds = 1 + self.random() * UNAVAILABLE_SECONDS
-        return self._release(job, Later(seconds), claims=job.claim.claims - 1)
+        return self._release(job, Later(seconds))
 
-    def _post(self, job: Job, turn: Turn, deadline: float) -> Done | Later:
+    def post(self, job: Job, turn: Turn, deadline: float) -> Done | Later:
+        """Post a claimed event in its turn, and settle what comes of it."""
         try:
+            self.cometly.make_ready()
             turned = self._wait_for(turn, deadline)
             if isinstance(turned, Later):
                 return self._release(job, turned)
             verdict = judge(self.cometly.post(job.envelope.event), self.now())
         except TokenMissing as exc:
             self.journal.record("delivery.blocked", event_id=job.ticket.event_id, reason=str(exc))
-            self._tell(self.gate.blocked)
+            self.tell(self.gate.blocked)
             return self._release(job, Later(self.gate.wait() + self.random() * 2))
         except Unavailable as exc:
             if turn.probe:
-                self._tell(lambda: self.gate.give_back((), probe=True))
-            return self._release(job, self._unavailable(exc, job.ticket.event_id))
+                self.tell(lambda: self.gate.give_back((), probe=True))
+            return self._release(job, self.unavailable(exc, job.ticket.event_id))
         return self._settle(job, verdict, turned)
 
     def _wait_for(self, turn: Turn, deadline: float) -> Turn | Later:
@@ -309,18 +227,18 @@ class Courier:
         match verdict.kind:
             case Kind.DELIVERED:
                 end = self._delivered(job, verdict)
-                self._tell(lambda: self.gate.succeeded(probe=turn.probe))
+                self.tell(lambda: self.gate.succeeded(probe=turn.probe))
                 return end
             case Kind.PERMANENT:
-                self._tell(lambda: self.gate.succeeded(probe=turn.probe))
+                self.tell(lambda: self.gate.succeeded(probe=turn.probe))
                 return self._park(job, verdict, 1)
             case Kind.TRANSIENT:
-                self._tell(lambda: self.gate.failed(probe=turn.probe))
+                self.tell(lambda: self.gate.failed(probe=turn.probe))
                 return self._retry(job, verdict)
             case Kind.THROTTLED:
-                self._tell(lambda: self.gate.throttled(verdict.retry_after))
+                self.tell(lambda: self.gate.throttled(verdict.retry_after))
             case Kind.BLOCKED:
-                self._tell(self.gate.blocked)
+                self.tell(self.gate.blocked)
         return self._wait(job, verdict)
 
     def _delivered(self, job: Job, verdict: Verdict) -> Done | Later:
@@ -334,7 +252,7 @@ class Courier:
 
     def _after_lease(self, job: Job, exc: Unavailable) -> Later:
         """The outcome stands, only its record is missing: keep the message until it may claim."""
-        self._unavailable(exc, job.ticket.event_id)
+        self.unavailable(exc, job.ticket.event_id)
         return Later(max(job.ticket.lease - self.now(), 0) + 1)
 
     def _retry(self, job: Job, verdict: Verdict) -> Later:
@@ -355,7 +273,7 @@ class Courier:
         try:
             self.queue.park(job.message, _attributes(job, attempts, verdict, self.now()))
         except Unavailable as exc:
-            return self._release(job, self._unavailable(exc, job.ticket.event_id))
+            return self._release(job, self.unavailable(exc, job.ticket.event_id))
         try:
             self._record(job, Outcome(State.PARKED, attempts, verdict))
         except Unavailable as exc:
@@ -363,9 +281,10 @@ class Courier:
         self._note("delivery.parked", job, verdict, tries=tries)
         return Done()
 
-    def _release(self, job: Job, later: Later, claims: int = 0) -> Later:
-        """Undo a claim that led to no post."""
-        self._record_softly(job, Outcome(State.WAITING, job.claim.attempts, claims=claims))
+    def _release(self, job: Job, later: Later) -> Later:
+        """Undo a claim that led to no post, with all that it counts."""
+        before = job.claim.claims - 1
+        self._record_softly(job, Outcome(State.WAITING, job.claim.attempts, claims=before))
         return later
 
     def _record(self, job: Job, outcome: Outcome) -> None:
@@ -373,15 +292,15 @@ class Courier:
 
     def _record_softly(self, job: Job, outcome: Outcome) -> None:
         """Record what can be lost: without it the claim merely ends with its lease."""
-        self._tell(lambda: self._record(job, outcome), job.ticket.event_id)
+        self.tell(lambda: self._record(job, outcome), job.ticket.event_id)
 
-    def _tell(self, report: Callable[[], None], event_id: str | None = None) -> None:
+    def tell(self, report: Callable[[], None], event_id: str | None = None) -> None:
         try:
             report()
         except Unavailable as exc:
-            self._unavailable(exc, event_id)
+            self.unavailable(exc, event_id)
 
-    def _unavailable(self, exc: Unavailable, event_id: str | None = None) -> Later:
+    def unavailable(self, exc: Unavailable, event_id: str | None = None) -> Later:
         self.journal.record("delivery.unavailable", event_id=event_id, reason=str(exc))
         return Later(UNAVAILABLE_SECONDS * (0.5 + self.random()))
 
@@ -406,15 +325,6 @@ def back_off(attempts: int, random: float) -> float:
     """Seconds to wait after so many attempts: seconds, then minutes, then an hour; full jitter."""
     ceiling = _FIRST_BACK_OFF_SECONDS * 2.0 ** min(attempts, 30)
     return 1 + random * min(ceiling, _LONGEST_BACK_OFF_SECONDS)
-
-
-def least_wait(message: Message) -> float:
-    """Seconds for which a message must stay away, so that waiting never trips `maxReceiveCount`.
-
-    It grows with the receives: the 1000 that SQS grants then last almost six days, longer than any
-    horizon.
-    """
-    return message.receives if message.receives > _RECEIVES_UNCOUNTED else 0.0
 
 
 def _origin_of(message: Message) -> Origin:

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 KEY = "gate"
 # A worker that is about to post looks at the shared pause if its last look is older than this.
 LOOK_SECONDS = 0.25
+# After a look that failed, the other threads of a worker need not find out for themselves.
+BLIND_SECONDS = 1.0
 # With two to five workers two tries are enough; with many more they still are, nearly always.
 TRIES = 12
 
@@ -84,6 +86,7 @@ class DynamoGate:
     _state: GateState = field(default_factory=GateState)
     _version: int = 0
     _looked_at: float = 0.0
+    _blind_at: float = -math.inf
     _quotas: list[Quota] = field(default_factory=list)
     _lock: RLock = field(default_factory=RLock)
 
@@ -196,11 +199,14 @@ class DynamoGate:
 
     def _look(self) -> None:
         asked_at = self.clock.local()
+        if asked_at - self._blind_at < BLIND_SECONDS:
+            raise Unavailable("the gate did not answer a moment ago")
         try:
             answer = self.client.get_item(
                 TableName=self.table, Key={"event_id": {"S": KEY}}, ConsistentRead=True
             )
         except (ClientError, BotoCoreError) as exc:
+            self._blind_at = self.clock.local()
             raise Unavailable(f"the gate did not answer: {type(exc).__name__}") from exc
         self._remember(answer.get("Item", {}))
         self._hear(answer["ResponseMetadata"], asked_at)

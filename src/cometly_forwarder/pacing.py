@@ -138,7 +138,7 @@ def admit(
     if pause := closed(state, now):
         return state, Admission(wait=pause.wait(now), cause=pause.cause)
     if state.pause and state.pause.needs_probe:
-        return _admit_probe(state, now, configured)
+        return _admit_probe(state, state.pause, now, latest, configured)
     return _reserve(state, now, count, latest, configured)
 
 
@@ -217,10 +217,14 @@ def succeeded(state: GateState, *, probe: bool) -> GateState:
     return replace(state, failures=0, pause=None if probe else state.pause)
 
 
-def _admit_probe(state: GateState, now: float, configured: int) -> tuple[GateState, Admission]:
-    after, admission = _reserve(state, now, 1, math.inf, configured)
-    pause = replace(after.pause, probe_until=now + PROBE_SECONDS) if after.pause else None
-    return replace(after, pause=pause), replace(admission, probe=True)
+def _admit_probe(
+    state: GateState, pause: Pause, now: float, latest: float, configured: int
+) -> tuple[GateState, Admission]:
+    after, admission = _reserve(state, now, 1, latest, configured)
+    if not admission.slots:
+        return state, replace(admission, cause=pause.cause)
+    out = replace(pause, probe_until=admission.slots[0] + PROBE_SECONDS)
+    return replace(after, pause=out), replace(admission, probe=True)
 
 
 def _reserve(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hmac
+import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from threading import Lock
@@ -22,6 +24,8 @@ NO_TOKEN = "unset"  # noqa: S105 - the absence of one
 MAX_AGE_SECONDS = 300.0
 # Wrong keys and a missing token make the secret be read again, but not more often than this.
 MIN_AGE_SECONDS = 10.0
+_FAILURE_SECONDS = 1.0
+_TOKEN = re.compile("[\x21-\x7e]+")
 # The posts of a batch get their 401s together; one reading serves them all.
 _AFTER_401_SECONDS = 1.0
 
@@ -35,6 +39,7 @@ class Secret:
     now: Callable[[], float]
     _value: str | None = field(default=None, repr=False)
     _read_at: float = 0.0
+    _failed_at: float = -math.inf
     _lock: Lock = field(default_factory=Lock, repr=False)
 
     def value(self, *, not_older_than: float = MAX_AGE_SECONDS) -> str:
@@ -43,20 +48,19 @@ class Secret:
         While Secrets Manager is away the cached value goes on; raises Unavailable without one.
         """
         with self._lock:
-            if self._value is None or self.now() - self._read_at >= not_older_than:
+            is_old = self._value is None or self.now() - self._read_at >= not_older_than
+            if is_old and self.now() - self._failed_at >= _FAILURE_SECONDS:
                 self._read()
             if self._value is None:
                 raise Unavailable("Secrets Manager gave no text")
             return self._value
 
     def _read(self) -> None:
+        """Read it. A failure is remembered for a moment, so that not every thread waits for one."""
         try:
-            stored = self.client.get_secret_value(SecretId=self.arn)
+            self._value = self.client.get_secret_value(SecretId=self.arn).get("SecretString")
         except (ClientError, BotoCoreError):
-            if self._value is None:
-                return
-        else:
-            self._value = stored.get("SecretString")
+            self._failed_at = self.now()
         self._read_at = self.now()
 
 
@@ -68,17 +72,21 @@ class CometlyToken:
 
     def current(self) -> str:
         """Return the token; raises TokenMissing while none is stored, Unavailable if unreadable."""
-        token = self.secret.value().strip()
-        if token in ("", NO_TOKEN):
-            token = self.secret.value(not_older_than=MIN_AGE_SECONDS).strip()
-        if token in ("", NO_TOKEN):
-            raise TokenMissing("no Cometly token is stored yet")
-        return token
+        for not_older_than in (MAX_AGE_SECONDS, MIN_AGE_SECONDS):
+            if token := _token_in(self.secret.value(not_older_than=not_older_than)):
+                return token
+        raise TokenMissing("no Cometly token is stored, or what is stored cannot be one")
 
     def renewed(self, rejected: str) -> str | None:
-        """Read the token again after a 401; returns it if it is another one now."""
-        token = self.secret.value(not_older_than=_AFTER_401_SECONDS).strip()
-        return token if token not in ("", NO_TOKEN, rejected) else None
+        """Read the token again after a refusal; returns it if it is another one now."""
+        token = _token_in(self.secret.value(not_older_than=_AFTER_401_SECONDS))
+        return token if token != rejected else None
+
+
+def _token_in(text: str) -> str | None:
+    """Take what can stand in a header: a token that was pasted with more is none."""
+    token = text.strip()
+    return token if token != NO_TOKEN and _TOKEN.fullmatch(token) else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,8 @@ from cometly_forwarder.claims import (
     State,
     Ticket,
 )
-from cometly_forwarder.delivery import Courier, Message
+from cometly_forwarder.courier import Courier
+from cometly_forwarder.delivery import Delivery, Message
 from cometly_forwarder.errors import Unavailable
 from cometly_forwarder.pacing import Admission, GateState, Quota
 from cometly_forwarder.verdict import Answer, NoAnswer
@@ -154,6 +155,9 @@ class ScriptedCometly:
     respond: Callable[[Mapping[str, Any]], Answer | NoAnswer] = lambda _: ACCEPTED
     posted: list[Mapping[str, Any]] = field(default_factory=list)
 
+    def make_ready(self) -> None:
+        pass
+
     def post(self, event: Mapping[str, Any]) -> Answer | NoAnswer:
         self.posted.append(event)
         return self.respond(event)
@@ -202,7 +206,7 @@ class Pipe:
         self.journal = Lines()
 
     def courier(self) -> Courier:
-        return Courier(
+        delivery = Delivery(
             ledger=self.ledger,
             gate=self.gate,
             cometly=self.cometly,
@@ -213,6 +217,7 @@ class Pipe:
             random=lambda: 0.5,
             horizon_seconds=self.horizon,
         )
+        return Courier(delivery)
 
     def deliver(self, *messages: Message, seconds: float = 60.0) -> list[str]:
         return self.courier().deliver(messages, self.clock.now() + seconds)

@@ -171,7 +171,11 @@ def test_a_401_with_the_same_token_is_the_answer() -> None:
     assert len(server.requests) == 1
 
 
-@pytest.mark.parametrize("stored", ["", "unset", "  "])
+@pytest.mark.parametrize(
+    "stored",
+    ["", "unset", "  ", "to ken", "to\nken", "to\u200bken", "\u201ctoken\u201d"],
+    ids=ascii,
+)
 def test_without_a_token_nothing_is_posted(stored: str) -> None:
     with serving(lambda sock, _: sock.sendall(reply())) as server, pytest.raises(TokenMissing):
         client(server.url, stored or " ").post({})

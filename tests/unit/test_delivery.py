@@ -403,6 +403,20 @@ def test_of_several_suspects_one_is_posted_last_and_the_others_go_apart(pipe: Pi
     assert [item["claims"] for item in pipe.ledger.items.values()].count(2) == 2
 
 
+def test_a_suspect_that_was_turned_away_is_still_a_suspect(pipe: Pipe) -> None:
+    _die_on(pipe, "o-1")
+    pipe.deliver(message(1))
+    pipe.clock.time += 120
+
+    def no_token(_: object) -> object:
+        raise TokenMissing("none")
+
+    pipe.cometly.respond = no_token  # type: ignore[assignment]
+    pipe.deliver(message(1))
+
+    assert next(iter(pipe.ledger.items.values()))["claims"] == 1
+
+
 def test_nothing_starts_that_the_remaining_time_cannot_finish(pipe: Pipe) -> None:
     kept = pipe.deliver(*[message(number) for number in range(3)], seconds=20)
 

@@ -96,7 +96,7 @@ def far(
         monkeypatch.setenv(name, value)
     deliver.courier.cache_clear()
     yield Far(cometly, aws_stack)
-    deliver.courier().cometly.pool.clear()
+    deliver.courier().delivery.cometly.pool.clear()
     deliver.courier.cache_clear()
 
 

@@ -17,7 +17,7 @@ PACKAGE = "cometly_forwarder"
 LAYERS = (
     {"handlers.ingest", "handlers.deliver"},
     {"aws", "cometly", "cutoff", "gate", "ledger", "observability", "secrets", "settings", "sqs"},
-    {"answers", "delivery", "ingestion", "pacing"},
+    {"answers", "courier", "delivery", "ingestion", "pacing"},
     {"claims", "envelope", "events", "phones", "jsontext", "verdict"},
     {"errors"},
 )
@@ -26,6 +26,7 @@ PACKAGES = {"", "handlers"}
 CORE = (
     "answers",
     "claims",
+    "courier",
     "delivery",
     "envelope",
     "errors",

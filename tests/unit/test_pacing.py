@@ -256,9 +256,20 @@ def test_while_a_probe_is_out_all_others_wait() -> None:
 def test_a_probe_that_never_reports_is_followed_by_another() -> None:
     state = pacing.blocked(GateState(), now=NOW)
     state, _ = admit(state, now=NOW + 60)
-    _, next_probe = admit(state, now=NOW + 60 + PROBE_SECONDS)
+    _, next_probe = admit(state, now=NOW + 61 + PROBE_SECONDS)
 
     assert next_probe.probe
+
+
+def test_a_probe_that_would_not_fit_before_the_deadline_is_left_to_another() -> None:
+    state, _ = admit(GateState(), rate=1)
+    state = pacing.blocked(state, now=NOW)
+
+    after, admission = admit(state, now=NOW + 60, latest=NOW + 60.2, rate=1)
+
+    assert admission.slots == ()
+    assert admission.wait > 0
+    assert after == state
 
 
 def test_a_success_from_before_the_pause_does_not_open_a_blocked_gate() -> None:

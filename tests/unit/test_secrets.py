@@ -121,8 +121,9 @@ def test_without_a_value_there_is_none_to_give(error: Exception, clock: Clock) -
     with pytest.raises(Unavailable):
         secret.value()
     manager.away = None
+    clock.now += 1
 
-    # A first failure is not remembered: the next call tries again.
+    # A first failure is remembered for a moment only.
     assert secret.value() == "s"
 
 
@@ -313,3 +314,21 @@ def test_threads_that_need_a_secret_at_once_share_one_reading(clock: Clock) -> N
 
     assert values == ["s"] * 8
     assert manager.reads == 1
+
+
+def test_a_failed_reading_is_not_repeated_by_every_thread() -> None:
+    reads = 0
+
+    class Hanging:
+        def get_secret_value(self, **_: str) -> dict[str, str]:
+            nonlocal reads
+            reads += 1
+            raise ClientError({"Error": {"Code": "InternalServiceError"}}, "GetSecretValue")
+
+    secret = Secret(Hanging(), "arn", lambda: 1000.0)  # type: ignore[arg-type]
+
+    for _ in range(10):
+        with pytest.raises(Unavailable):
+            secret.value()
+
+    assert reads == 1

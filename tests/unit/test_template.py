@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from cometly_forwarder import aws, cometly, delivery, envelope, ledger, settings
+from cometly_forwarder import aws, cometly, courier, delivery, envelope, ledger, settings
 from cometly_forwarder.handlers import ingest
 from local.stack.checkout import Checkout
 
@@ -94,7 +94,7 @@ def test_ingest_answers_before_its_time_out_and_the_apis() -> None:
 
 
 def test_each_message_of_a_batch_has_a_thread() -> None:
-    assert MAPPING["BatchSize"] <= delivery.THREADS
+    assert MAPPING["BatchSize"] <= courier.THREADS
 
 
 def test_an_event_outlasts_the_delivery_horizon_on_either_queue() -> None:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from cometly_forwarder import aws
 from cometly_forwarder.cometly import CONNECT_SECONDS, READ_SECONDS, CometlyClient
+from cometly_forwarder.courier import THREADS, Courier
 from cometly_forwarder.cutoff import make_pool
-from cometly_forwarder.delivery import THREADS, Courier, Message
+from cometly_forwarder.delivery import Delivery, Message
 from cometly_forwarder.gate import DynamoGate, SharedClock
 from cometly_forwarder.ledger import DynamoLedger
 from cometly_forwarder.observability import Journal, make_logger, make_metrics
@@ -31,7 +32,7 @@ def courier() -> Courier:
     settings = DeliverSettings.read(os.environ)
     secret = Secret(aws.client("secretsmanager"), settings.token_secret_arn, time.time)
     dynamodb = aws.client("dynamodb")
-    return Courier(
+    delivery = Delivery(
         ledger=DynamoLedger(dynamodb, settings.table_name, time.time),
         gate=DynamoGate(
             dynamodb, settings.table_name, settings.requests_per_minute, SharedClock(time.time)
@@ -51,6 +52,7 @@ def courier() -> Courier:
         horizon_seconds=settings.horizon_seconds,
         phone_region=settings.phone_region,
     )
+    return Courier(delivery)
 
 
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:

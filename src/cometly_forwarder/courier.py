@@ -1,0 +1,131 @@
+"""A batch of messages: admitted by the gate together, then each on its own way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from cometly_forwarder.delivery import (
+    POST_SECONDS,
+    UNAVAILABLE_SECONDS,
+    Delivery,
+    Done,
+    Job,
+    Later,
+    Message,
+    Turn,
+)
+from cometly_forwarder.errors import Unavailable
+from cometly_forwarder.pacing import Admission, Cause
+
+T = TypeVar("T")
+
+# Posts of a batch run side by side; a batch is ten messages.
+THREADS = 10
+# From this many receives on a message comes back less often the more it was received.
+_RECEIVES_UNCOUNTED = 20
+# While Cometly is dead, waiting messages come back less and less often, up to this spread.
+_LONGEST_SPREAD_SECONDS = 900.0
+
+
+@dataclass(frozen=True, slots=True)
+class Courier:
+    """Delivers batches."""
+
+    delivery: Delivery
+
+    def deliver(self, batch: Sequence[Message], deadline: float) -> list[str]:
+        """Take each message as far as it goes; returns the ids of those to keep on the queue.
+
+        `deadline` is Unix time in seconds: when the invocation is over at the latest.
+        """
+        with ThreadPoolExecutor(THREADS) as threads:
+            ends = self._ends(batch, deadline, threads)
+        kept = {
+            message: max(end.seconds, least_wait(message))
+            for message in batch
+            if isinstance(end := ends[message.id], Later)
+        }
+        if kept:
+            self.delivery.queue.hand_back({m.receipt: seconds for m, seconds in kept.items()})
+        return [message.id for message in kept]
+
+    def _ends(
+        self, batch: Sequence[Message], deadline: float, threads: ThreadPoolExecutor
+    ) -> dict[str, Done | Later]:
+        """Reserve slots first, so that what gets none goes back unclaimed and unwritten."""
+        try:
+            admission = self.delivery.gate.admit(len(batch), deadline - POST_SECONDS)
+        except Unavailable as exc:
+            return {message.id: self.delivery.unavailable(exc) for message in batch}
+        admitted, rest = batch[: len(admission.slots)], batch[len(admission.slots) :]
+        ends: dict[str, Done | Later] = {m.id: self._turned_away(m, admission) for m in rest}
+        if rest and admission.cause:
+            self.delivery.journal.record(
+                "delivery.paused", cause=admission.cause.value, count=len(rest)
+            )
+        jobs = []
+        claims = threads.map(lambda m: self._safely(self.delivery.claim, m, deadline), admitted)
+        for message, claim in zip(admitted, claims, strict=True):
+            if isinstance(claim, Job):
+                jobs.append(claim)
+            else:
+                ends[message.id] = claim
+        return ends | self._posted(jobs, admission, deadline, threads)
+
+    def _posted(
+        self,
+        jobs: Sequence[Job],
+        admission: Admission,
+        deadline: float,
+        threads: ThreadPoolExecutor,
+    ) -> dict[str, Done | Later]:
+        """Post side by side, and one suspect after all others, so that it takes none with it."""
+        suspects = [job for job in jobs if job.is_suspect]
+        ends: dict[str, Done | Later] = {
+            job.message.id: self.delivery.apart(job) for job in suspects[1:]
+        }
+        going = [job for job in jobs if not job.is_suspect] + suspects[:1]
+        self._return_unused(admission.slots[len(going) :], admission)
+        turns = [Turn(slot, admission.probe) for slot in admission.slots[: len(going)]]
+        steady = len(going) - len(suspects[:1])
+        posts = threads.map(
+            lambda *pair: self._safely(self.delivery.post, *pair, deadline),
+            going[:steady],
+            turns[:steady],
+        )
+        ends |= {job.message.id: end for job, end in zip(going, posts, strict=False)}
+        for job, turn in zip(going[steady:], turns[steady:], strict=True):
+            ends[job.message.id] = self._safely(self.delivery.post, job, turn, deadline)
+        return ends
+
+    def _safely(self, step: Callable[..., T], *arguments: Any) -> T | Later:  # noqa: ANN401
+        """Keep a defect of ours to its own event: a claim without an outcome, then poison."""
+        try:
+            return step(*arguments)
+        except Exception as exc:  # noqa: BLE001 - whatever it is, the others must go on
+            self.delivery.journal.record("delivery.crashed", reason=type(exc).__name__)
+            return Later(UNAVAILABLE_SECONDS)
+
+    def _turned_away(self, message: Message, admission: Admission) -> Later:
+        """Wait for the gate; while Cometly is dead, come back less and less often."""
+        spread = 2.0
+        if admission.cause is Cause.FAILING:
+            spread = min(2.0 ** min(message.receives, 30), _LONGEST_SPREAD_SECONDS)
+        return Later(admission.wait + self.delivery.random() * spread)
+
+    def _return_unused(self, slots: tuple[float, ...], admission: Admission) -> None:
+        """Give back what duplicates and parked events did not need."""
+        if slots:
+            self.delivery.tell(lambda: self.delivery.gate.give_back(slots, probe=admission.probe))
+
+
+def least_wait(message: Message) -> float:
+    """Seconds for which a message must stay away, so that waiting never trips `maxReceiveCount`.
+
+    It grows with the receives: the 1000 that SQS grants then last almost six days, longer than any
+    horizon.
+    """
+    return message.receives if message.receives > _RECEIVES_UNCOUNTED else 0.0
