@@ -8,6 +8,8 @@ PYTHONS := python3 python3.13 python3.12 python3.14 python3.11
 # An active virtual environment, or a PYTHONPATH of the shell, stays out of it.
 unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME PYTHONSTARTUP UV_PYTHON UV_PROJECT_ENVIRONMENT
 export SAM_CLI_TELEMETRY := 0
+# uv trusts what this machine trusts, as pip does: a company's proxy may sign for the registries.
+export UV_SYSTEM_CERTS ?= 1
 
 VENV := .venv
 PY := $(VENV)/bin/python

@@ -94,7 +94,7 @@ def _how_to_call(stack: Stack) -> str:
         [
             f"  API   {url}",
             f"  key   {key}",
-            f"  then  {stack.plan.cometly_url}" + (" (the sandbox)" if stack.plan.sandbox else ""),
+            f"  to    {stack.plan.cometly_url}" + (" (the sandbox)" if stack.plan.sandbox else ""),
             f"  logs  {stack.checkout.logs}",
             f"  for scripts: {stack.checkout.stack_file}",
             "",

@@ -203,6 +203,8 @@ def _parameters(plan: Plan, options: Options, known: frozenset[str]) -> dict[str
         {
             "Runtime": bytecode.this_runtime(),
             "Architecture": this_architecture(),
+            # The phone number of Cometly's own guide is American and has no country code.
+            "DefaultPhoneRegion": "US",
             "CometlyUrl": plan.cometly_url,
             "CometlyToken": plan.token,
             "CometlyRequestsPerMinute": None if rate is None else str(rate),

@@ -57,7 +57,7 @@ def _joint_status(counts: Counter[Status]) -> int:
         return next(iter(counts))
     if counts[Status.ACCEPTED]:
         return _MULTI_STATUS
-    return Status.UNAVAILABLE
+    return Status.UNAVAILABLE if counts[Status.UNAVAILABLE] else Status.INVALID
 
 
 def _body_of(receipt: Receipt) -> dict[str, Any]:
@@ -66,7 +66,7 @@ def _body_of(receipt: Receipt) -> dict[str, Any]:
         case Status.ACCEPTED:
             body = {"status": int(Status.ACCEPTED), "message": ACCEPTED_MESSAGE}
             return body | {"event_id": receipt.event_id, "warnings": warnings}
-        case Status.INVALID:
+        case Status.INVALID | Status.TOO_LARGE:
             errors = _listed(receipt.faults)
             return {"message": summary_of(receipt.faults), "errors": errors, "warnings": warnings}
         case Status.UNAVAILABLE:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from cometly_forwarder.delivery import (
+    LEASE_MARGIN_SECONDS,
     POST_SECONDS,
-    UNAVAILABLE_SECONDS,
     Delivery,
     Done,
     Job,
@@ -17,7 +17,7 @@ from cometly_forwarder.delivery import (
     Message,
     Turn,
 )
-from cometly_forwarder.errors import Unavailable
+from cometly_forwarder.errors import Unavailable, trace_of
 from cometly_forwarder.pacing import Admission, Cause
 
 T = TypeVar("T")
@@ -83,31 +83,33 @@ class Courier:
         threads: ThreadPoolExecutor,
     ) -> dict[str, Done | Later]:
         """Post side by side, and one suspect after all others, so that it takes none with it."""
+        steady = [job for job in jobs if not job.is_suspect]
         suspects = [job for job in jobs if job.is_suspect]
-        ends: dict[str, Done | Later] = {
-            job.message.id: self.delivery.apart(job) for job in suspects[1:]
-        }
-        going = [job for job in jobs if not job.is_suspect] + suspects[:1]
-        self._return_unused(admission.slots[len(going) :], admission)
-        turns = [Turn(slot, admission.probe) for slot in admission.slots[: len(going)]]
-        steady = len(going) - len(suspects[:1])
-        posts = threads.map(
-            lambda *pair: self._safely(self.delivery.post, *pair, deadline),
-            going[:steady],
-            turns[:steady],
-        )
-        ends |= {job.message.id: end for job, end in zip(going, posts, strict=False)}
-        for job, turn in zip(going[steady:], turns[steady:], strict=True):
-            ends[job.message.id] = self._safely(self.delivery.post, job, turn, deadline)
-        return ends
+        turns = [Turn(slot, admission.probe) for slot in admission.slots]
+        posting = len(steady) + len(suspects[:1])
+        self.delivery.give_back(admission.slots[posting:], probe=admission.probe)
+
+        def post(job: Job, turn: Turn) -> Done | Later:
+            return self._safely(self.delivery.post, job, turn, deadline)
+
+        ends = [self.delivery.apart(job) for job in suspects[1:]]
+        posts = [*threads.map(post, steady, turns)]
+        posts += [post(job, turns[len(steady)]) for job in suspects[:1]]
+        ordered = [*steady, *suspects[:1], *suspects[1:]]
+        return {job.message.id: end for job, end in zip(ordered, [*posts, *ends], strict=True)}
 
     def _safely(self, step: Callable[..., T], *arguments: Any) -> T | Later:  # noqa: ANN401
-        """Keep a defect of ours to its own event: a claim without an outcome, then poison."""
+        """Keep a defect of ours to its own event: a claim without an outcome, then poison.
+
+        The last argument is the deadline, by which the claim's lease ends.
+        """
         try:
             return step(*arguments)
         except Exception as exc:  # noqa: BLE001 - whatever it is, the others must go on
-            self.delivery.journal.record("delivery.crashed", reason=type(exc).__name__)
-            return Later(UNAVAILABLE_SECONDS)
+            self.delivery.journal.record(
+                "delivery.crashed", message_id=_message_of(arguments[0]).id, reason=trace_of(exc)
+            )
+            return Later(max(arguments[-1] + LEASE_MARGIN_SECONDS - self.delivery.now(), 0) + 1)
 
     def _turned_away(self, message: Message, admission: Admission) -> Later:
         """Wait for the gate; while Cometly is dead, come back less and less often."""
@@ -116,10 +118,9 @@ class Courier:
             spread = min(2.0 ** min(message.receives, 30), _LONGEST_SPREAD_SECONDS)
         return Later(admission.wait + self.delivery.random() * spread)
 
-    def _return_unused(self, slots: tuple[float, ...], admission: Admission) -> None:
-        """Give back what duplicates and parked events did not need."""
-        if slots:
-            self.delivery.tell(lambda: self.delivery.gate.give_back(slots, probe=admission.probe))
+
+def _message_of(work: Message | Job) -> Message:
+    return work.message if isinstance(work, Job) else work
 
 
 def least_wait(message: Message) -> float:

@@ -67,6 +67,12 @@ def make_pool(connections: int, *, connect: float, read: float) -> urllib3.PoolM
 
 
 class _Watched(HTTPConnection):
+    def connect(self) -> None:
+        super().connect()
+        # Too late to wait for the answer: better nothing is sent at all.
+        if (cutoff := getattr(_thread, "cutoff", None)) and cutoff.is_over:
+            raise TimeoutError
+
     def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override]  # as urllib3 does
         if cutoff := getattr(_thread, "cutoff", None):
             cutoff.watch(self.sock)

@@ -35,9 +35,9 @@ from cometly_forwarder.verdict import Answer, Kind, NoAnswer, Verdict, judge
 MAX_CLAIMS = 5
 # A lease outlives the invocation by this much, for clocks that differ between workers.
 LEASE_MARGIN_SECONDS = 5.0
-# What a post and the record of its outcome may take at the most: 14 s for Cometly's answer, 12 s
+# What a post and the record of its outcome may take at the most: 14 s for Cometly's answer, 13 s
 # for AWS, and a second to spare (tests/unit/test_template.py holds the sum).
-POST_SECONDS = 27.0
+POST_SECONDS = 28.0
 # A thread that wakes later than this after its slot gives it up: the gate's sums rest on it.
 LATE_SECONDS = 0.2
 # How long a message waits when an AWS service, not Cometly, was the reason.
@@ -95,8 +95,8 @@ class Queue(Protocol):
     def hand_back(self, delays: Mapping[str, float]) -> None:
         """Hide each receipt's message for so many seconds. Best effort: never raises."""
 
-    def park(self, message: Message, attributes: Mapping[str, str]) -> None:
-        """Put the whole message on the dead-letter queue; raises Unavailable."""
+    def park(self, body: str, attributes: Mapping[str, str]) -> None:
+        """Put a whole event on the dead-letter queue; raises Unavailable."""
 
 
 class Journal(Protocol):
@@ -204,7 +204,7 @@ class Delivery:
             return self._release(job, Later(self.gate.wait() + self.random() * 2))
         except Unavailable as exc:
             if turn.probe:
-                self.tell(lambda: self.gate.give_back((), probe=True))
+                self.give_back((turn.slot,), probe=True)
             return self._release(job, self.unavailable(exc, job.ticket.event_id))
         return self._settle(job, verdict, turned)
 
@@ -216,6 +216,7 @@ class Delivery:
                 return turn
             if self.gate.is_open() and self.now() - turn.slot <= LATE_SECONDS:
                 return turn
+            self.give_back((turn.slot,), probe=False)
             admission = self.gate.admit(1, deadline - POST_SECONDS)
             if not admission.slots:
                 return Later(admission.wait + self.random() * 2)
@@ -244,7 +245,9 @@ class Delivery:
     def _delivered(self, job: Job, verdict: Verdict) -> Done | Later:
         """Record it. If that fails, the message must not be posted again within its lease."""
         try:
-            self._record(job, Outcome(State.DELIVERED, job.claim.attempts + 1, verdict))
+            self.ledger.settle(
+                job.ticket, Outcome(State.DELIVERED, job.claim.attempts + 1, verdict)
+            )
         except Unavailable as exc:
             return self._after_lease(job, exc)
         self._note("delivery.delivered", job, verdict, tries=1, latency=self._age(job))
@@ -271,11 +274,11 @@ class Delivery:
     def _park(self, job: Job, verdict: Verdict, tries: int) -> Done | Later:
         attempts = job.claim.attempts + tries
         try:
-            self.queue.park(job.message, _attributes(job, attempts, verdict, self.now()))
+            self.queue.park(_parked_body(job), _attributes(job, attempts, verdict, self.now()))
         except Unavailable as exc:
             return self._release(job, self.unavailable(exc, job.ticket.event_id))
         try:
-            self._record(job, Outcome(State.PARKED, attempts, verdict))
+            self.ledger.settle(job.ticket, Outcome(State.PARKED, attempts, verdict))
         except Unavailable as exc:
             return self._after_lease(job, exc)
         self._note("delivery.parked", job, verdict, tries=tries)
@@ -287,12 +290,14 @@ class Delivery:
         self._record_softly(job, Outcome(State.WAITING, job.claim.attempts, claims=before))
         return later
 
-    def _record(self, job: Job, outcome: Outcome) -> None:
-        self.ledger.settle(job.ticket, outcome)
-
     def _record_softly(self, job: Job, outcome: Outcome) -> None:
         """Record what can be lost: without it the claim merely ends with its lease."""
-        self.tell(lambda: self._record(job, outcome), job.ticket.event_id)
+        self.tell(lambda: self.ledger.settle(job.ticket, outcome), job.ticket.event_id)
+
+    def give_back(self, slots: tuple[float, ...], *, probe: bool) -> None:
+        """Return slots in which nothing was posted."""
+        if slots:
+            self.tell(lambda: self.gate.give_back(slots, probe=probe))
 
     def tell(self, report: Callable[[], None], event_id: str | None = None) -> None:
         try:
@@ -329,6 +334,11 @@ def back_off(attempts: int, random: float) -> float:
 
 def _origin_of(message: Message) -> Origin:
     return Origin("sqs", message.id, datetime.fromtimestamp(message.sent_at, UTC))
+
+
+def _parked_body(job: Job) -> str:
+    """Keep who and when an event is: a bare one, sent again, would get another id and time."""
+    return job.envelope.body() if job.envelope.is_bare else job.message.body
 
 
 def _attributes(job: Job, attempts: int, verdict: Verdict, parked_at: float) -> dict[str, str]:

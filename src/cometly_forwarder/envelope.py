@@ -15,12 +15,12 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from cometly_forwarder import jsontext
-from cometly_forwarder.errors import Fault, InvalidEvent, Unreadable
+from cometly_forwarder.errors import Fault, InvalidEvent, TooLarge, Unreadable
 from cometly_forwarder.events import Event, iso_time, read_event
 
 # A queue message holds 1 MiB (SQS, since August 2025), and a parked one carries its reasons too.
@@ -44,13 +44,15 @@ class Origin:
 class Envelope:
     """One accepted event on its way. `event` is the very JSON object that is posted to Cometly.
 
-    An envelope with faults came by a way that could not answer its sender: it is parked.
+    An envelope with faults came by a way that could not answer its sender: it is parked. A bare one
+    came as nothing but its event: its id and time are those of the queue's message.
     """
 
     event_id: str
     accepted_at: datetime
     event: Mapping[str, Any]
     faults: tuple[Fault, ...] = ()
+    is_bare: bool = False
 
     def body(self) -> str:
         return jsontext.dump(
@@ -64,7 +66,7 @@ class Envelope:
 
 
 def seal(event: Event, origin: Origin) -> Envelope:
-    """Fix an event's identity and time; raises InvalidEvent when it is too large to travel."""
+    """Fix an event's identity and time; raises TooLarge when it cannot travel."""
     event_id = _event_id(_identity(event, origin))
     fields = event.fields()
     fields.setdefault("event_time", iso_time(origin.time))
@@ -72,7 +74,7 @@ def seal(event: Event, origin: Origin) -> Envelope:
         fields["idempotency_key"] = event_id
     envelope = Envelope(event_id, origin.time, fields)
     if len(envelope.body()) > MAX_BODY_BYTES:
-        raise InvalidEvent((Fault("", f"an event must not exceed {MAX_BODY_BYTES // 1024} KiB"),))
+        raise TooLarge((Fault("", f"an event must not exceed {MAX_BODY_BYTES // 1024} KiB"),))
     return envelope
 
 
@@ -82,17 +84,18 @@ def read_envelope(body: str, origin: Origin, phone_region: str | None = None) ->
     `origin` is the queue's own view, used where the body names no better source. Never raises for
     what the body holds: an unreadable one gives an envelope with faults.
     """
+    source = origin
     try:
         content = jsontext.parse(body)
         if isinstance(content, dict) and content.get(_MARK) == _VERSION:
             return _unsealed(content)
-        raw, origin = _unwrapped(content, origin)
-        event, _ = read_event(raw, phone_region)
-        return seal(event, origin)
+        source = _source_of(content, origin)
+        event, _ = read_event(_event_in(content), phone_region)
+        return replace(seal(event, source), is_bare=source is origin)
     except InvalidEvent as exc:
-        return _faulty(origin, exc.faults)
+        return _faulty(source, exc.faults)
     except Unreadable as exc:
-        return _faulty(origin, (Fault("", f"the message is not JSON that can be read: {exc}"),))
+        return _faulty(source, (Fault("", f"the message is not JSON that can be read: {exc}"),))
 
 
 def _identity(event: Event, origin: Origin) -> tuple[str, ...]:
@@ -118,17 +121,25 @@ def _unsealed(content: Mapping[str, Any]) -> Envelope:
     return Envelope(event_id, _moment(accepted_at), event)
 
 
-def _unwrapped(content: object, origin: Origin) -> tuple[object, Origin]:
-    """Take an event out of what SNS or EventBridge put around it."""
+def _source_of(content: object, origin: Origin) -> Origin:
+    """Name the source that SNS or EventBridge wrote around an event."""
     match content:
-        case {"Type": "Notification", "MessageId": str(id_), "Message": str(text), **rest}:
-            return jsontext.parse(text), Origin(
-                "sns", id_, _moment_or(rest.get("Timestamp"), origin)
-            )
-        case {"detail-type": str(), "id": str(id_), "detail": detail, **rest}:
-            return detail, Origin("eventbridge", id_, _moment_or(rest.get("time"), origin))
+        case {"Type": "Notification", "MessageId": str(id_), "Message": str(), **rest}:
+            return Origin("sns", id_, _moment_or(rest.get("Timestamp"), origin))
+        case {"detail-type": str(), "id": str(id_), "detail": _, **rest}:
+            return Origin("eventbridge", id_, _moment_or(rest.get("time"), origin))
         case _:
-            return content, origin
+            return origin
+
+
+def _event_in(content: object) -> object:
+    match content:
+        case {"Type": "Notification", "MessageId": str(), "Message": str(text)}:
+            return jsontext.parse(text)
+        case {"detail-type": str(), "id": str(), "detail": detail}:
+            return detail
+        case _:
+            return content
 
 
 def _moment(text: str) -> datetime:

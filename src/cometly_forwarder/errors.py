@@ -2,6 +2,7 @@
 
 ForwarderError
 ├── InvalidEvent        an event breaks Cometly's rules or ours; carries every fault
+│   └── TooLarge        no message of the queue can carry it
 ├── Unreadable          a request body or queue message is not the JSON that it should be
 ├── SettingsError       the function's environment lacks or garbles a setting
 └── Unavailable         an AWS service did not do what was asked; trying again is right
@@ -10,6 +11,7 @@ ForwarderError
 
 from __future__ import annotations
 
+import traceback
 from dataclasses import dataclass
 
 
@@ -40,6 +42,10 @@ class InvalidEvent(ForwarderError):
         self.warnings = warnings
 
 
+class TooLarge(InvalidEvent):
+    """An event that no message of the queue can carry."""
+
+
 class Unreadable(ForwarderError):
     """Text that is not the JSON it should be. The message says why, without quoting the text."""
 
@@ -59,3 +65,13 @@ class TokenMissing(Unavailable):
 def summary_of(faults: tuple[Fault, ...]) -> str:
     """Say all faults in one sentence."""
     return "The event is not valid: " + "; ".join(map(str, faults)) + "."
+
+
+def trace_of(exc: BaseException) -> str:
+    """Name an unexpected error and its place. Not its message, which may quote an event."""
+    frames = traceback.extract_tb(exc.__traceback__)
+    place = next(
+        (frame for frame in reversed(frames) if "cometly_forwarder" in frame.filename), None
+    )
+    where = f" at {place.name}:{place.lineno}" if place else ""
+    return type(exc).__name__ + where

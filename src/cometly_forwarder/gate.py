@@ -121,7 +121,11 @@ class DynamoGate:
     def give_back(self, slots: tuple[float, ...], *, probe: bool) -> None:
         """Take back slots in which nothing was posted; a probe's is for the next event."""
         shared = tuple(slot + self.clock.offset for slot in slots)
-        self._report(lambda state: pacing.give_back(state, shared, probe=probe))
+        self._report(
+            lambda state: pacing.give_back(
+                state, shared, now=self.clock.now(), configured=self.configured, probe=probe
+            )
+        )
 
     def throttled(self, retry_after: float | None) -> None:
         self._report(

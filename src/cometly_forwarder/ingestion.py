@@ -9,7 +9,7 @@ from enum import IntEnum
 from typing import Protocol
 
 from cometly_forwarder.envelope import Envelope, Origin, seal
-from cometly_forwarder.errors import Fault, InvalidEvent
+from cometly_forwarder.errors import Fault, InvalidEvent, TooLarge
 from cometly_forwarder.events import read_event
 
 
@@ -17,6 +17,7 @@ class Status(IntEnum):
     """What became of one event, in HTTP's words."""
 
     ACCEPTED = 202
+    TOO_LARGE = 413
     INVALID = 422
     UNAVAILABLE = 503
 
@@ -69,7 +70,8 @@ def _read(raw: object, door: Door, key: str | None) -> tuple[Envelope | None, Re
         event, warnings = read_event(_with_key(raw, key), door.phone_region)
         envelope = seal(event, Origin("http", door.new_id(), door.now()))
     except InvalidEvent as exc:
-        return None, Receipt(Status.INVALID, faults=exc.faults, warnings=exc.warnings)
+        status = Status.TOO_LARGE if isinstance(exc, TooLarge) else Status.INVALID
+        return None, Receipt(status, faults=exc.faults, warnings=exc.warnings)
     return envelope, Receipt(Status.ACCEPTED, envelope.event_id, warnings=warnings)
 
 

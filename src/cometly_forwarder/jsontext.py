@@ -15,7 +15,8 @@ def parse(text: str | bytes) -> Any:  # noqa: ANN401 - JSON can be anything
     with the name of its field.
     """
     try:
-        decoded = text.decode() if isinstance(text, bytes) else text
+        # RFC 8259 lets a reader ignore a byte order mark, which some callers put in front.
+        decoded = text.decode("utf-8-sig") if isinstance(text, bytes) else text
         return json.loads(decoded, object_pairs_hook=_unique)
     except UnicodeDecodeError as exc:
         raise Unreadable("it is not UTF-8") from exc

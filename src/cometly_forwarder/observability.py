@@ -53,11 +53,14 @@ class Journal:
         self.logger.append_keys(invocation=request_id)
 
     def record(self, name: str, *, event_id: str | None = None, **keys: object) -> None:
-        """Log `name` with its keys, and count it. `latency` is in seconds, from acceptance."""
+        """Log `name` with its keys, and count it, or `count` of it. `latency` is in seconds."""
+        count = keys.get("count", 1)
         self.logger.info(name, extra={"event_id": event_id, **keys})
         with self._lock:
             if metric := METRICS.get(name):
-                self.metrics.add_metric(metric, MetricUnit.Count, 1)
+                self.metrics.add_metric(
+                    metric, MetricUnit.Count, count if isinstance(count, int) else 1
+                )
             if isinstance(latency := keys.get("latency"), float):
                 self.metrics.add_metric(
                     "DeliveryLatency", MetricUnit.Milliseconds, round(latency * 1000)

@@ -22,9 +22,9 @@ WINDOW_BUCKETS = math.ceil((MINUTE + JITTER_SECONDS) / BUCKET_SECONDS) + 1
 _WINDOW_SECONDS = WINDOW_BUCKETS * BUCKET_SECONDS
 # Counts are kept this much longer, for workers whose clocks are behind.
 _SKEW_BUCKETS = 30
-# What idle workers left unused may be caught up, a little faster than the even pace.
+# What idle workers and duplicates left unused may be caught up, at twice the even pace.
 CATCH_UP_SECONDS = 2.0
-_FASTEST = 0.75
+_FASTEST = 0.5
 # A slot lies at least this far ahead: the time that claiming takes.
 LEAD_SECONDS = 0.1
 
@@ -148,8 +148,18 @@ def closed(state: GateState, now: float) -> Pause | None:
     return pause if pause and now < pause.ends_at else None
 
 
-def give_back(state: GateState, slots: tuple[float, ...], *, probe: bool = False) -> GateState:
-    """Take back slots in which nothing was posted; if one was a probe, the next event probes."""
+def give_back(
+    state: GateState,
+    slots: tuple[float, ...],
+    *,
+    now: float,
+    configured: int,
+    probe: bool = False,
+) -> GateState:
+    """Take back slots in which nothing was posted; if one was a probe, the next event probes.
+
+    The schedule moves up by as many places, so that duplicates take nothing from the others.
+    """
     counts = bytearray(state.sent)
     for place in (_bucket(slot) - state.base for slot in slots):
         if 0 <= place < len(counts) and counts[place]:
@@ -157,7 +167,15 @@ def give_back(state: GateState, slots: tuple[float, ...], *, probe: bool = False
     pause = state.pause
     if probe and pause:
         pause = replace(pause, probe_until=0.0)
-    return replace(state, sent=bytes(counts), pause=pause)
+    interval = _WINDOW_SECONDS / allowance(state, now, configured)
+    is_end = bool(slots) and state.last <= max(slots)
+    return replace(
+        state,
+        sent=bytes(counts),
+        ideal=state.ideal - len(slots) * interval,
+        last=min(slots) - interval if is_end else state.last,
+        pause=pause,
+    )
 
 
 def allowance(state: GateState, now: float, configured: int) -> int:
@@ -179,7 +197,12 @@ def observe(state: GateState, quota: Quota, *, now: float) -> GateState:
         return state
     if quota.limit != state.limit:
         return replace(
-            state, limit=quota.limit, limit_at=now, remaining=quota.remaining, others=0.0
+            state,
+            limit=quota.limit,
+            limit_at=now,
+            remaining=quota.remaining,
+            quota_at=quota.at,
+            others=0.0,
         )
     state = _with_window(state, quota)
     others = _others_in(state, quota)

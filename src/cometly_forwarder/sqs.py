@@ -20,7 +20,7 @@ if TYPE_CHECKING:
         SendMessageBatchRequestEntryTypeDef,
     )
 
-    from cometly_forwarder.delivery import Journal, Message
+    from cometly_forwarder.delivery import Journal
 
 # SQS: ten messages and 1 MiB a batch, twelve hours of hiding at the most.
 BATCH = 10
@@ -100,12 +100,12 @@ class SqsQueue:
         except (ClientError, BotoCoreError) as exc:
             self.journal.record("queue.visibility_unchanged", reason=type(exc).__name__)
 
-    def park(self, message: Message, attributes: Mapping[str, str]) -> None:
-        """Put the whole message on the dead-letter queue with its reason; raises Unavailable."""
+    def park(self, body: str, attributes: Mapping[str, str]) -> None:
+        """Put a whole event on the dead-letter queue with its reason; raises Unavailable."""
         try:
             self.client.send_message(
                 QueueUrl=self.dead_letter_url,
-                MessageBody=message.body,
+                MessageBody=body,
                 MessageAttributes={
                     name: {"DataType": "String", "StringValue": _sendable(value)}
                     for name, value in attributes.items()

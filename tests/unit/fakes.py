@@ -130,7 +130,9 @@ class MemoryGate:
 
     def give_back(self, slots: tuple[float, ...], *, probe: bool) -> None:
         self.given_back += len(slots)
-        self.state = pacing.give_back(self.state, slots, probe=probe)
+        self.state = pacing.give_back(
+            self.state, slots, now=self.clock.now(), configured=self.configured, probe=probe
+        )
 
     def note(self, quota: Quota) -> None:
         self.state = pacing.observe(self.state, quota, now=self.clock.now())
@@ -166,16 +168,16 @@ class ScriptedCometly:
 @dataclass
 class MemoryQueue:
     hidden: dict[str, float] = field(default_factory=dict)
-    parked: list[tuple[Message, dict[str, str]]] = field(default_factory=list)
+    parked: list[tuple[str, dict[str, str]]] = field(default_factory=list)
     is_broken: bool = False
 
     def hand_back(self, delays: Mapping[str, float]) -> None:
         self.hidden |= delays
 
-    def park(self, message: Message, attributes: Mapping[str, str]) -> None:
+    def park(self, body: str, attributes: Mapping[str, str]) -> None:
         if self.is_broken:
             raise Unavailable("the dead-letter queue is away")
-        self.parked.append((message, dict(attributes)))
+        self.parked.append((body, dict(attributes)))
 
 
 @dataclass

@@ -45,7 +45,8 @@ class World:
     """One Space, its limiter, and so many workers with a backlog that never ends.
 
     Times are seconds from the start. `others` are (from, to, requests a minute) of other senders,
-    `limits` are (when, new limit). `skew` is how far clocks are off, once DynamoDB's was heard.
+    `limits` are (when, new limit). `duplicates` is the share of messages that need no slot.
+    `skew` is how far clocks are off, once DynamoDB's was heard.
     """
 
     window: str
@@ -55,6 +56,7 @@ class World:
     latency: float = 0.1
     skew: float = 0.0
     has_headers: bool = True
+    duplicates: float = 0.0
     others: tuple[tuple[float, float, float], ...] = ()
     limits: tuple[tuple[float, int], ...] = ()
     seed: int = 1
@@ -121,9 +123,15 @@ class World:
                 continue
             yield self.random.uniform(0.01, 0.06)
             done: list[None] = []
-            for slot in admission.slots:
+            needed = sum(self.random.random() >= self.duplicates for _ in admission.slots)
+            used, unused = admission.slots[:needed], admission.slots[needed:]
+            if unused:
+                self.state = pacing.give_back(
+                    self.state, unused, now=self.now + skew, configured=self.configured
+                )
+            for slot in used:
                 self._spawn(self._post(slot, skew, quotas, done, probe=admission.probe))
-            while len(done) < len(admission.slots):
+            while len(done) < len(used):
                 yield 0.01
 
     def _post(

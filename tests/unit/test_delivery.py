@@ -259,13 +259,28 @@ def test_a_permanent_refusal_parks_at_once_with_its_reasons(pipe: Pipe, status: 
 
     [(parked, attributes)] = pipe.queue.parked
     assert kept == []
-    assert parked.body == message(1).body
+    assert json.loads(parked)["event"]["order_id"] == "o-1"
     assert attributes["status"] == str(status)
     assert attributes["message"] == "The amount is odd."
     assert attributes["request_id"] == "req-9"
     assert attributes["attempts"] == "1"
     assert attributes["event_id"].startswith("evt_")
     assert pipe.ledger.states() == ["parked"]
+
+
+def test_what_was_parked_is_the_same_event_when_it_is_sent_again(pipe: Pipe) -> None:
+    # Raw SNS delivery of an event without key or order: its id and time are the message's.
+    bare = Message("m-1", '{"event_name": "contact", "email": "ada@example.com"}', START, "r-1")
+    pipe.cometly.respond = lambda _: answer(422)
+    pipe.deliver(bare)
+    [(body, _)] = pipe.queue.parked
+    pipe.cometly.respond = lambda _: ACCEPTED
+
+    pipe.deliver(Message("m-2", body, START + 86400, "r-2"))
+
+    first, second = pipe.cometly.posted
+    assert second == first
+    assert pipe.ledger.states() == ["delivered"]
 
 
 def test_an_unreadable_message_is_parked_unposted_with_every_reason(pipe: Pipe) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -231,7 +232,10 @@ def in_eventbridge(raw: object, **changes: object) -> str:
     ],
 )
 def test_an_event_is_known_by_its_source(body: str, origin: Origin) -> None:
-    assert read_envelope(body, QUEUE) == sealed(an_event(), origin)
+    envelope = read_envelope(body, QUEUE)
+
+    assert replace(envelope, is_bare=False) == sealed(an_event(), origin)
+    assert envelope.is_bare == (origin is QUEUE)
 
 
 def test_what_comes_by_the_queue_is_normalised_like_what_comes_by_https() -> None:
@@ -342,3 +346,13 @@ def test_a_time_without_an_offset_is_utc() -> None:
 
     assert envelope.accepted_at == datetime(2024, 1, 15, 11, tzinfo=UTC)
     assert envelope.event["event_time"] == "2024-01-15T11:00:00Z"
+
+
+def test_an_invalid_notification_is_one_event_whatever_message_brings_it() -> None:
+    invalid = in_sns({"event_name": "bought"})
+
+    first = read_envelope(invalid, QUEUE)
+    second = read_envelope(invalid, replace(QUEUE, id="another-message"))
+
+    assert first.faults
+    assert first.event_id == second.event_id

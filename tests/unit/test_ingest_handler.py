@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
-from cometly_forwarder import aws
+from cometly_forwarder import aws, secrets
 from cometly_forwarder.handlers import ingest
 from tests.unit.conftest import (
     SERVER_KEY,
@@ -477,7 +477,8 @@ def test_an_array_that_could_not_be_queued_is_answered_503(fake: FakeAws) -> Non
     assert [result["status"] for result in answer.body["results"]] == [503] * 25
 
 
-def test_a_worker_recovers_when_aws_does(fake: FakeAws) -> None:
+def test_a_worker_recovers_when_aws_does(fake: FakeAws, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(secrets, "_FAILURE_SECONDS", 0.0)
     fake.secrets_are_away = EndpointConnectionError(endpoint_url="https://aws.example.com")
     first = answer_to(http_request(an_event()))
 

@@ -102,10 +102,10 @@ def test_an_accepted_event_carries_its_warnings() -> None:
     assert [warning.field for warning in receipt.warnings] == ["emial"]
 
 
-def test_an_event_too_large_to_travel_is_invalid() -> None:
+def test_an_event_too_large_to_travel_is_said_to_be() -> None:
     (receipt,) = accept([an_event(url="x" * MAX_BODY_BYTES)], a_door(FakeOutbox()))
 
-    assert receipt.status is Status.INVALID
+    assert receipt.status is Status.TOO_LARGE
 
 
 def test_only_what_the_queue_confirmed_is_accepted() -> None:

@@ -24,7 +24,7 @@ from cometly_forwarder.answers import (
     reply_to_many,
     reply_to_one,
 )
-from cometly_forwarder.errors import Unavailable, Unreadable
+from cometly_forwarder.errors import Unavailable, Unreadable, trace_of
 from cometly_forwarder.ingestion import Door, Receipt, Status, accept
 from cometly_forwarder.observability import Journal, make_logger, make_metrics
 from cometly_forwarder.secrets import Secret, ServerKeys
@@ -97,7 +97,7 @@ def no_such_route(_: NotFoundError) -> Response[str]:
 @app.exception_handler(Exception)  # type: ignore[untyped-decorator]  # as Powertools has it
 def crashed(exc: Exception) -> Response[str]:
     """Answer for a defect of ours. Only its type is logged: a message may quote the event."""
-    journal.record("ingest.crashed", reason=type(exc).__name__)
+    journal.record("ingest.crashed", reason=trace_of(exc))
     return _response(refusal(500, "Something went wrong here; please try again."))
 
 
@@ -156,6 +156,7 @@ def _accept(raws: Sequence[object], key: str | None = None) -> list[Receipt]:
 _OUTCOMES = {
     Status.ACCEPTED: "ingest.accepted",
     Status.INVALID: "ingest.rejected",
+    Status.TOO_LARGE: "ingest.rejected",
     Status.UNAVAILABLE: "ingest.unavailable",
 }
 
