@@ -10,12 +10,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
+from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response
 from aws_lambda_powertools.event_handler.exceptions import NotFoundError
 
-from cometly_forwarder import aws, jsontext
+from cometly_forwarder import aws, browser, jsontext
 from cometly_forwarder.answers import (
     RETRY_AFTER_SECONDS,
     Reply,
@@ -24,6 +25,7 @@ from cometly_forwarder.answers import (
     reply_to_many,
     reply_to_one,
 )
+from cometly_forwarder.browser import BrowserDoor, cors_headers, preflight_headers
 from cometly_forwarder.errors import Unavailable, Unreadable
 from cometly_forwarder.ingestion import Door, Receipt, Status, accept
 from cometly_forwarder.observability import Journal, make_logger, make_metrics
@@ -47,6 +49,7 @@ class Front:
 
     door: Door
     keys: ServerKeys
+    browser: BrowserDoor
 
 
 @cache
@@ -56,7 +59,7 @@ def front() -> Front:
     secret = Secret(aws.client("secretsmanager"), settings.keys_secret_arn, time.time)
     outbox = SqsOutbox(aws.client("sqs"), settings.queue_url, journal, time.monotonic)
     door = Door(outbox, _utc_now, lambda: str(uuid.uuid4()), settings.phone_region)
-    return Front(door, ServerKeys(secret))
+    return Front(door, ServerKeys(secret), settings.browser)
 
 
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
@@ -83,7 +86,34 @@ def post_as_to_cometly() -> Response[str]:
     return _response(_answer(_take_as_cometly))
 
 
-_METHODS = {"/health": "GET", "/v1/events": "POST", "/public-api/v1/events/track": "POST"}
+@app.post("/collect")
+def collect() -> Response[str]:
+    return _response(_browser_answer(_take_from_browser))
+
+
+@app.route("/collect", method="OPTIONS")
+def preflight() -> Response[str]:
+    return _response(_browser_answer(lambda origin: Reply(204, {}, preflight_headers(origin))))
+
+
+@app.get("/client.js")
+def client_script() -> Response[str]:
+    """Serve the page's script. It changes only with a deployment; an hour is soon enough."""
+    return Response(
+        status_code=200,
+        content_type="text/javascript; charset=utf-8",
+        body=_script(),
+        headers={"Cache-Control": "public, max-age=3600", "Access-Control-Allow-Origin": "*"},
+    )
+
+
+_METHODS = {
+    "/health": "GET",
+    "/v1/events": "POST",
+    "/public-api/v1/events/track": "POST",
+    "/collect": "POST",
+    "/client.js": "GET",
+}
 
 
 @app.not_found
@@ -121,6 +151,46 @@ def _answer(take: Callable[[object, str | None], Reply]) -> Reply:
         )
 
 
+def _browser_answer(take: Callable[[str], Reply]) -> Reply:
+    """Let the pages of allowed origins in, and let them read every answer."""
+    origin = _header("origin")
+    door = front().browser
+    if not door.origins:
+        return refusal(403, "This door is shut: no origin is allowed (parameter AllowedOrigins).")
+    if origin is None or not door.admits(origin):
+        return refusal(403, "This origin is not allowed here.", Vary="Origin")
+    reply = take(origin)
+    return Reply(reply.status, reply.body, {**reply.headers, **cors_headers(origin)})
+
+
+def _take_from_browser(_: str) -> Reply:
+    try:
+        body = _body()
+        if len(body) > browser.MAX_BODY_BYTES:
+            return refusal(413, f"A request must not exceed {browser.MAX_BODY_BYTES // 1024} KiB.")
+        content = jsontext.parse(body)
+    except Unreadable as exc:
+        return refusal(400, f"The body is not JSON that can be read: {exc}.")
+    if not isinstance(content, list):
+        return reply_to_one(_accept_from_browser([content])[0])
+    if not content:
+        return refusal(422, "The array holds no event.")
+    if len(content) > browser.MAX_EVENTS:
+        return refusal(413, f"An array must not hold more than {browser.MAX_EVENTS} events.")
+    return reply_to_many(_accept_from_browser(content))
+
+
+def _accept_from_browser(raws: Sequence[object]) -> list[Receipt]:
+    door = front().browser
+    request = app.current_event
+    visitor = browser.visitor_of(
+        source_ip=request.request_context.http.source_ip,
+        headers=request.headers,
+        proxy_hops=door.proxy_hops,
+    )
+    return _accept(raws, prepare=lambda raw: door.event_from(raw, visitor))
+
+
 def _take_one_or_many(content: object, key: str | None) -> Reply:
     if not isinstance(content, list):
         return reply_to_one(_accept([content], key)[0])
@@ -141,8 +211,12 @@ def _take_as_cometly(content: object, key: str | None) -> Reply:
     return reply_as_cometly(_accept([content], key)[0])
 
 
-def _accept(raws: Sequence[object], key: str | None = None) -> list[Receipt]:
-    receipts = accept(raws, front().door, key)
+def _accept(
+    raws: Sequence[object],
+    key: str | None = None,
+    prepare: Callable[[object], object] = lambda raw: raw,
+) -> list[Receipt]:
+    receipts = accept(raws, front().door, key, prepare)
     for receipt in receipts:
         journal.record(
             _OUTCOMES[receipt.status],
@@ -182,9 +256,14 @@ def _response(reply: Reply) -> Response[str]:
     return Response(
         status_code=int(reply.status),
         content_type="application/json",
-        body=jsontext.dump(reply.body),
+        body=jsontext.dump(reply.body) if reply.body else "",
         headers=dict(reply.headers),
     )
+
+
+@cache
+def _script() -> str:
+    return resources.files("cometly_forwarder").joinpath("client.js").read_text(encoding="utf-8")
 
 
 def _utc_now() -> datetime:
