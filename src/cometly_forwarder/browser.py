@@ -30,16 +30,15 @@ class Visitor:
 
 
 @dataclass(frozen=True, slots=True)
-class BrowserDoor:
-    """Who may come in. Without an origin the door is shut; without names every event may pass."""
+class BrowserRules:
+    """Who may come in. Without an origin the door is shut; without names every event may pass.
+
+    Origins are compared whole and exactly, as browsers write them: scheme, host, port.
+    """
 
     origins: frozenset[str]
     event_names: frozenset[str] = frozenset()
     proxy_hops: int = 0
-
-    def admits(self, origin: str | None) -> bool:
-        """Compare whole and exactly, as the browser writes it: scheme, host, port."""
-        return origin in self.origins
 
     def event_from(self, raw: object, visitor: Visitor) -> object:
         """Put the visitor into an event in place of what the page claims.
@@ -66,22 +65,18 @@ class BrowserDoor:
             raise InvalidEvent((Fault("event_name", "is not taken from browsers here"),))
 
 
-def visitor_of(*, source_ip: str, headers: Mapping[str, str | None], proxy_hops: int) -> Visitor:
+def visitor_of(source_ip: str, headers: Mapping[str, str], proxy_hops: int) -> Visitor:
     """Tell the visitor from the proxies in front: `proxy_hops` of them are ours, and believed.
 
-    Each proxy adds to X-Forwarded-For, on the right, whom it heard from. What lies further left than
-    our own proxies reach is the visitor's own claim.
+    Each proxy adds to X-Forwarded-For, on the right, whom it heard from. What lies further left
+    than our own proxies reach is the visitor's own claim.
     """
-    chain = _addresses(headers.get("x-forwarded-for") or "")
-    if not chain or chain[-1] != source_ip:
+    chain = [part.strip() for part in headers.get("x-forwarded-for", "").split(",")]
+    if chain[-1] != source_ip:
         chain.append(source_ip)
     place = len(chain) - 1 - proxy_hops
     ip = _address(chain[place]) if place >= 0 else None
     return Visitor(ip or source_ip, headers.get("user-agent"), headers.get("referer"))
-
-
-def _addresses(header: str) -> list[str]:
-    return [part.strip() for part in header.split(",") if part.strip()]
 
 
 def _address(text: str) -> str | None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit
 
-from cometly_forwarder.browser import BrowserDoor, names_in
+from cometly_forwarder.browser import BrowserRules, names_in
 from cometly_forwarder.errors import SettingsError
 
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -20,7 +20,7 @@ class IngestSettings:
     queue_url: str
     keys_secret_arn: str
     phone_region: str | None
-    browser: BrowserDoor
+    browser: BrowserRules
 
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> IngestSettings:
@@ -28,7 +28,7 @@ class IngestSettings:
             queue_url=_required(environ, "EVENT_QUEUE_URL"),
             keys_secret_arn=_required(environ, "SERVER_KEYS_SECRET_ARN"),
             phone_region=environ.get("DEFAULT_PHONE_REGION") or None,
-            browser=BrowserDoor(
+            browser=BrowserRules(
                 origins=names_in(environ.get("ALLOWED_ORIGINS", "")),
                 event_names=names_in(environ.get("BROWSER_EVENT_NAMES", "")),
                 proxy_hops=_count(environ, "TRUSTED_PROXY_HOPS"),
