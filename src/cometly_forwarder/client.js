@@ -1,113 +1,142 @@
-/* Cometly Forwarder: cometlyForwarder.track(eventName, fields). Docs: docs/browser.md */
-(function (w, d) {
-  'use strict';
-  var early = w.cometlyForwarder || {};
-  if (early.version) return;
-  var tag = d.currentScript;
-  var endpoint = early.endpoint || (tag && tag.src ? tag.src.replace(/\/client\.js.*$/, '/collect') : '/collect');
-  var STORE = 'cometlyForwarder';
-  var KEPT = 50, DAY = 864e5, PATIENCE = 3000;
-  var memory = [], flying = {}, last = '', lastAt = 0, fails = 0, timer;
+// cometlyForwarder.track(eventName, fields). How and why: docs/browser.md
+((w, d) => {
+  const api = (w.cometlyForwarder = w.cometlyForwarder || {});
+  if (api.version) return;
 
-  function load() {
-    try { return JSON.parse(localStorage.getItem(STORE)) || []; } catch (e) { return memory; }
-  }
-  function save(list) {
-    memory = list.slice(-KEPT);
-    try { localStorage.setItem(STORE, JSON.stringify(memory)); } catch (e) { /* memory has them */ }
-  }
-  function forget(id) { save(load().filter(function (x) { return x.id !== id; })); }
-  function update(item) {
-    save(load().map(function (x) { return x.id === item.id ? item : x; }));
-  }
-  function uuid() {
-    if (w.crypto && crypto.randomUUID) return crypto.randomUUID();
-    return 'cf-' + Date.now().toString(36) + Math.random().toString(36).slice(2) + Math.random().toString(36).slice(2);
-  }
-  function wait(ms) { return new Promise(function (go) { setTimeout(go, ms); }); }
+  const PREFIX = 'cometlyForwarder.';
+  const PATIENCE = 3e3; // with the pixel
+  const LEASE = 15e3; // before other tabs take over
+  const LONGEST = 6e5; // between tries
+  const mine = {}; // in localStorage too
+  const flying = {};
+  const pixel = {};
+  const recent = {};
+  let timer, warned, gone;
 
-  /* The pixel may be late, absent, broken or blocked; it may give a value, a promise or neither. */
-  function ask(name, until) {
-    return Promise.resolve().then(function () {
-      var it = w[name];
-      return Promise.race([typeof it === 'function' ? it() : it, wait(Math.max(0, until - Date.now()))]);
-    }).catch(function () {}).then(function (value) {
-      if (typeof value === 'string' && value) return value;
-      if (Date.now() < until) return wait(100).then(function () { return ask(name, until); });
-    });
-  }
-  function identify(item) {
-    var e = item.e, until = Date.now() + PATIENCE;
-    return Promise.all([e.comet_token || ask('cometToken', until), e.fingerprint || ask('cometFingerprint', until)])
-      .then(function (got) {
-        if (got[0]) e.comet_token = got[0];
-        if (got[1]) e.fingerprint = got[1];
-        update(item);
-        return known(e);
-      });
-  }
-  function known(e) { return e.email || e.comet_token || e.fingerprint; }
-
-  function body(item) {
-    var age = Date.now() - item.at;
-    if (age > 6e4 && !item.e.event_time) item.e.event_time = Math.floor(item.at / 1000);
-    return JSON.stringify(item.e);
-  }
-  function send(item) {
-    /* text/plain needs no preflight; keepalive outlives the page. */
-    return fetch(endpoint, {
-      method: 'POST', body: body(item), keepalive: true, credentials: 'omit',
-      headers: { 'Content-Type': 'text/plain' }
-    }).then(function (r) {
-      if (r.status === 429 || r.status >= 500) throw r.headers.get('Retry-After');
-      fails = 0;
-      forget(item.id);
-      return r.ok;
-    });
-  }
-  function later(hint) {
-    var ms = Math.max((+hint || 0) * 1000, Math.min(6e4, 1000 * Math.pow(2, fails++)) * (0.5 + Math.random() / 2));
-    clearTimeout(timer);
-    timer = setTimeout(flush, ms);
-  }
-  function deliver(item) {
-    if (flying[item.id]) return flying[item.id];
-    var go = identify(item).then(function (ok) { return !!ok && send(item); })
-      .catch(function (hint) { later(typeof hint === 'string' ? hint : 0); return false; })
-      .then(function (ok) { delete flying[item.id]; return ok; });
-    return (flying[item.id] = go);
-  }
-  function flush() {
-    load().forEach(function (item) {
-      if (Date.now() - item.at > DAY) forget(item.id); else deliver(item);
-    });
-  }
-  function leave() {
-    load().forEach(function (item) {
-      try {
-        if (known(item.e)) navigator.sendBeacon(endpoint, new Blob([body(item)], { type: 'text/plain' }));
-      } catch (e) { /* the next page sends it */ }
-    });
-  }
-
-  function track(name, fields) {
+  const on = (name, f) => w.addEventListener(name, f, true);
+  const quietly = (f) => {
     try {
-      var e = JSON.parse(JSON.stringify(fields || {})), now = Date.now();
-      e.event_name = name;
-      e.url = e.url || location.href;
-      var same = JSON.stringify(e);
-      if (same === last && now - lastAt < 1000) return Promise.resolve(false);
-      last = same; lastAt = now;
-      if (!e.idempotency_key && !e.order_id && !e.order_name) e.idempotency_key = uuid();
-      var item = { id: uuid(), at: now, e: e };
-      save(load().concat(item));
-      return deliver(item);
-    } catch (x) { return Promise.resolve(false); }
-  }
+      return f();
+    } catch {}
+  };
+  const endpoint = api.endpoint || quietly(() => new URL('collect', d.currentScript.src).href);
+  const has = (e, ...names) => names.filter((name) => (e[name] ?? '') !== '').length;
+  const random = () => crypto.getRandomValues(new Uint32Array(4)).join('-');
+  const stored = () => Object.keys(localStorage).filter((id) => id.startsWith(PREFIX)).sort();
+  const save = (item) => {
+    item.hold = !gone ? item.next + LEASE : item.sent ? item.next : 0;
+    item.lost = !quietly(() => (localStorage[item.id] = JSON.stringify(item)));
+  };
+  const each = (f) => Object.values(mine).map(f);
+  const forget = (id) => {
+    delete mine[id];
+    quietly(() => localStorage.removeItem(id));
+  };
 
-  w.cometlyForwarder = { track: track, endpoint: endpoint, version: 1 };
-  w.addEventListener('online', flush);
-  w.addEventListener('pagehide', leave);
-  flush();
-  (early.q || []).forEach(function (a) { track(a[0], a[1]); });
+  const ask = async (name, field, pause) => {
+    try {
+      const value = await (typeof w[name] == 'function' ? w[name]() : w[name]);
+      if (value && typeof value == 'string') {
+        pixel[field] = value;
+        return pump();
+      }
+    } catch {}
+    setTimeout(ask, pause, name, field, Math.min(pause * 1.5, 5e3));
+  };
+  const identified = (item) => {
+    const e = item.e;
+    if (item.sent) return 1; // as it is
+    for (const field in pixel) if (!has(e, field)) e[field] = pixel[field];
+    if (has(e, 'comet_token', 'fingerprint') > 1) item.next = 0;
+    return has(e, 'email', 'comet_token', 'fingerprint');
+  };
+  const sealed = (item) => {
+    const now = Date.now();
+    if (now - item.at > 6e4 && !has(item.e, 'event_time')) item.e.event_time = Math.floor(item.at / 1e3);
+    item.sent = 1;
+    item.next = now + 5e3;
+    save(item);
+    return new Blob([JSON.stringify(item.e)], { type: 'text/plain' }); // no preflight
+  };
+  const send = async (item) => {
+    let wait = 1;
+    flying[item.id] = 1;
+    try {
+      const body = sealed(item);
+      const { ok, status, headers } = await fetch(endpoint, { method: 'POST', body, keepalive: body.size < 6e4 });
+      if (status == 429 || status > 499) wait = headers.get('Retry-After') * 1e3 || 1;
+      else {
+        forget(item.id);
+        item.done?.(ok);
+        if (!ok && !warned) console.warn('cometlyForwarder: event refused', (warned = status));
+      }
+    } catch {}
+    if (mine[item.id]) {
+      wait = Math.max(wait, 2 ** ++item.tries * (500 + 500 * Math.random()));
+      item.next = Date.now() + Math.min(LONGEST, wait);
+      save(item);
+    }
+    delete flying[item.id];
+    pump();
+  };
+
+  const pump = () => {
+    const now = Date.now();
+    let soonest = LONGEST;
+    const due = (wait) => {
+      if (wait <= 0 || wait > LONGEST + LEASE) return 1; // the clock was put back
+      soonest = Math.min(soonest, wait);
+    };
+    quietly(() =>
+      stored().map((id) => {
+        const item = mine[id] || JSON.parse(localStorage[id]);
+        if (mine[id] || !due(item.hold - now)) return;
+        mine[id] = item;
+        if (!item.sent) item.next = now + PATIENCE;
+        save(item);
+      }),
+    );
+    each((item) => {
+      if (now - item.at > 2592e5) forget(item.id);
+      else if (!item.lost && !localStorage[item.id]) delete mine[item.id]; // sent by another tab
+      else if (!flying[item.id] && identified(item) && due(item.next - now)) send(item);
+    });
+    clearTimeout(timer);
+    timer = setTimeout(pump, soonest);
+  };
+  const leave = () =>
+    each((item) => {
+      if (!item.sent && identified(item)) navigator.sendBeacon?.(endpoint, sealed(item));
+      save(item);
+    });
+
+  api.version = 1;
+  api.track = async (name, fields) => {
+    if (d.prerendering) await new Promise((go) => on('prerenderingchange', go));
+    try {
+      const same = JSON.stringify({ url: location.href, ...fields, event_name: name });
+      if (recent[same]) return recent[same];
+      const at = Date.now();
+      const item = { id: PREFIX + at + random(), at, next: at + PATIENCE, tries: 0, e: JSON.parse(same) };
+      if (!has(item.e, 'idempotency_key', 'order_id', 'order_name')) item.e.idempotency_key = random();
+      quietly(() => stored().slice(0, -49).map(forget));
+      mine[item.id] = item;
+      save(item);
+      setTimeout(() => delete recent[same], 1e3);
+      recent[same] = new Promise((done) => setTimeout((item.done = done), 1e4, false));
+      pump();
+      return recent[same];
+    } catch {
+      return false;
+    }
+  };
+  for (const call of api.q || []) api.track(...call);
+
+  on('online', () => pump(each((item) => (item.next = 0))));
+  on('pageshow', () => pump((gone = 0)));
+  on('pagehide', () => leave((gone = 1)));
+  on('visibilitychange', () => d.hidden && leave());
+  ask('cometToken', 'comet_token', 100);
+  ask('cometFingerprint', 'fingerprint', 100);
+  pump();
 })(window, document);
