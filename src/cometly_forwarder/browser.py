@@ -54,7 +54,7 @@ class BrowserRules:
         if visitor.url and not event.get("url"):
             event["url"] = visitor.url
         # Cometly takes an address only together with a fingerprint.
-        if event.get("fingerprint"):
+        if str(event.get("fingerprint") or "").strip():
             event["ip"] = visitor.ip
         return event
 
@@ -80,11 +80,17 @@ def visitor_of(source_ip: str, headers: Mapping[str, str], proxy_hops: int) -> V
 
 
 def _address(text: str) -> str | None:
-    bare = text.strip("[]") if text.count(":") != 1 else text.partition(":")[0]
+    """Read an address as proxies write it: with a port or without, IPv6 perhaps in brackets."""
+    bare = text.partition(":")[0] if text.count(":") == 1 else text
+    if text.startswith("["):
+        bare = text[1:].partition("]")[0]
     try:
-        return str(ipaddress.ip_address(bare))
+        address = ipaddress.ip_address(bare)
     except ValueError:
         return None
+    if isinstance(address, ipaddress.IPv4Address):
+        return str(address)
+    return None if address.scope_id else str(address.ipv4_mapped or address)
 
 
 def names_in(text: str) -> frozenset[str]:
@@ -101,6 +107,6 @@ def preflight_headers(origin: str) -> dict[str, str]:
     return {
         **cors_headers(origin),
         "Access-Control-Allow-Methods": "POST",
-        "Access-Control-Allow-Headers": "content-type, idempotency-key",
+        "Access-Control-Allow-Headers": "content-type",
         "Access-Control-Max-Age": "7200",
     }

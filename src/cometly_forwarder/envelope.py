@@ -122,9 +122,9 @@ def _unwrapped(content: object, origin: Origin) -> tuple[object, Origin]:
     """Take an event out of what SNS or EventBridge put around it."""
     match content:
         case {"Type": "Notification", "MessageId": str(id_), "Message": str(text), **rest}:
-            return jsontext.parse(text), Origin(
-                "sns", id_, _moment_or(rest.get("Timestamp"), origin)
-            )
+            sns = Origin("sns", id_, _moment_or(rest.get("Timestamp"), origin))
+            # A rule may put its events on a topic: then the event is within both.
+            return _unwrapped(jsontext.parse(text), sns)
         case {"detail-type": str(), "id": str(id_), "detail": detail, **rest}:
             return detail, Origin("eventbridge", id_, _moment_or(rest.get("time"), origin))
         case _:

@@ -17,15 +17,18 @@ PACKAGE = "cometly_forwarder"
 LAYERS = (
     {"handlers.ingest", "handlers.deliver"},
     {"aws", "cometly", "cutoff", "gate", "ledger", "observability", "secrets", "settings", "sqs"},
+    {"doors"},
     {"answers", "delivery", "ingestion", "pacing"},
-    {"envelope", "events", "phones", "jsontext", "verdict"},
+    {"browser", "envelope", "events", "phones", "jsontext", "verdict"},
     {"errors"},
 )
 # Packages alone: they hold nothing.
 PACKAGES = {"", "handlers"}
 CORE = (
     "answers",
+    "browser",
     "delivery",
+    "doors",
     "envelope",
     "errors",
     "events",
