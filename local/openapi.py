@@ -17,6 +17,7 @@ from typing import Any, get_args
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "src"))
 
+from cometly_forwarder import browser  # noqa: E402
 from cometly_forwarder.answers import (  # noqa: E402
     ACCEPTED_MESSAGE,
     RETRY_AFTER_SECONDS,
@@ -26,6 +27,7 @@ from cometly_forwarder.answers import (  # noqa: E402
     reply_to_many,
     reply_to_one,
 )
+from cometly_forwarder.doors import MAX_BODY_BYTES, MAX_EVENTS  # noqa: E402
 from cometly_forwarder.errors import Fault  # noqa: E402
 from cometly_forwarder.events import (  # noqa: E402
     CUSTOM_NAMES,
@@ -34,7 +36,6 @@ from cometly_forwarder.events import (  # noqa: E402
     Event,
     Identifier,
 )
-from cometly_forwarder.handlers.ingest import MAX_BODY_BYTES, MAX_EVENTS  # noqa: E402
 from cometly_forwarder.ingestion import Receipt, Status  # noqa: E402
 
 TARGET = ROOT / "docs" / "openapi.json"
@@ -63,6 +64,7 @@ _LEAD = {
     "do_not_capi": "true",
 }
 _VIEW = {"event_name": "view_content", "fingerprint": "fp_3c9d20aa", "ip": "198.51.100.24"}
+_PAGE_VIEW = {"event_name": "view_content", "fingerprint": "fp_3c9d20aa"}
 _MISSPELLED = _PURCHASE | {"frist_name": "Ada"}
 
 _EVENT_ID = "evt_73b74b2960d0c5745839aa18de8292fd"
@@ -107,6 +109,8 @@ def document() -> Json:
         "paths": {
             "/v1/events": {"post": _post_events()},
             "/public-api/v1/events/track": {"post": _post_as_to_cometly()},
+            "/collect": {"post": _post_from_page(), "options": _ask_to_post()},
+            "/client.js": {"get": _get_client()},
             "/health": {"get": _get_health()},
         },
         "components": {
@@ -119,8 +123,8 @@ def document() -> Json:
                     "description": "The same server key, for callers that cannot send the other.",
                 },
             },
-            "parameters": {"IdempotencyKey": _idempotency_key()},
-            "headers": {"RetryAfter": _retry_after()},
+            "parameters": {"IdempotencyKey": _idempotency_key(), "Origin": _origin()},
+            "headers": {"RetryAfter": _retry_after(), **_CORS_HEADERS},
             "responses": _shared_responses(),
             "schemas": _schemas(),
         },
@@ -205,6 +209,78 @@ def _post_as_to_cometly() -> Json:
     }
 
 
+def _post_from_page() -> Json:
+    """Describe the browser's door: that of the services, smaller, and without a key."""
+    responses = _post_events()["responses"]
+    readable = {
+        status: responses[status] | {"headers": responses[status].get("headers", {}) | _CORS}
+        for status in ("202", "207", "422", "503")
+    }
+    events = f"one event, or an array of up to {browser.MAX_EVENTS}"
+    return {
+        "operationId": "collect",
+        "summary": "Post events from a page of an allowed origin",
+        "description": (
+            f"Takes {events}, as JSON whatever the content type says: text/plain needs no "
+            "preflight. ip and user_agent are those of the connection, never of the body; url, "
+            "where it is absent, is the Referer. AllowedOrigins names the origins, "
+            "BrowserEventNames the events that are taken."
+        ),
+        "security": [],
+        "parameters": [_ref("parameters", "Origin")],
+        "requestBody": _request(
+            {"oneOf": [_schema("PageEvent"), _schema("PageEvents")]},
+            {"purchase": _PURCHASE, "a page view": _PAGE_VIEW, "many": [_PURCHASE, _PAGE_VIEW]},
+            kinds=("application/json", "text/plain"),
+            most_bytes=browser.MAX_BODY_BYTES,
+        ),
+        "responses": {
+            **readable,
+            **_refusals("PageBadRequest", "Forbidden", "MethodNotAllowed", "PageTooLarge"),
+        },
+    }
+
+
+def _ask_to_post() -> Json:
+    asked = {
+        name: {"description": text, "required": True, "schema": {"type": "string"}}
+        for name, text in {
+            "Access-Control-Allow-Methods": "What the path takes.",
+            "Access-Control-Allow-Headers": "What a page may add.",
+            "Access-Control-Max-Age": "Seconds for which the answer holds.",
+        }.items()
+    }
+    return {
+        "operationId": "preflight",
+        "summary": "Ask whether a page may post application/json",
+        "security": [],
+        "parameters": [_ref("parameters", "Origin")],
+        "responses": {
+            "204": {"description": "It may.", "headers": {**_CORS, **asked}},
+            **_refusals("Forbidden"),
+        },
+    }
+
+
+def _get_client() -> Json:
+    return {
+        "operationId": "client",
+        "summary": "Load the script for pages",
+        "security": [],
+        "responses": {
+            "200": {
+                "description": "The script.",
+                "content": {"text/javascript": {"schema": {"type": "string"}}},
+                "headers": {
+                    "Cache-Control": {"required": True, "schema": {"type": "string"}},
+                    "Access-Control-Allow-Origin": {"required": True, "schema": {"const": "*"}},
+                },
+            },
+            **_refusals("MethodNotAllowed"),
+        },
+    }
+
+
 def _get_health() -> Json:
     body = {
         "type": "object",
@@ -230,9 +306,29 @@ _REFUSALS = {
     "Unauthorized": ("401", "The key is missing or wrong."),
     "NotFound": ("404", "There is nothing at this path."),
     "MethodNotAllowed": ("405", "The path takes another method."),
+    "PageBadRequest": ("400", "The body is not JSON."),
+    "Forbidden": ("403", "The origin is not allowed, or none is."),
+    "PageTooLarge": (
+        "413",
+        f"More than {browser.MAX_EVENTS} events, or more than {browser.MAX_BODY_BYTES} bytes.",
+    ),
     "TooLarge": ("413", f"More than {MAX_EVENTS} events, or more than {MAX_BODY_BYTES} bytes."),
 }
+_CORS_HEADERS: Json = {
+    "AllowOrigin": {
+        "description": "The page's origin.",
+        "required": True,
+        "schema": {"type": "string"},
+    },
+    "VaryOrigin": {"required": True, "schema": {"const": "Origin"}},
+}
+_CORS: Json = {
+    "Access-Control-Allow-Origin": {"$ref": "#/components/headers/AllowOrigin"},
+    "Vary": {"$ref": "#/components/headers/VaryOrigin"},
+}
 _HEADERS: dict[str, Json] = {
+    "PageBadRequest": _CORS,
+    "PageTooLarge": _CORS,
     "Unauthorized": {"WWW-Authenticate": {"schema": {"const": "Bearer"}}},
     "MethodNotAllowed": {
         "Allow": {
@@ -258,6 +354,7 @@ def _refusals(*names: str) -> Json:
 
 
 def _schemas() -> Json:
+    """Describe every body by its name."""
     warnings = {
         "type": "array",
         "items": _schema("Fault"),
@@ -285,6 +382,13 @@ def _schemas() -> Json:
             "maxItems": MAX_EVENTS,
             "items": _schema("Event"),
             "description": "Each is judged by itself; one that is not valid keeps none back.",
+        },
+        "PageEvent": _page_event(),
+        "PageEvents": {
+            "type": "array",
+            "minItems": 1,
+            "maxItems": browser.MAX_EVENTS,
+            "items": _schema("PageEvent"),
         },
         "Accepted": _object(accepted),
         "CometlyAccepted": _object({name: accepted[name] for name in ("status", "message")}),
@@ -337,6 +441,21 @@ def _event() -> Json:
             {"if": _has("ip"), "then": _has("fingerprint")},
         ],
         "examples": [_PURCHASE, _LEAD, _VIEW, _MISSPELLED],
+    }
+
+
+def _page_event() -> Json:
+    """Describe what a page may send: an event whose ip and user_agent count for nothing."""
+    event = {name: part for name, part in _event().items() if name != "allOf"}
+    own = {"description": "Ignored: the connection says it."}
+    return event | {
+        "description": (
+            "One conversion event of a page. It needs an event_name, and a customer: an email, a "
+            f"comet_token, or a fingerprint. {_BLANK}"
+        ),
+        "properties": event["properties"] | {"ip": own, "user_agent": own},
+        "anyOf": [_has("email"), _has("comet_token"), _has("fingerprint")],
+        "examples": [_PURCHASE, _PAGE_VIEW],
     }
 
 
@@ -417,6 +536,17 @@ def _idempotency_key() -> Json:
     }
 
 
+def _origin() -> Json:
+    return {
+        "name": "Origin",
+        "in": "header",
+        "description": "The page's origin; browsers add it.",
+        "required": True,
+        "schema": {"type": "string"},
+        "example": "https://shop.example.com",
+    }
+
+
 def _retry_after() -> Json:
     return {
         "description": "Seconds to wait before the same request is sent again.",
@@ -425,16 +555,21 @@ def _retry_after() -> Json:
     }
 
 
-def _request(schema: Json, examples: dict[str, object]) -> Json:
+def _request(
+    schema: Json,
+    examples: dict[str, object],
+    *,
+    kinds: tuple[str, ...] = ("application/json",),
+    most_bytes: int = MAX_BODY_BYTES,
+) -> Json:
+    media = {
+        "schema": schema,
+        "examples": {name: {"value": value} for name, value in examples.items()},
+    }
     return {
         "required": True,
-        "description": f"JSON in UTF-8, {MAX_BODY_BYTES} bytes at the most.",
-        "content": {
-            "application/json": {
-                "schema": schema,
-                "examples": {name: {"value": value} for name, value in examples.items()},
-            }
-        },
+        "description": f"JSON in UTF-8, {most_bytes} bytes at the most.",
+        "content": dict.fromkeys(kinds, media),
     }
 
 

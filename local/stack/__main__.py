@@ -5,7 +5,7 @@ import shlex
 import sys
 import time
 
-from local.stack import samples, signals
+from local.stack import deploy, samples, signals, sources
 from local.stack.checkout import Checkout
 from local.stack.console import complain, say, step, table
 from local.stack.environment import isolate_this_process
@@ -74,7 +74,10 @@ _COMMANDS = {"run": run, "up": up, "down": down}
 
 def _post_samples(stack: Stack) -> None:
     found = samples.read_all(stack.checkout.samples)
-    with step(f"posting {len(found)} samples of events/http"):
+    published = sources.read_all(stack.checkout.samples.parent)
+    aws = stack.plan.aws
+    publisher = sources.Publisher(deploy.session_for(aws), aws.endpoint_url, stack.names)
+    with step(f"posting and publishing {len(found) + len(published)} samples of events/"):
         rows = list(
             samples.rows(
                 found,
@@ -83,6 +86,7 @@ def _post_samples(stack: Stack) -> None:
                 sandbox_url=stack.plan.sandbox_url,
             )
         )
+        rows += sources.rows(published, publisher, stack.plan.sandbox_url)
     say(f"\n{table([samples.HEADING, *rows])}")
 
 
@@ -95,6 +99,7 @@ def _how_to_call(stack: Stack) -> str:
             f"  API   {url}",
             f"  key   {key}",
             f"  to    {stack.plan.cometly_url}" + (" (the sandbox)" if stack.plan.sandbox else ""),
+            f"  shop  {stack.plan.shop_url}",
             f"  logs  {stack.checkout.logs}",
             f"  for scripts: {stack.checkout.stack_file}",
             "",

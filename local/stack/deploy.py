@@ -25,6 +25,8 @@ class Deployed:
 
     api_url: str
     server_key: str
+    topic_arn: str
+    event_bus_name: str
     event_queue_url: str
     dead_letter_queue_url: str
     table_name: str
@@ -70,6 +72,8 @@ def look_up(aws: Aws) -> Deployed:
         return Deployed(
             api_url=_api_url(cloudformation, aws),
             server_key=_server_key(session, aws, outputs["ServerKeySecretArn"]),
+            topic_arn=outputs["TopicArn"],
+            event_bus_name=outputs["EventBusName"],
             event_queue_url=outputs["EventQueueUrl"],
             dead_letter_queue_url=outputs["DeadLetterQueueUrl"],
             table_name=outputs["TableName"],

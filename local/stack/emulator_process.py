@@ -14,11 +14,12 @@ def main() -> None:
     interpreter, log = sys.argv.pop(1), Path(sys.argv.pop(1))
     # They read their environment on import.
     from ministack import app  # noqa: PLC0415
-    from ministack.services import lambda_svc  # noqa: PLC0415
+    from ministack.services import apigateway, lambda_svc  # noqa: PLC0415
 
     # The emulator starts each worker with `sys.executable`.
     sys.executable = interpreter
     lambda_svc._emit_lambda_logs = _also_to(log, lambda_svc._emit_lambda_logs)  # noqa: SLF001
+    _let_preflights_reach_their_routes(apigateway)
     app.main()
 
 
@@ -32,6 +33,36 @@ def _also_to(log: Path, emit: Callable[..., None]) -> Callable[..., None]:
         emit(function, request_id, text, *rest, **named)
 
     return emit_to_both
+
+
+def _let_preflights_reach_their_routes(apigateway: Any) -> None:
+    """Where an API has no CORS of its own, AWS sends OPTIONS to its routes; the emulator says 403.
+
+    It looks for the method in capitals, so in small letters it passes as far as the route.
+    https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-cors.html
+    """
+    handle, match = apigateway._handle_execute_in_scope, apigateway._match_route  # noqa: SLF001
+    invoke = apigateway._invoke_lambda_proxy  # noqa: SLF001
+
+    async def handle_in_small_letters(
+        api: str, stage: str, path: str, method: str, *rest: Any, **named: Any
+    ) -> Any:
+        own_cors = (apigateway._apis.get(api) or {}).get("corsConfiguration")  # noqa: SLF001
+        if method == "OPTIONS" and not own_cors:
+            method = method.lower()
+        return await handle(api, stage, path, method, *rest, **named)
+
+    def match_in_capitals(api: str, method: str, path: str) -> Any:
+        return match(api, method.upper(), path)
+
+    async def invoke_in_capitals(
+        integration: Any, api: str, stage: str, path: str, method: str, *rest: Any, **named: Any
+    ) -> Any:
+        return await invoke(integration, api, stage, path, method.upper(), *rest, **named)
+
+    apigateway._handle_execute_in_scope = handle_in_small_letters  # noqa: SLF001
+    apigateway._match_route = match_in_capitals  # noqa: SLF001
+    apigateway._invoke_lambda_proxy = invoke_in_capitals  # noqa: SLF001
 
 
 if __name__ == "__main__":

@@ -11,7 +11,17 @@ from typing import Any
 
 import urllib3
 
-from local.stack import bytecode, cometly, deploy, emulator, ports, processes, signals, template
+from local.stack import (
+    bytecode,
+    cometly,
+    deploy,
+    emulator,
+    ports,
+    processes,
+    shop,
+    signals,
+    template,
+)
 from local.stack.build import build_for_emulator, this_architecture
 from local.stack.checkout import Checkout, read_json, write_json
 from local.stack.console import say, step
@@ -24,6 +34,7 @@ from local.stack.samples import Answer, Sample, send
 
 TAKES_EVENTS_WITHIN = 60.0
 SUPERVISOR_ENDS_WITHIN = 40.0
+_ROLES = ("emulator", "sandbox", "shop")
 
 
 @dataclass(frozen=True)
@@ -36,6 +47,8 @@ class Plan:
     token: str
     emulator: Identity
     sandbox: Identity | None
+    shop_url: str
+    shop: Identity
 
     @property
     def sandbox_url(self) -> str | None:
@@ -43,7 +56,8 @@ class Plan:
 
     @property
     def alive(self) -> bool:
-        return self.emulator.alive and (self.sandbox is None or self.sandbox.alive)
+        started = (self.emulator, self.sandbox, self.shop)
+        return all(process is None or process.alive for process in started)
 
     def record(self) -> dict[str, Any]:
         return asdict(self)
@@ -62,9 +76,11 @@ class Stack:
         aws, plan = self.plan.aws, self.plan
         return {
             **asdict(self.names),
+            "collect_url": f"{self.names.api_url}/collect",
             "cometly_url": plan.cometly_url,
             "cometly_token": plan.token,
             "sandbox_url": plan.sandbox_url,
+            "shop_url": plan.shop_url,
             "aws_endpoint_url": aws.endpoint_url,
             "aws_access_key_id": aws.access_key_id,
             "aws_secret_access_key": aws.secret_access_key,
@@ -74,6 +90,7 @@ class Stack:
             "pids": {
                 "emulator": plan.emulator.pid,
                 "sandbox": plan.sandbox.pid if plan.sandbox else None,
+                "shop": plan.shop.pid,
             },
         }
 
@@ -121,8 +138,8 @@ def take_down(checkout: Checkout) -> bool:
     with signals.deferred():
         checkout.stack_file.unlink(missing_ok=True)
         noted = _noted(checkout)
-        stopped = [processes.stop_group(it) for it in _identities(noted, "emulator", "sandbox")]
-        _note(checkout, emulator=None, sandbox=None, plan=None, deployed=None)
+        stopped = [processes.stop_group(it) for it in _identities(noted, *_ROLES)]
+        _note(checkout, **dict.fromkeys(_ROLES), plan=None, deployed=None)
         shutil.rmtree(checkout.local / "emulator", ignore_errors=True)
     return any(stopped)
 
@@ -147,6 +164,9 @@ def watch(stack: Stack) -> None:
         if stack.plan.sandbox and not stack.plan.sandbox.alive:
             msg = "The Cometly sandbox has ended."
             raise StepFailed(msg, log=cometly.log_of(stack.checkout))
+        if not stack.plan.shop.alive:
+            msg = "The demo shop has ended."
+            raise StepFailed(msg, log=shop.log_of(stack.checkout))
         time.sleep(0.5)
 
 
@@ -171,10 +191,13 @@ def _start(checkout: Checkout, options: Options) -> Plan:
         url, sandbox = options.cometly_url, None
         if url is None:
             url, sandbox = _start_sandbox(checkout, options, token, taken={port})
+        shop_url, shop_process = _start_shop(checkout, options, taken={port, _port_of(url)})
         emulator.wait_until_ready(checkout, aws, emulator_process)
     if sandbox:
         with step(f"Cometly sandbox at {url}"):
             cometly.wait_until_ready(checkout, url, sandbox)
+    with step(f"demo shop at {shop_url}"):
+        shop.wait_until_ready(checkout, shop_url, shop_process)
     plan = Plan(
         options=options.record(),
         aws=aws,
@@ -182,6 +205,8 @@ def _start(checkout: Checkout, options: Options) -> Plan:
         token=token,
         emulator=emulator_process,
         sandbox=sandbox,
+        shop_url=shop_url,
+        shop=shop_process,
     )
     _note(checkout, plan=plan.record())
     return plan
@@ -197,6 +222,18 @@ def _start_sandbox(
     return f"http://{LOOPBACK}:{port}", sandbox
 
 
+def _start_shop(checkout: Checkout, options: Options, *, taken: set[int]) -> tuple[str, Identity]:
+    port = ports.choose(checkout, "shop", wanted=options.shop_port, taken=taken)
+    with signals.deferred():
+        process = shop.start(checkout, port=port)
+        _note(checkout, shop=process.record())
+    return shop.url_at(port), process
+
+
+def _port_of(url: str) -> int:
+    return urllib3.util.parse_url(url).port or 0
+
+
 def _parameters(plan: Plan, options: Options, known: frozenset[str]) -> dict[str, str]:
     rate = options.requests_per_minute
     return template.only_declared(
@@ -207,6 +244,7 @@ def _parameters(plan: Plan, options: Options, known: frozenset[str]) -> dict[str
             "DefaultPhoneRegion": "US",
             "CometlyUrl": plan.cometly_url,
             "CometlyToken": plan.token,
+            "AllowedOrigins": shop.origins_of(plan.shop_url),
             "CometlyRequestsPerMinute": None if rate is None else str(rate),
         },
         known,
@@ -275,8 +313,8 @@ def _noted_plan(noted: Mapping[str, Any]) -> Plan | None:
     plan = noted.get("plan")
     if not isinstance(plan, dict):
         return None
-    process = Identity.read(plan["emulator"])
-    if process is None:
+    process, shop_process = Identity.read(plan["emulator"]), Identity.read(plan.get("shop"))
+    if process is None or shop_process is None:
         return None
     return Plan(
         options=plan["options"],
@@ -285,4 +323,6 @@ def _noted_plan(noted: Mapping[str, Any]) -> Plan | None:
         token=plan["token"],
         emulator=process,
         sandbox=Identity.read(plan["sandbox"]),
+        shop_url=plan["shop_url"],
+        shop=shop_process,
     )

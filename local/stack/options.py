@@ -22,6 +22,7 @@ class Options:
     window: str | None = None
     port: int | None = None
     sandbox_port: int | None = None
+    shop_port: int | None = None
     param: tuple[str, ...] = ()
 
     def record(self) -> dict[str, Any]:
@@ -90,6 +91,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--window", choices=("fixed", "sliding"), help="how the sandbox counts")
     parser.add_argument("--port", type=_port, metavar="N", help="the emulator's port")
     parser.add_argument("--sandbox-port", type=_port, metavar="N", help="the sandbox's port")
+    parser.add_argument("--shop-port", type=_port, metavar="N", help="the demo shop's port")
     parser.add_argument(
         "--param",
         action="append",

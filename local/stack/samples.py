@@ -91,7 +91,7 @@ def rows(
     """Send each sample and yield its row of the table."""
     known: set[str] = set()
     for sample in samples:
-        last = _last_event(sandbox_url)
+        last = last_event(sandbox_url)
         began = time.time()
         answer = send(sample, api_url, server_key)
         new = answer.event_ids - known
@@ -134,7 +134,8 @@ def _wait_for(sandbox_url: str, last: int, expected: int) -> list[dict[str, Any]
     return events
 
 
-def _last_event(sandbox_url: str | None) -> int:
+def last_event(sandbox_url: str | None) -> int:
+    """Return the number of the newest event that the sandbox has."""
     events = cometly.events_since(sandbox_url, 0) if sandbox_url else []
     return int(events[-1]["id"]) if events else 0
 

@@ -89,8 +89,10 @@ def read_envelope(body: str, origin: Origin, phone_region: str | None = None) ->
         content = jsontext.parse(body)
         if isinstance(content, dict) and content.get(_MARK) == _VERSION:
             return _unsealed(content)
-        source = _source_of(content, origin)
-        event, _ = read_event(_event_in(content), phone_region)
+        # A rule may put its events on a topic: then the event is within both.
+        while wrapper := _wrapper_of(content, origin):
+            source, content = wrapper, _inside(content)
+        event, _ = read_event(content, phone_region)
         return replace(seal(event, source), is_bare=source is origin)
     except InvalidEvent as exc:
         return _faulty(source, exc.faults)
@@ -121,25 +123,22 @@ def _unsealed(content: Mapping[str, Any]) -> Envelope:
     return Envelope(event_id, _moment(accepted_at), event)
 
 
-def _source_of(content: object, origin: Origin) -> Origin:
-    """Name the source that SNS or EventBridge wrote around an event."""
+def _wrapper_of(content: object, origin: Origin) -> Origin | None:
+    """Name the source that SNS or EventBridge wrote around an event; None for a bare one."""
     match content:
         case {"Type": "Notification", "MessageId": str(id_), "Message": str(), **rest}:
             return Origin("sns", id_, _moment_or(rest.get("Timestamp"), origin))
         case {"detail-type": str(), "id": str(id_), "detail": _, **rest}:
             return Origin("eventbridge", id_, _moment_or(rest.get("time"), origin))
         case _:
-            return origin
+            return None
 
 
-def _event_in(content: object) -> object:
-    match content:
-        case {"Type": "Notification", "MessageId": str(), "Message": str(text)}:
-            return jsontext.parse(text)
-        case {"detail-type": str(), "id": str(), "detail": detail}:
-            return detail
-        case _:
-            return content
+def _inside(wrapped: dict[str, Any]) -> object:
+    if "detail" in wrapped:
+        return wrapped["detail"]
+    content: object = jsontext.parse(wrapped["Message"])
+    return content
 
 
 def _moment(text: str) -> datetime:

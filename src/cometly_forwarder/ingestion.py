@@ -49,13 +49,19 @@ class Door:
     phone_region: str | None = None
 
 
-def accept(raws: Sequence[object], door: Door, key: str | None = None) -> list[Receipt]:
+def accept(
+    raws: Sequence[object],
+    door: Door,
+    key: str | None = None,
+    prepare: Callable[[object], object] = lambda raw: raw,
+) -> list[Receipt]:
     """Take each event that is valid; returns a receipt each, in order.
 
-    `key` is the request's Idempotency-Key header, which goes with a single event.
+    `key` is the request's Idempotency-Key header, which goes with a single event. `prepare` is what
+    a door does to each event first; it may raise InvalidEvent.
     A receipt says ACCEPTED only after the queue has confirmed that very message.
     """
-    read = [_read(raw, door, key) for raw in raws]
+    read = [_read(raw, door, key, prepare) for raw in raws]
     sealed = [place for place, (envelope, _) in enumerate(read) if envelope]
     refused = door.outbox.send([envelope.body() for envelope, _ in read if envelope])
     lost = {sealed[position] for position in refused}
@@ -65,9 +71,11 @@ def accept(raws: Sequence[object], door: Door, key: str | None = None) -> list[R
     ]
 
 
-def _read(raw: object, door: Door, key: str | None) -> tuple[Envelope | None, Receipt]:
+def _read(
+    raw: object, door: Door, key: str | None, prepare: Callable[[object], object]
+) -> tuple[Envelope | None, Receipt]:
     try:
-        event, warnings = read_event(_with_key(raw, key), door.phone_region)
+        event, warnings = read_event(_with_key(prepare(raw), key), door.phone_region)
         envelope = seal(event, Origin("http", door.new_id(), door.now()))
     except InvalidEvent as exc:
         status = Status.TOO_LARGE if isinstance(exc, TooLarge) else Status.INVALID

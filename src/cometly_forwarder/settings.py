@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit
 
+from cometly_forwarder.browser import BrowserRules, names_in
 from cometly_forwarder.errors import SettingsError
 
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -19,6 +20,7 @@ class IngestSettings:
     queue_url: str
     keys_secret_arn: str
     phone_region: str | None
+    browser: BrowserRules
 
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> IngestSettings:
@@ -26,6 +28,11 @@ class IngestSettings:
             queue_url=_required(environ, "EVENT_QUEUE_URL"),
             keys_secret_arn=_required(environ, "SERVER_KEYS_SECRET_ARN"),
             phone_region=environ.get("DEFAULT_PHONE_REGION") or None,
+            browser=BrowserRules(
+                origins=names_in(environ.get("ALLOWED_ORIGINS", "")),
+                event_names=names_in(environ.get("BROWSER_EVENT_NAMES", "")),
+                proxy_hops=_count(environ, "TRUSTED_PROXY_HOPS"),
+            ),
         )
 
 
@@ -66,6 +73,13 @@ def _whole_number(environ: Mapping[str, str], name: str) -> int:
     text = _required(environ, name)
     if not re.fullmatch("[0-9]{1,9}", text) or int(text) == 0:
         raise SettingsError(f"the environment variable {name} must be a whole number from 1 on")
+    return int(text)
+
+
+def _count(environ: Mapping[str, str], name: str) -> int:
+    text = environ.get(name, "").strip() or "0"
+    if not re.fullmatch("[0-9]", text):
+        raise SettingsError(f"the environment variable {name} must be a whole number from 0 to 9")
     return int(text)
 
 

@@ -17,10 +17,14 @@ from local.stack.checkout import Checkout
 from local.stack.environment import isolated
 from local.stack.lifecycle import Stack, bring_up, supervising, take_down
 from local.stack.options import Options
-from tests.stack.deployed import Api, Deployed, Functions, Queues, Sandbox, Table
+from tests.stack.deployed import Api, Bus, Deployed, Functions, Queues, Sandbox, Table, Topic
 
-# A rate at which pacing costs the tests no time; American numbers need no country code.
-OPTIONS = Options(requests_per_minute=12_000, param=("DefaultPhoneRegion=US",))
+# A rate at which pacing costs the tests no time; American numbers need no country code; one shop's
+# pages may send events.
+OPTIONS = Options(
+    requests_per_minute=12_000,
+    param=("DefaultPhoneRegion=US", "AllowedOrigins=https://shop.example.com"),
+)
 
 
 class CheckoutOfTheTests(Checkout):
@@ -61,6 +65,8 @@ def _deployed(_stack: Stack) -> Iterator[Deployed]:
             api=Api(names.api_url, names.server_key, pool),
             sandbox=Sandbox(_stack, OPTIONS, pool, plan.sandbox),
             queues=Queues(client("sqs"), names.event_queue_url, names.dead_letter_queue_url),
+            topic=Topic(client("sns"), names.topic_arn),
+            bus=Bus(client("events"), names.event_bus_name),
             table=Table(client("dynamodb"), names.table_name),
             functions=Functions(
                 client("lambda"),
@@ -69,6 +75,7 @@ def _deployed(_stack: Stack) -> Iterator[Deployed]:
                 {"ingest": names.ingest_function, "deliver": names.deliver_function},
             ),
             secrets=client("secretsmanager"),
+            cloudformation=client("cloudformation"),
         )
 
 

@@ -19,12 +19,15 @@ from local.stack.options import Options
 from local.stack.processes import Identity
 
 if TYPE_CHECKING:
+    from mypy_boto3_cloudformation import CloudFormationClient
     from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_events import EventBridgeClient
     from mypy_boto3_iam import IAMClient
     from mypy_boto3_lambda import LambdaClient
     from mypy_boto3_lambda.type_defs import FunctionConfigurationResponseTypeDef
     from mypy_boto3_logs import CloudWatchLogsClient
     from mypy_boto3_secretsmanager import SecretsManagerClient
+    from mypy_boto3_sns import SNSClient
     from mypy_boto3_sqs import SQSClient
 
 T = TypeVar("T")
@@ -214,9 +217,71 @@ class Queues:
         answer = self.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
         return answer["Attributes"]["QueueArn"]
 
+    def policy(self, url: str) -> Policy:
+        answer = self.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["Policy"])
+        return cast("Policy", json.loads(answer["Attributes"]["Policy"]))
+
     def _count(self, url: str) -> int:
         answer = self.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=_COUNTS)
         return sum(int(count) for count in answer["Attributes"].values())
+
+
+@dataclass(frozen=True)
+class Topic:
+    """The SNS topic of the stack."""
+
+    sns: SNSClient
+    arn: str
+
+    def publish(self, content: object) -> str:
+        """Publish text as it is, and anything else as JSON; return the message's id."""
+        text = content if isinstance(content, str) else json.dumps(content, ensure_ascii=False)
+        return self.sns.publish(TopicArn=self.arn, Message=text)["MessageId"]
+
+    @contextlib.contextmanager
+    def raw(self) -> Iterator[None]:
+        """Deliver messages without their wrapping for a while."""
+        self._deliver(raw=True)
+        try:
+            yield
+        finally:
+            self._deliver(raw=False)
+
+    def _deliver(self, *, raw: bool) -> None:
+        [subscription] = self.sns.list_subscriptions_by_topic(TopicArn=self.arn)["Subscriptions"]
+        self.sns.set_subscription_attributes(
+            SubscriptionArn=subscription["SubscriptionArn"],
+            AttributeName="RawMessageDelivery",
+            AttributeValue=json.dumps(raw),
+        )
+
+
+@dataclass(frozen=True)
+class Bus:
+    """The EventBridge bus of the stack."""
+
+    events: EventBridgeClient
+    name: str
+
+    def put(
+        self, detail: object, *, detail_type: str = "ConversionEvent", source: str = "shop"
+    ) -> str:
+        """Put an event on the bus; return its id."""
+        answer = self.events.put_events(
+            Entries=[
+                {
+                    "EventBusName": self.name,
+                    "Source": source,
+                    "DetailType": detail_type,
+                    "Detail": json.dumps(detail, ensure_ascii=False),
+                }
+            ]
+        )
+        assert answer["FailedEntryCount"] == 0
+        return answer["Entries"][0]["EventId"]
+
+    def rule_arns(self) -> list[str]:
+        return [rule["Arn"] for rule in self.events.list_rules(EventBusName=self.name)["Rules"]]
 
 
 @dataclass(frozen=True)
@@ -331,9 +396,12 @@ class Deployed:
     api: Api
     sandbox: Sandbox
     queues: Queues
+    topic: Topic
+    bus: Bus
     table: Table
     functions: Functions
     secrets: SecretsManagerClient
+    cloudformation: CloudFormationClient
 
     def logged(self, name: str) -> list[Fields]:
         """Return the log lines of that name so far, of both functions."""

@@ -225,6 +225,11 @@ def in_eventbridge(raw: object, **changes: object) -> str:
             Origin("eventbridge", "bus-1", datetime(2024, 1, 15, 11, tzinfo=UTC)),
             id="EventBridge",
         ),
+        pytest.param(
+            in_sns(in_eventbridge(an_event())),
+            Origin("eventbridge", "bus-1", datetime(2024, 1, 15, 11, tzinfo=UTC)),
+            id="EventBridge by way of SNS",
+        ),
         pytest.param(json.dumps(an_event()), QUEUE, id="raw"),
         pytest.param(
             in_sns(an_event(), Timestamp=None), Origin("sns", "sns-1", NOON), id="no time"

@@ -1,7 +1,9 @@
 """The payloads that `sam local generate-event` makes, run through the handlers.
 
 `events/lambda/` holds what `sqs receive-message` and `apigateway http-api-proxy --path v1/events`
-make, with a purchase as the body.
+make, with a purchase as the body, and what `sns notification` and `cloudwatch scheduled-event`
+make, as it is. Of those, what SNS and EventBridge put on a queue is the notification without its
+record, and the event whole.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -48,8 +51,11 @@ DELIVER_CONTEXT: Any = DeliverContext()
 INGEST_CONTEXT: Any = FakeLambdaContext()
 
 
+EVENTS = Checkout.here().root / "events"
+
+
 def generated(name: str) -> Payload:
-    file = Checkout.here().root / "events" / "lambda" / f"{name}.json"
+    file = EVENTS / "lambda" / f"{name}.json"
     payload: Payload = json.loads(file.read_text("utf-8"))
     return payload
 
@@ -178,6 +184,84 @@ def test_an_event_that_comes_again_in_another_message_is_dropped(far: Far) -> No
     assert len(far.posted()) == 1
 
 
+def notification_with(text: str) -> Payload:
+    [record] = generated("sns-notification")["Records"]
+    notification: Payload = record["Sns"]
+    return {**notification, "Message": text}
+
+
+def scheduled_event_with(detail: object) -> Payload:
+    return {**generated("cloudwatch-scheduled-event"), "detail": detail}
+
+
+LEAD = {"event_name": "lead_generated", "email": "ada.byron@example.com"}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(notification_with(json.dumps(LEAD)), id="sns notification"),
+        pytest.param(json.dumps(LEAD), id="sns notification, raw"),
+        pytest.param(scheduled_event_with(LEAD), id="cloudwatch scheduled-event"),
+        pytest.param(
+            notification_with(json.dumps(scheduled_event_with(LEAD))), id="one within the other"
+        ),
+    ],
+)
+def test_an_event_in_a_generated_payload_is_delivered(far: Far, body: object) -> None:
+    answer = deliver.handler(batch_of(body), DELIVER_CONTEXT)
+
+    assert answer == {"batchItemFailures": []}
+    [posted] = far.posted()
+    assert posted.items() > LEAD.items()
+    assert str(posted["idempotency_key"]).startswith("evt_")
+    assert str(posted["event_time"]).endswith("Z")
+    assert posted["event_time"] == "1970-01-01T00:00:00Z" or isinstance(body, str)
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        pytest.param(notification_with("example message"), "not JSON", id="sns notification"),
+        pytest.param("example message", "not JSON", id="sns notification, raw"),
+        pytest.param(
+            generated("cloudwatch-scheduled-event"), "event_name", id="cloudwatch scheduled-event"
+        ),
+        pytest.param(generated("sns-notification"), "event_name", id="what a function would get"),
+    ],
+)
+def test_a_generated_payload_as_it_stands_is_no_event_and_parked_whole(
+    far: Far, body: object, reason: str
+) -> None:
+    payload = batch_of(body)
+
+    answer = deliver.handler(payload, DELIVER_CONTEXT)
+
+    assert answer == {"batchItemFailures": []}
+    assert far.posted() == []
+    [parked] = far.parked()
+    assert parked["Body"] == payload["Records"][0]["body"]
+    assert parked["MessageAttributes"]["reason"]["StringValue"] == "invalid"
+    assert reason in parked["MessageAttributes"]["message"]["StringValue"]
+
+
+SAMPLES = sorted(
+    (file for folder in ("sns", "eventbridge") for file in (EVENTS / folder).glob("*.json")),
+    key=str,
+)
+
+
+@pytest.mark.parametrize("file", SAMPLES, ids=lambda file: f"{file.parent.name} {file.stem}")
+def test_a_sample_of_a_source_is_what_deliver_takes(far: Far, file: Path) -> None:
+    [record] = json.loads(file.read_text("utf-8"))["Records"]
+
+    answer = deliver.handler(batch_of(record["body"]), DELIVER_CONTEXT)
+
+    assert answer == {"batchItemFailures": []}
+    is_valid = file.stem != "invalid"
+    assert (len(far.posted()), len(far.parked())) == ((1, 0) if is_valid else (0, 1))
+
+
 def faults_for(match: dict[str, object], status: int) -> list[FaultRule]:
     return [FaultRule(kind="status", status=status, times="always", match=match)]
 
@@ -187,9 +271,9 @@ def queue(aws_stack: Aws, monkeypatch: pytest.MonkeyPatch) -> Iterator[Aws]:
     """The environment of ingest, with its clients built anew."""
     monkeypatch.setenv("EVENT_QUEUE_URL", aws_stack.queue_url)
     monkeypatch.setenv("SERVER_KEYS_SECRET_ARN", aws_stack.keys_secret_arn)
-    ingest.front.cache_clear()
+    ingest.doors.cache_clear()
     yield aws_stack
-    ingest.front.cache_clear()
+    ingest.doors.cache_clear()
 
 
 def test_a_generated_request_with_a_key_is_accepted(queue: Aws) -> None:

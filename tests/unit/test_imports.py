@@ -17,17 +17,20 @@ PACKAGE = "cometly_forwarder"
 LAYERS = (
     {"handlers.ingest", "handlers.deliver"},
     {"aws", "cometly", "cutoff", "gate", "ledger", "observability", "secrets", "settings", "sqs"},
+    {"doors"},
     {"answers", "courier", "delivery", "ingestion", "pacing"},
-    {"claims", "envelope", "events", "phones", "jsontext", "verdict"},
+    {"browser", "claims", "envelope", "events", "phones", "jsontext", "verdict"},
     {"errors"},
 )
 # Packages alone: they hold nothing.
 PACKAGES = {"", "handlers"}
 CORE = (
     "answers",
+    "browser",
     "claims",
     "courier",
     "delivery",
+    "doors",
     "envelope",
     "errors",
     "events",

@@ -52,9 +52,9 @@ def _as_new(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A worker that has served nothing yet, in an environment that is not set."""
     for name in ("EVENT_QUEUE_URL", "SERVER_KEYS_SECRET_ARN", "DEFAULT_PHONE_REGION"):
         monkeypatch.delenv(name, raising=False)
-    ingest.front.cache_clear()
+    ingest.doors.cache_clear()
     yield
-    ingest.front.cache_clear()
+    ingest.doors.cache_clear()
     ingest.journal.metrics.clear_metrics()
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
 
+from cometly_forwarder.browser import BrowserRules, Visitor
 from cometly_forwarder.errors import InvalidEvent
 from cometly_forwarder.events import EVENT_NAMES, FIELDS, read_event
 from local import openapi
@@ -46,8 +48,8 @@ def bodies() -> list[Any]:
         for method, operation in item.items():
             answers = {"request": operation["requestBody"]} if "requestBody" in operation else {}
             for name, part in (answers | operation["responses"]).items():
-                (media,) = resolved(part)["content"].values()
-                found.append(pytest.param(media, id=f"{method} {path} {name}"))
+                for kind, media in resolved(part).get("content", {}).items():
+                    found.append(pytest.param(media, id=f"{method} {path} {name} {kind}"))
     return found
 
 
@@ -115,6 +117,14 @@ def test_no_schema_takes_everything(media: dict[str, Any]) -> None:
             {"202", "400", "401", "405", "413", "422", "503"},
             id="drop-in",
         ),
+        pytest.param(
+            "/collect",
+            "post",
+            {"202", "207", "400", "403", "405", "413", "422", "503"},
+            id="collect",
+        ),
+        pytest.param("/collect", "options", {"204", "403"}, id="preflight"),
+        pytest.param("/client.js", "get", {"200", "405"}, id="the script"),
         pytest.param("/health", "get", {"200", "405"}, id="health"),
     ],
 )
@@ -130,6 +140,10 @@ def test_every_answer_is_declared(path: str, method: str, statuses: set[str]) ->
         ("/public-api/v1/events/track", "202", "Request-Id"),
         ("/v1/events", "401", "WWW-Authenticate"),
         ("/v1/events", "405", "Allow"),
+        ("/collect", "202", "Access-Control-Allow-Origin"),
+        ("/collect", "400", "Access-Control-Allow-Origin"),
+        ("/collect", "413", "Vary"),
+        ("/collect", "503", "Retry-After"),
     ],
 )
 def test_an_answers_headers_are_declared(path: str, status: str, header: str) -> None:
@@ -144,13 +158,16 @@ def test_an_unknown_path_is_described_though_no_path_has_it() -> None:
 def test_the_limits_are_stated() -> None:
     assert DOCUMENT["components"]["schemas"]["Events"]["maxItems"] == 500
     assert "1048576 bytes" in PATHS["/v1/events"]["post"]["requestBody"]["description"]
+    assert DOCUMENT["components"]["schemas"]["PageEvents"]["maxItems"] == 20
+    assert "65536 bytes" in PATHS["/collect"]["post"]["requestBody"]["description"]
 
 
 @pytest.mark.parametrize(("path", "method"), OPERATIONS)
-def test_only_health_is_open_to_everybody(path: str, method: str) -> None:
+def test_only_what_pages_and_monitors_ask_for_needs_no_key(path: str, method: str) -> None:
     security = PATHS[path][method].get("security", DOCUMENT["security"])
+    is_open = path in {"/collect", "/client.js", "/health"}
 
-    assert security == ([] if path == "/health" else [{"bearer": []}, {"apiKey": []}])
+    assert security == ([] if is_open else [{"bearer": []}, {"apiKey": []}])
 
 
 # --- Events -----------------------------------------------------------------------------------
@@ -260,6 +277,31 @@ def test_schema_and_service_refuse_the_same(fields: dict[str, object]) -> None:
 @pytest.mark.parametrize("raw", [None, [], "purchase", 5], ids=repr)
 def test_what_is_no_object_is_no_event(raw: object) -> None:
     assert not EVENT.is_valid(raw)
+
+
+PAGE_EVENT = validator_of({"$ref": "#/components/schemas/PageEvent"})
+
+
+@pytest.mark.parametrize(
+    ("fields", "is_valid"),
+    [
+        pytest.param({}, True, id="an email"),
+        pytest.param({"email": None, "fingerprint": "fp"}, True, id="a fingerprint without an ip"),
+        pytest.param({"ip": 5, "user_agent": ["x"]}, True, id="what is ignored"),
+        pytest.param({"email": None, "ip": "203.0.113.7"}, False, id="an ip alone"),
+        pytest.param({"amount": "a lot"}, False, id="no number"),
+    ],
+)
+def test_schema_and_door_of_pages_accept_the_same(
+    fields: dict[str, object], *, is_valid: bool
+) -> None:
+    raw = an_event(**fields)
+    prepared = BrowserRules(frozenset()).event_from(raw, Visitor("203.0.113.7"))
+
+    with nullcontext() if is_valid else pytest.raises(InvalidEvent):
+        read_event(prepared)
+
+    assert PAGE_EVENT.is_valid(raw) is is_valid
 
 
 def test_an_array_holds_from_one_to_500_events() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -259,11 +260,118 @@ def test_an_access_log_line_names_nobody() -> None:
         assert personal not in line
 
 
+# --- Where events may come from ---------------------------------------------------------------
+
+TOPIC = {"Fn::If": ["OwnTopic", {"Ref": "Topic"}, {"Ref": "SnsTopicArn"}]}
+BUS = {"Fn::If": ["OwnBus", {"Ref": "EventBus"}, {"Ref": "EventBusName"}]}
+NO_VALUE = {"Ref": "AWS::NoValue"}
+
+
+def admitted(service: str, source: Node) -> dict[str, Node]:
+    return {
+        "Effect": "Allow",
+        "Principal": {"Service": service},
+        "Action": "sqs:SendMessage",
+        "Resource": "*",
+        "Condition": {"ArnEquals": {"aws:SourceArn": source}},
+    }
+
+
+def test_the_queues_take_from_the_topic_the_rule_and_the_rules_that_are_named() -> None:
+    policy = properties("SourcesMaySend")
+    rule = {"Fn::GetAtt": "EventRule.Arn"}
+    extra_rules = {"Fn::Split": [",", {"Ref": "ExtraRuleArns"}]}
+
+    topic, own_rule, extra = policy["PolicyDocument"]["Statement"]
+
+    assert policy["Queues"] == [{"Ref": "EventQueue"}, {"Ref": "DeadLetterQueue"}]
+    assert topic == {"Sid": "Topic", **admitted("sns.amazonaws.com", TOPIC)}
+    assert own_rule == {"Sid": "Rule", **admitted("events.amazonaws.com", rule)}
+    condition, statement, otherwise = extra["Fn::If"]
+    assert (condition, otherwise) == ("HasExtraRules", NO_VALUE)
+    assert statement == {"Sid": "ExtraRules", **admitted("events.amazonaws.com", extra_rules)}
+
+
+def test_what_cannot_be_handed_to_the_queue_is_kept_with_the_dead_letters() -> None:
+    dead_letters = {"Fn::GetAtt": "DeadLetterQueue.Arn"}
+    [target] = properties("EventRule")["Targets"]
+
+    assert target["DeadLetterConfig"] == {"Arn": dead_letters}
+    assert properties("TopicSubscription")["RedrivePolicy"] == {"deadLetterTargetArn": dead_letters}
+
+
+def test_the_topic_and_the_bus_are_the_stacks_own_unless_others_are_named() -> None:
+    rule, subscription = properties("EventRule"), properties("TopicSubscription")
+
+    assert (RESOURCES["Topic"]["Condition"], RESOURCES["EventBus"]["Condition"]) == (
+        "OwnTopic",
+        "OwnBus",
+    )
+    for condition, parameter in (("OwnTopic", "SnsTopicArn"), ("OwnBus", "EventBusName")):
+        assert TEMPLATE["Conditions"][condition] == {"Fn::Equals": [{"Ref": parameter}, ""]}
+        assert PARAMETERS[parameter]["Default"] == ""
+    assert subscription["TopicArn"] == TEMPLATE["Outputs"]["TopicArn"]["Value"] == TOPIC
+    assert rule["EventBusName"] == TEMPLATE["Outputs"]["EventBusName"]["Value"] == BUS
+    assert rule["EventPattern"] == {
+        "detail-type": [{"Ref": "EventDetailType"}],
+        "source": {"Fn::If": ["AnySource", NO_VALUE, [{"Ref": "EventSource"}]]},
+    }
+
+
+def test_a_message_of_the_topic_brings_its_own_id_and_time() -> None:
+    assert properties("TopicSubscription")["RawMessageDelivery"] is False
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "is_allowed"),
+    [
+        ("AllowedOrigins", "", True),
+        ("AllowedOrigins", "https://shop.example.com", True),
+        ("AllowedOrigins", "https://a.example, http://localhost:5173", True),
+        ("AllowedOrigins", "http://[::1]:8080", True),
+        ("AllowedOrigins", "https://shop.example.com/", False),
+        ("AllowedOrigins", "https://Shop.example.com", False),
+        ("AllowedOrigins", "shop.example.com", False),
+        ("AllowedOrigins", "*", False),
+        ("AllowedOrigins", "null", False),
+        ("SnsTopicArn", "", True),
+        ("SnsTopicArn", "arn:aws:sns:eu-central-1:123456789012:shop", True),
+        ("SnsTopicArn", "arn:aws-cn:sns:cn-north-1:123456789012:shop.fifo", True),
+        ("SnsTopicArn", "shop", False),
+        ("SnsTopicArn", "arn:aws:sqs:eu-central-1:123456789012:shop", False),
+        ("EventBusName", "", True),
+        ("EventBusName", "default", True),
+        ("EventBusName", "aws.partner/shopify.com/1234/orders", True),
+        ("EventBusName", "a bus", False),
+        ("EventDetailType", "Order Paid", True),
+        ("EventDetailType", "", False),
+        ("ExtraRuleArns", "", True),
+        ("ExtraRuleArns", "arn:aws:events:eu-central-1:123456789012:rule/a", True),
+        (
+            "ExtraRuleArns",
+            "arn:aws:events:eu-central-1:1:rule/b/a,arn:aws:events:eu-central-1:1:rule/c",
+            True,
+        ),
+        ("ExtraRuleArns", "a", False),
+        ("ExtraRuleArns", "arn:aws:events:eu-central-1:1:rule/b/a,", False),
+        ("ExtraRuleArns", "*", False),
+    ],
+)
+def test_a_parameter_is_checked_before_anything_is_deployed(
+    name: str, value: str, *, is_allowed: bool
+) -> None:
+    pattern = PARAMETERS[name]["AllowedPattern"]
+
+    assert bool(re.fullmatch(pattern, value)) is is_allowed
+
+
 def test_the_outputs_name_what_callers_and_operators_need() -> None:
     assert set(TEMPLATE["Outputs"]) >= {
         "ApiUrl",
         "ServerKeySecretArn",
         "CometlyTokenSecretArn",
+        "TopicArn",
+        "EventBusName",
         "EventQueueUrl",
         "DeadLetterQueueUrl",
         "TableName",

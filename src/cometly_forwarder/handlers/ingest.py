@@ -1,4 +1,4 @@
-"""The HTTPS front: authenticate, read, accept, answer."""
+"""The HTTPS front: each route is a door."""
 
 from __future__ import annotations
 
@@ -6,26 +6,19 @@ import base64
 import os
 import time
 import uuid
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
+from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response
 from aws_lambda_powertools.event_handler.exceptions import NotFoundError
 
 from cometly_forwarder import aws, jsontext
-from cometly_forwarder.answers import (
-    RETRY_AFTER_SECONDS,
-    Reply,
-    refusal,
-    reply_as_cometly,
-    reply_to_many,
-    reply_to_one,
-)
-from cometly_forwarder.errors import Unavailable, Unreadable, trace_of
-from cometly_forwarder.ingestion import Door, Receipt, Status, accept
+from cometly_forwarder.answers import Reply, refusal
+from cometly_forwarder.doors import Doors, Request
+from cometly_forwarder.errors import trace_of
+from cometly_forwarder.ingestion import Door
 from cometly_forwarder.observability import Journal, make_logger, make_metrics
 from cometly_forwarder.secrets import Secret, ServerKeys
 from cometly_forwarder.settings import IngestSettings
@@ -34,29 +27,18 @@ from cometly_forwarder.sqs import SqsOutbox
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
-MAX_BODY_BYTES = 1024 * 1024
-MAX_EVENTS = 500
-
 journal = Journal(make_logger(), make_metrics())
 app = APIGatewayHttpResolver()
 
 
-@dataclass(frozen=True, slots=True)
-class Front:
-    """What lives as long as the worker."""
-
-    door: Door
-    keys: ServerKeys
-
-
 @cache
-def front() -> Front:
+def doors() -> Doors:
     """Build the clients: once, in the first invocation that needs them."""
     settings = IngestSettings.read(os.environ)
     secret = Secret(aws.client("secretsmanager"), settings.keys_secret_arn, time.time)
     outbox = SqsOutbox(aws.client("sqs"), settings.queue_url, journal, time.monotonic)
     door = Door(outbox, _utc_now, lambda: str(uuid.uuid4()), settings.phone_region)
-    return Front(door, ServerKeys(secret))
+    return Doors(door, ServerKeys(secret), settings.browser, journal)
 
 
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
@@ -75,15 +57,42 @@ def health() -> Response[str]:
 
 @app.post("/v1/events")
 def post_events() -> Response[str]:
-    return _response(_answer(_take_one_or_many))
+    return _response(doors().services(_request()))
 
 
 @app.post("/public-api/v1/events/track")
 def post_as_to_cometly() -> Response[str]:
-    return _response(_answer(_take_as_cometly))
+    return _response(doors().drop_in(_request()))
 
 
-_METHODS = {"/health": "GET", "/v1/events": "POST", "/public-api/v1/events/track": "POST"}
+@app.post("/collect")
+def collect() -> Response[str]:
+    return _response(doors().pages(_request()))
+
+
+@app.route("/collect", method="OPTIONS")
+def preflight() -> Response[str]:
+    return _response(doors().preflight(_request()))
+
+
+@app.get("/client.js")
+def client_script() -> Response[str]:
+    """Serve the page's script. It changes only with a deployment; an hour is soon enough."""
+    return Response(
+        status_code=200,
+        content_type="text/javascript; charset=utf-8",
+        body=_script(),
+        headers={"Cache-Control": "public, max-age=3600", "Access-Control-Allow-Origin": "*"},
+    )
+
+
+_METHODS = {
+    "/health": "GET",
+    "/v1/events": "POST",
+    "/public-api/v1/events/track": "POST",
+    "/collect": "POST",
+    "/client.js": "GET",
+}
 
 
 @app.not_found
@@ -101,91 +110,30 @@ def crashed(exc: Exception) -> Response[str]:
     return _response(refusal(500, "Something went wrong here; please try again."))
 
 
-def _answer(take: Callable[[object, str | None], Reply]) -> Reply:
-    """Do what both doors for services share: the key, the size, the JSON, and failures."""
-    try:
-        if not front().keys.admit(_presented_key()):
-            return refusal(401, "The key is missing or wrong.", WWW_Authenticate="Bearer")
-        body = _body()
-        if len(body) > MAX_BODY_BYTES:
-            return refusal(413, f"A request must not exceed {MAX_BODY_BYTES // 1024} KiB.")
-        return take(jsontext.parse(body), _header("idempotency-key"))
-    except Unreadable as exc:
-        return refusal(400, f"The body is not JSON that can be read: {exc}.")
-    except Unavailable as exc:
-        journal.record("ingest.unavailable", reason=str(exc))
-        return refusal(
-            503,
-            "The service is unavailable; please try again.",
-            Retry_After=str(RETRY_AFTER_SECONDS),
-        )
-
-
-def _take_one_or_many(content: object, key: str | None) -> Reply:
-    if not isinstance(content, list):
-        return reply_to_one(_accept([content], key)[0])
-    if not content:
-        return refusal(422, "The array holds no event.")
-    if len(content) > MAX_EVENTS:
-        return refusal(413, f"An array must not hold more than {MAX_EVENTS} events.")
-    if key:
-        return refusal(
-            422,
-            "Idempotency-Key goes with one event; give each event of an array its own "
-            "idempotency_key.",
-        )
-    return reply_to_many(_accept(content))
-
-
-def _take_as_cometly(content: object, key: str | None) -> Reply:
-    return reply_as_cometly(_accept([content], key)[0])
-
-
-def _accept(raws: Sequence[object], key: str | None = None) -> list[Receipt]:
-    receipts = accept(raws, front().door, key)
-    for receipt in receipts:
-        journal.record(
-            _OUTCOMES[receipt.status],
-            event_id=receipt.event_id,
-            warnings=len(receipt.warnings),
-            faults=[fault.field for fault in receipt.faults],
-        )
-    return receipts
-
-
-_OUTCOMES = {
-    Status.ACCEPTED: "ingest.accepted",
-    Status.INVALID: "ingest.rejected",
-    Status.TOO_LARGE: "ingest.rejected",
-    Status.UNAVAILABLE: "ingest.unavailable",
-}
-
-
-def _presented_key() -> str:
-    scheme, _, key = (_header("authorization") or "").partition(" ")
-    bearer = key.strip() if scheme.lower() == "bearer" else ""
-    return bearer or (_header("x-api-key") or "").strip()
-
-
-def _header(name: str) -> str | None:
-    return app.current_event.headers.get(name)
-
-
-def _body() -> bytes:
-    request = app.current_event
-    body = request.body or ""
-    if request.is_base64_encoded:
-        return base64.b64decode(body)
-    return body.encode(errors="surrogatepass")
+def _request() -> Request:
+    event = app.current_event
+    body = event.body or ""
+    return Request(
+        headers={name.lower(): value for name, value in event.headers.items()},
+        body=base64.b64decode(body)
+        if event.is_base64_encoded
+        else body.encode(errors="surrogatepass"),
+        source_ip=event.request_context.http.source_ip,
+    )
 
 
 def _response(reply: Reply) -> Response[str]:
     return Response(
         status_code=int(reply.status),
         content_type="application/json",
-        body=jsontext.dump(reply.body),
+        body=jsontext.dump(reply.body) if reply.body else "",
         headers=dict(reply.headers),
     )
+
+
+@cache
+def _script() -> str:
+    return resources.files("cometly_forwarder").joinpath("client.js").read_text(encoding="utf-8")
 
 
 def _utc_now() -> datetime:

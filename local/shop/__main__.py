@@ -1,0 +1,39 @@
+"""Run the shop: ``python -m local.shop --port N --stack-file FILE``."""
+
+import argparse
+import signal
+import sys
+from pathlib import Path
+
+import uvicorn
+
+from local.shop.app import build_app
+
+LOOPBACK = "127.0.0.1"
+
+
+def main() -> int:
+    """Serve until SIGTERM or SIGINT; return the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m local.shop", description=__doc__)
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--stack-file", type=Path, required=True, help="what `make up` wrote")
+    options = parser.parse_args()
+    # uvicorn stops on these and raises them again when it is done: that is no failure here.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
+    config = uvicorn.Config(
+        build_app(options.stack_file),
+        host=LOOPBACK,
+        port=options.port,
+        ws="none",
+        lifespan="off",
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=1,
+    )
+    uvicorn.Server(config).run()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

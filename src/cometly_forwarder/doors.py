@@ -1,0 +1,178 @@
+"""The ways in over HTTP: who may enter, what is read, and how it is answered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from cometly_forwarder import browser, jsontext
+from cometly_forwarder.answers import (
+    RETRY_AFTER_SECONDS,
+    Reply,
+    refusal,
+    reply_as_cometly,
+    reply_to_many,
+    reply_to_one,
+)
+from cometly_forwarder.browser import BrowserRules, cors_headers, preflight_headers, visitor_of
+from cometly_forwarder.errors import Unavailable, Unreadable
+from cometly_forwarder.ingestion import Door, Receipt, Status, accept
+
+MAX_BODY_BYTES = 1024 * 1024
+MAX_EVENTS = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """An HTTP request; header names are in lower case."""
+
+    headers: Mapping[str, str]
+    body: bytes
+    source_ip: str
+
+
+class Keys(Protocol):
+    """The callers' keys."""
+
+    def admit(self, key: str) -> bool:
+        """Say whether a key is valid; raises Unavailable."""
+
+
+class Journal(Protocol):
+    """Takes one line an outcome: a dotted name, and keys that hold nothing personal."""
+
+    def record(self, name: str, *, event_id: str | None = None, **keys: object) -> None: ...
+
+
+class _Refused(Exception):
+    """Ends the reading of a request with an answer."""
+
+    def __init__(self, status: int, message: str, **headers: str) -> None:
+        super().__init__()
+        self.reply = refusal(status, message, **headers)
+
+
+_OUTCOMES = {
+    Status.ACCEPTED: "ingest.accepted",
+    Status.INVALID: "ingest.rejected",
+    Status.TOO_LARGE: "ingest.rejected",
+    Status.UNAVAILABLE: "ingest.unavailable",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Doors:
+    """Every door of a stack."""
+
+    door: Door
+    keys: Keys
+    browser: BrowserRules
+    journal: Journal
+
+    def services(self, request: Request) -> Reply:
+        """`POST /v1/events`: one event, or an array of them."""
+        return self._answered(lambda: self._services(request))
+
+    def drop_in(self, request: Request) -> Reply:
+        """`POST /public-api/v1/events/track`: what Cometly takes, answered as Cometly answers."""
+        return self._answered(lambda: self._drop_in(request))
+
+    def pages(self, request: Request) -> Reply:
+        """`POST /collect`: a page of an allowed origin. Refusals, too, are for the page to read."""
+        return self._answered_to_page(request, lambda: self._pages(request))
+
+    def preflight(self, request: Request) -> Reply:
+        """`OPTIONS /collect`: what a browser asks before it sends application/json."""
+        return self._answered_to_page(
+            request, lambda: Reply(204, {}, preflight_headers(request.headers["origin"]))
+        )
+
+    def _services(self, request: Request) -> Reply:
+        self._authenticate(request)
+        content = _content_of(request, MAX_BODY_BYTES)
+        key = request.headers.get("idempotency-key")
+        if isinstance(content, list):
+            if key:
+                raise _Refused(422, "Idempotency-Key goes with one event: give each its own key.")
+            return reply_to_many(self._accept(_bounded(content, MAX_EVENTS)))
+        return reply_to_one(self._accept([content], key)[0])
+
+    def _drop_in(self, request: Request) -> Reply:
+        self._authenticate(request)
+        content = _content_of(request, MAX_BODY_BYTES)
+        return reply_as_cometly(self._accept([content], request.headers.get("idempotency-key"))[0])
+
+    def _pages(self, request: Request) -> Reply:
+        content = _content_of(request, browser.MAX_BODY_BYTES)
+        visitor = visitor_of(request.source_ip, request.headers, self.browser.proxy_hops)
+
+        def prepare(raw: object) -> object:
+            return self.browser.event_from(raw, visitor)
+
+        if isinstance(content, list):
+            events = _bounded(content, browser.MAX_EVENTS)
+            return reply_to_many(self._accept(events, prepare=prepare))
+        return reply_to_one(self._accept([content], prepare=prepare)[0])
+
+    def _authenticate(self, request: Request) -> None:
+        if not self.keys.admit(_presented_key(request.headers)):
+            raise _Refused(401, "The key is missing or wrong.", WWW_Authenticate="Bearer")
+
+    def _accept(
+        self,
+        raws: Sequence[object],
+        key: str | None = None,
+        prepare: Callable[[object], object] = lambda raw: raw,
+    ) -> list[Receipt]:
+        receipts = accept(raws, self.door, key, prepare)
+        for receipt in receipts:
+            self.journal.record(
+                _OUTCOMES[receipt.status],
+                event_id=receipt.event_id,
+                warnings=len(receipt.warnings),
+                faults=[fault.field for fault in receipt.faults],
+            )
+        return receipts
+
+    def _answered_to_page(self, request: Request, answer: Callable[[], Reply]) -> Reply:
+        origin = request.headers.get("origin", "")
+        if not self.browser.origins:
+            return refusal(403, "This door is shut: AllowedOrigins names no origin.")
+        if origin not in self.browser.origins:
+            return refusal(403, "This origin is not allowed here.", Vary="Origin")
+        reply = self._answered(answer)
+        return Reply(reply.status, reply.body, {**reply.headers, **cors_headers(origin)})
+
+    def _answered(self, answer: Callable[[], Reply]) -> Reply:
+        try:
+            return answer()
+        except _Refused as refused:
+            return refused.reply
+        except Unreadable as exc:
+            return refusal(400, f"The body is not JSON that can be read: {exc}.")
+        except Unavailable as exc:
+            self.journal.record("ingest.unavailable", reason=str(exc))
+            wait = str(RETRY_AFTER_SECONDS)
+            return refusal(503, "The service is unavailable; please try again.", Retry_After=wait)
+
+
+def _content_of(request: Request, most: int) -> object:
+    if len(request.body) > most:
+        raise _Refused(413, f"A request must not exceed {most // 1024} KiB.")
+    content: object = jsontext.parse(request.body)
+    return content
+
+
+def _bounded(events: list[object], most: int) -> list[object]:
+    if not events:
+        raise _Refused(422, "The array holds no event.")
+    if len(events) > most:
+        raise _Refused(413, f"An array must not hold more than {most} events.")
+    return events
+
+
+def _presented_key(headers: Mapping[str, str]) -> str:
+    scheme, _, key = headers.get("authorization", "").partition(" ")
+    bearer = key.strip() if scheme.lower() == "bearer" else ""
+    return bearer or headers.get("x-api-key", "").strip()

@@ -1,0 +1,157 @@
+"""What a page may send, and what the connection says instead of it."""
+
+from __future__ import annotations
+
+import pytest
+
+from cometly_forwarder.browser import (
+    BrowserRules,
+    Visitor,
+    cors_headers,
+    names_in,
+    preflight_headers,
+    visitor_of,
+)
+from cometly_forwarder.errors import InvalidEvent
+
+SOURCE = "203.0.113.7"
+VISITOR = Visitor(SOURCE, "Agent/1.0", "https://shop.example.com/thanks")
+RULES = BrowserRules(frozenset({"https://shop.example.com"}))
+
+
+def forwarded(*addresses: str) -> dict[str, str]:
+    return {"x-forwarded-for": ", ".join(addresses)}
+
+
+# --- Who the visitor is -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("chain", "hops", "ip"),
+    [
+        pytest.param([], 0, SOURCE, id="no header"),
+        pytest.param([], 2, SOURCE, id="no header where proxies should be"),
+        pytest.param([SOURCE], 0, SOURCE, id="no proxy"),
+        pytest.param(["198.51.100.1", SOURCE], 0, SOURCE, id="a forged entry, no proxy of ours"),
+        pytest.param(["198.51.100.1", SOURCE], 1, "198.51.100.1", id="one proxy"),
+        pytest.param(["198.51.100.1"], 1, "198.51.100.1", id="one proxy that is not in the header"),
+        pytest.param(
+            ["192.0.2.66", "198.51.100.1", SOURCE], 1, "198.51.100.1", id="forged before one proxy"
+        ),
+        pytest.param(
+            ["192.0.2.66", "198.51.100.1", "198.51.100.9", SOURCE],
+            2,
+            "198.51.100.1",
+            id="forged before two proxies",
+        ),
+        pytest.param(["198.51.100.1", SOURCE], 5, SOURCE, id="more proxies than entries"),
+        pytest.param(["<script>", SOURCE], 1, SOURCE, id="no address"),
+        pytest.param(["", SOURCE], 1, SOURCE, id="nothing"),
+        pytest.param(["unknown", SOURCE], 1, SOURCE, id="unknown"),
+        pytest.param(["198.51.100.1:4711", SOURCE], 1, "198.51.100.1", id="with a port"),
+        pytest.param(["2001:DB8::1", SOURCE], 1, "2001:db8::1", id="IPv6"),
+        pytest.param(["[2001:db8::1]", SOURCE], 1, "2001:db8::1", id="IPv6 in brackets"),
+        pytest.param(["[2001:db8::1]:443", SOURCE], 1, "2001:db8::1", id="IPv6 with a port"),
+        pytest.param(["::ffff:198.51.100.1", SOURCE], 1, "198.51.100.1", id="IPv4 within IPv6"),
+        pytest.param(["fe80::1%<script>", SOURCE], 1, SOURCE, id="IPv6 with a zone"),
+    ],
+)
+def test_the_visitor_is_whom_our_own_proxies_heard_from(
+    chain: list[str], hops: int, ip: str
+) -> None:
+    headers = forwarded(*chain) if chain else {}
+
+    assert visitor_of(SOURCE, headers, hops).ip == ip
+
+
+def test_agent_and_page_are_taken_from_the_headers() -> None:
+    headers = {"user-agent": "Agent/1.0", "referer": "https://shop.example.com/thanks"}
+
+    assert visitor_of(SOURCE, headers, 0) == VISITOR
+
+
+# --- What becomes of an event -----------------------------------------------------------------
+
+
+def test_what_a_page_says_of_its_connection_is_replaced() -> None:
+    event = {"fingerprint": "fp", "ip": "192.0.2.66", "user_agent": "Forged/9"}
+
+    assert RULES.event_from(event, VISITOR) == {
+        "fingerprint": "fp",
+        "ip": SOURCE,
+        "user_agent": "Agent/1.0",
+        "url": "https://shop.example.com/thanks",
+    }
+
+
+@pytest.mark.parametrize("fingerprint", [None, "", "  "], ids=repr)
+def test_without_a_fingerprint_no_address_is_sent(fingerprint: str | None) -> None:
+    """Cometly refuses one without the other."""
+    event = RULES.event_from({"fingerprint": fingerprint, "ip": "192.0.2.66"}, VISITOR)
+
+    assert isinstance(event, dict)
+    assert "ip" not in event
+
+
+def test_a_page_without_an_agent_sends_none() -> None:
+    event = RULES.event_from({"user_agent": "Forged/9"}, Visitor(SOURCE))
+
+    assert event == {}
+
+
+def test_the_pages_own_url_goes_before_the_referer() -> None:
+    event = RULES.event_from({"url": "https://shop.example.com/basket"}, VISITOR)
+
+    assert isinstance(event, dict)
+    assert event["url"] == "https://shop.example.com/basket"
+
+
+def test_an_endless_agent_is_cut() -> None:
+    event = RULES.event_from({}, Visitor(SOURCE, "A" * 9_000))
+
+    assert event == {"user_agent": "A" * 1024}
+
+
+@pytest.mark.parametrize("raw", [None, 5, "purchase", []], ids=repr)
+def test_what_is_no_object_is_left_to_the_validation(raw: object) -> None:
+    assert RULES.event_from(raw, VISITOR) == raw
+
+
+@pytest.mark.parametrize("name", ["purchase", " Purchase ", "view_contents", ""], ids=repr)
+def test_an_event_name_that_is_not_taken_from_pages_is_refused(name: str) -> None:
+    rules = BrowserRules(RULES.origins, frozenset({"view_content", "add_to_cart"}))
+
+    with pytest.raises(InvalidEvent, match="not taken from browsers"):
+        rules.event_from({"event_name": name}, VISITOR)
+
+
+@pytest.mark.parametrize("name", ["view_content", " add_to_cart ", None, 5], ids=repr)
+def test_an_event_name_that_is_taken_or_none_passes(name: object) -> None:
+    rules = BrowserRules(RULES.origins, frozenset({"view_content", "add_to_cart"}))
+
+    event = rules.event_from({"event_name": name}, VISITOR)
+
+    assert isinstance(event, dict)
+    assert event["event_name"] == name
+
+
+# --- Small parts ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [("", set()), (" , ", set()), ("a", {"a"}), (" a ,b,, c", {"a", "b", "c"})],
+    ids=["none", "blanks", "one", "three"],
+)
+def test_a_list_in_a_setting(text: str, names: set[str]) -> None:
+    assert names_in(text) == names
+
+
+def test_an_answer_names_one_origin_and_never_all() -> None:
+    for headers in (
+        cors_headers("https://shop.example.com"),
+        preflight_headers("https://shop.example.com"),
+    ):
+        assert headers["Access-Control-Allow-Origin"] == "https://shop.example.com"
+        assert headers["Vary"] == "Origin"
+        assert "Access-Control-Allow-Credentials" not in headers

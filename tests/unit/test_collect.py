@@ -1,0 +1,367 @@
+"""The browser's door through the handler: who may enter, what is read, what is answered."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from cometly_forwarder import doors
+from cometly_forwarder.handlers import ingest
+from tests.unit.conftest import (
+    Aws,
+    FakeLambdaContext,
+    an_event,
+    http_request,
+    lines_in,
+    metrics_in,
+)
+
+ORIGIN = "https://shop.example.com"
+SOURCE_IP = "203.0.113.7"
+KIBIBYTE = 1024
+
+
+@pytest.fixture(autouse=True)
+def stack(aws_stack: Aws, monkeypatch: pytest.MonkeyPatch) -> Iterator[Aws]:
+    """A worker that has served nothing yet, with one page allowed."""
+    monkeypatch.setenv("EVENT_QUEUE_URL", aws_stack.queue_url)
+    monkeypatch.setenv("SERVER_KEYS_SECRET_ARN", aws_stack.keys_secret_arn)
+    monkeypatch.setenv("ALLOWED_ORIGINS", f"{ORIGIN}, http://localhost:5173")
+    ingest.doors.cache_clear()
+    yield aws_stack
+    ingest.doors.cache_clear()
+    ingest.journal.metrics.clear_metrics()
+
+
+@pytest.fixture
+def log(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
+    stream = io.StringIO()
+    monkeypatch.setattr(ingest.journal.logger.registered_handler, "stream", stream)
+    return stream
+
+
+def collect(
+    body: object = None, *, method: str = "POST", path: str = "/collect", **headers: str | None
+) -> tuple[int, dict[str, str], Any]:
+    """Post as a page does: with an origin, no key, and text/plain, which needs no preflight."""
+    given = {"origin": ORIGIN, "content-type": "text/plain"} | {
+        name.replace("_", "-"): value for name, value in headers.items()
+    }
+    present = {name: value for name, value in given.items() if value is not None}
+    request = http_request(body, method=method, path=path, key=None, headers=present)
+    answer: Any = ingest.handler(request, FakeLambdaContext())  # type: ignore[arg-type]
+    seen = {name.lower(): value for name, value in answer["headers"].items()}
+    return answer["statusCode"], seen, json.loads(answer["body"] or "null")
+
+
+def posted(stack: Aws) -> list[dict[str, Any]]:
+    return [json.loads(message["Body"])["event"] for message in stack.queued()]
+
+
+# --- Who may enter ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("origin", [ORIGIN, "http://localhost:5173"])
+def test_a_page_of_an_allowed_origin_needs_no_key(stack: Aws, origin: str) -> None:
+    status, headers, body = collect(an_event(), origin=origin)
+
+    assert status == 202
+    assert headers["access-control-allow-origin"] == origin
+    assert headers["vary"] == "Origin"
+    assert len(stack.queued()) == 1
+    assert body["event_id"].startswith("evt_")
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        None,
+        "",
+        "null",
+        "*",
+        "https://shop.example.com.",
+        "https://SHOP.example.com",
+        "HTTPS://shop.example.com",
+        "https://shop.example.com:443",
+        "https://shop.example.com:8443",
+        "https://shop.example.com/",
+        "http://shop.example.com",
+        "https://evil-shop.example.com",
+        "https://evil.shop.example.com",
+        "https://example.com",
+        "https://shop.example.com.evil.example",
+        "https://shop.example.com@evil.example",
+        "https://shop.example.com, https://evil.example",
+        " https://shop.example.com",
+        "shop.example.com",
+        "http://localhost",
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("method", ["POST", "OPTIONS"])
+def test_any_other_origin_is_refused_and_may_not_read_the_answer(
+    stack: Aws, method: str, origin: str | None
+) -> None:
+    status, headers, body = collect(an_event(), method=method, origin=origin)
+
+    assert status == 403
+    assert body.keys() == {"message"}
+    assert "access-control-allow-origin" not in headers
+    assert headers["vary"] == "Origin"
+    assert stack.queued() == []
+
+
+@pytest.mark.parametrize("setting", ["", " , "], ids=repr)
+@pytest.mark.parametrize("method", ["POST", "OPTIONS"])
+def test_without_an_allowed_origin_the_door_is_shut(
+    stack: Aws, monkeypatch: pytest.MonkeyPatch, method: str, setting: str
+) -> None:
+    monkeypatch.setenv("ALLOWED_ORIGINS", setting)
+
+    for origin in (ORIGIN, "", None):
+        status, headers, body = collect(an_event(), method=method, origin=origin)
+
+        assert status == 403
+        assert "AllowedOrigins" in body["message"]
+        assert "access-control-allow-origin" not in headers
+    assert stack.queued() == []
+
+
+def test_a_stranger_is_refused_before_the_body_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doors.jsontext, "parse", lambda _: pytest.fail("it was read"))
+
+    assert collect("[" * KIBIBYTE, origin="https://evil.example")[0] == 403
+
+
+def test_a_preflight_is_answered_for_json(stack: Aws) -> None:
+    status, headers, body = collect(
+        method="OPTIONS",
+        access_control_request_method="POST",
+        access_control_request_headers="content-type",
+    )
+
+    assert (status, body) == (204, None)
+    assert headers["access-control-allow-origin"] == ORIGIN
+    assert headers["access-control-allow-methods"] == "POST"
+    assert headers["access-control-allow-headers"] == "content-type"
+    assert int(headers["access-control-max-age"]) > 0
+    assert stack.queued() == []
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "HEAD"])
+def test_another_method_is_answered_405(method: str) -> None:
+    status, headers, _ = collect(method=method)
+
+    assert (status, headers["allow"]) == (405, "POST")
+
+
+# --- What is read -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [None, "text/plain", "text/plain;charset=UTF-8", "application/json", "image/png"],
+)
+def test_json_is_read_whatever_the_content_type_says(stack: Aws, content_type: str | None) -> None:
+    status, _, _ = collect(an_event(full_name="Zoë 😀"), content_type=content_type)
+
+    assert status == 202
+    assert posted(stack)[0]["full_name"] == "Zoë 😀"
+
+
+def test_the_connection_says_who_and_where_the_visitor_is(stack: Aws) -> None:
+    event = an_event(fingerprint="fp", ip="192.0.2.66", user_agent="Forged/9")
+
+    collect(
+        event,
+        user_agent="Agent/1.0",
+        referer=ORIGIN + "/thanks",
+        x_forwarded_for=f"192.0.2.66, {SOURCE_IP}",
+    )
+
+    [queued] = posted(stack)
+    assert queued["ip"] == SOURCE_IP
+    assert queued["user_agent"] == "Agent/1.0"
+    assert queued["url"] == ORIGIN + "/thanks"
+
+
+def test_an_event_without_a_fingerprint_goes_without_an_address(stack: Aws) -> None:
+    assert collect(an_event(ip="192.0.2.66"))[0] == 202
+
+    assert "ip" not in posted(stack)[0]
+
+
+def test_a_fingerprint_alone_identifies_with_the_address_of_the_connection(stack: Aws) -> None:
+    assert collect({"event_name": "view_content", "fingerprint": "fp"})[0] == 202
+
+    assert posted(stack)[0]["ip"] == SOURCE_IP
+
+
+@pytest.mark.parametrize(
+    ("hops", "ip"), [("0", SOURCE_IP), ("1", "198.51.100.1"), ("2", "192.0.2.66")]
+)
+def test_the_stack_says_how_many_proxies_are_its_own(
+    stack: Aws, monkeypatch: pytest.MonkeyPatch, hops: str, ip: str
+) -> None:
+    monkeypatch.setenv("TRUSTED_PROXY_HOPS", hops)
+
+    collect(an_event(fingerprint="fp"), x_forwarded_for=f"192.0.2.66, 198.51.100.1, {SOURCE_IP}")
+
+    assert posted(stack)[0]["ip"] == ip
+
+
+def test_event_names_that_are_not_for_browsers_are_refused(
+    stack: Aws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BROWSER_EVENT_NAMES", "view_content, add_to_cart")
+    events = [an_event(event_name=name) for name in ("view_content", "purchase", "add_to_cart")]
+
+    status, _, body = collect(events)
+
+    assert status == 207
+    assert [result["status"] for result in body["results"]] == [202, 422, 202]
+    assert body["results"][1]["errors"][0]["field"] == "event_name"
+    assert {event["event_name"] for event in posted(stack)} == {"view_content", "add_to_cart"}
+
+
+@pytest.mark.parametrize(("count", "status"), [(0, 422), (1, 202), (20, 202), (21, 413)])
+def test_an_array_holds_up_to_20_events(stack: Aws, count: int, status: int) -> None:
+    answered, headers, _ = collect([an_event(order_id=str(n)) for n in range(count)])
+
+    assert answered == status
+    assert headers["access-control-allow-origin"] == ORIGIN
+    assert len(stack.queued()) == (count if status == 202 else 0)
+
+
+def padded(size: int) -> str:
+    least = json.dumps(an_event())
+    return least + " " * (size - len(least))
+
+
+@pytest.mark.parametrize(
+    ("size", "status"), [(64 * KIBIBYTE, 202), (64 * KIBIBYTE + 1, 413), (KIBIBYTE**2, 413)]
+)
+def test_a_body_holds_up_to_64_kib(size: int, status: int) -> None:
+    assert collect(padded(size))[0] == status
+
+
+def test_what_is_too_large_is_not_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doors.jsontext, "parse", lambda _: pytest.fail("it was parsed"))
+
+    assert collect(padded(KIBIBYTE**2))[0] == 413
+
+
+NASTY = [
+    pytest.param(None, 400, id="no body"),
+    pytest.param("", 400, id="an empty body"),
+    pytest.param('{"event_name"', 400, id="half of it"),
+    pytest.param("[" * 60_000, 400, id="deep arrays"),
+    pytest.param('{"a":' * 10_000 + "1" + "}" * 10_000, 400, id="deep objects"),
+    pytest.param(b'{"event_name": "\xff\xfe"}', 400, id="invalid UTF-8"),
+    pytest.param('{"email": "a@example.com", "email": "b@example.com"}', 400, id="a key twice"),
+    pytest.param("9" * 60_000, 400, id="an endless number"),
+    pytest.param("event_name=purchase", 400, id="a form"),
+    pytest.param('"purchase"', 422, id="text"),
+    pytest.param([[]], 422, id="an array in an array"),
+    pytest.param({f"f{n}": 1 for n in range(10_000)}, 413, id="10,000 fields"),
+    pytest.param({f"{n:x}": 1 for n in range(6_000)}, 422, id="as many fields as fit"),
+    pytest.param([{}] * 20, 422, id="20 that are empty"),
+    pytest.param({"event_name": {"$ne": None}, "email": ["x"]}, 422, id="other types"),
+]
+
+
+@pytest.mark.parametrize(("body", "status"), NASTY)
+def test_what_is_no_event_is_refused_briefly_and_the_page_may_read_why(
+    stack: Aws, body: object, status: int
+) -> None:
+    answered, headers, answer = collect(body)
+
+    assert answered == status
+    assert headers["access-control-allow-origin"] == ORIGIN
+    assert headers["vary"] == "Origin"
+    assert len(json.dumps(answer)) < 8 * KIBIBYTE
+    assert stack.queued() == []
+
+
+# --- What is answered, logged and counted -----------------------------------------------------
+
+
+def test_an_allowed_page_may_read_that_the_queue_is_away(
+    stack: Aws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EVENT_QUEUE_URL", stack.queue_url + "-gone")
+
+    status, headers, _ = collect(an_event())
+
+    assert status == 503
+    assert headers["access-control-allow-origin"] == ORIGIN
+    assert int(headers["retry-after"]) > 0
+
+
+GRACE = {
+    "email": "grace.murray@example.com",
+    "full_name": "Grace Murray",
+    "fingerprint": "fp_grace",
+    "url": "https://shop.example.com/?grace",
+    "idempotency_key": "key-of-grace",
+}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param({"event_name": "purchase", **GRACE}, id="accepted"),
+        pytest.param({"event_name": "grace", **GRACE, "grace": 1}, id="invalid"),
+        pytest.param([{"event_name": "purchase", **GRACE}, GRACE, "grace"], id="an array"),
+        pytest.param('{"email": "grace@example.com"', id="no JSON"),
+        pytest.param("grace" * 20_000, id="too large"),
+    ],
+)
+@pytest.mark.parametrize("origin", [ORIGIN, "https://grace.example"])
+def test_nothing_of_the_body_or_the_connection_is_logged(
+    body: object, origin: str, log: io.StringIO, capfd: pytest.CaptureFixture[str]
+) -> None:
+    collect(body, origin=origin, user_agent="Agent-of-Grace", referer="https://grace.example/")
+
+    captured = capfd.readouterr()
+    written = (log.getvalue() + captured.out + captured.err).lower()
+    for trace in ("grace", "murray", SOURCE_IP, "shop.example.com"):
+        assert trace not in written
+
+
+def test_each_event_leaves_one_line_and_is_counted(
+    log: io.StringIO, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, _, body = collect([an_event(order_id="1"), {}])
+
+    accepted, rejected = lines_in(log)
+    assert accepted["event_id"] == body["results"][0]["event_id"]
+    assert (accepted["message"], rejected["message"]) == ("ingest.accepted", "ingest.rejected")
+    assert metrics_in(capsys.readouterr().out) == {"Accepted": 1, "Rejected": 1}
+
+
+def test_a_page_and_a_service_that_send_the_same_order_send_one_event(stack: Aws) -> None:
+    order = an_event(order_id="ORD-1")
+
+    _, _, by_page = collect(order)
+    request = http_request(order)
+    answer: Any = ingest.handler(request, FakeLambdaContext())  # type: ignore[arg-type]
+
+    assert by_page["event_id"] == json.loads(answer["body"])["event_id"]
+    assert len(stack.queued()) == 2
+
+
+def test_the_script_is_served_to_every_page_and_may_be_kept() -> None:
+    request = http_request(method="GET", path="/client.js", key=None)
+
+    answer: Any = ingest.handler(request, FakeLambdaContext())  # type: ignore[arg-type]
+
+    headers = {name.lower(): value for name, value in answer["headers"].items()}
+    assert answer["statusCode"] == 200
+    assert headers["content-type"] == "text/javascript; charset=utf-8"
+    assert "max-age" in headers["cache-control"]
+    assert "cometlyForwarder" in answer["body"]
