@@ -38,6 +38,8 @@ _NOISE = 0.005
 _RISING_SECONDS, _FALLING_SECONDS = 5.0, 40.0
 # At the limit itself the headers hide how far beyond it others would go: each 429 adds this share.
 _SURPRISE = 0.03
+# How far back a fixed minute's start is looked for.
+_RECENT_SECONDS = 5.0
 # So early in a fixed minute its count says too little of the whole.
 _EARLY_SECONDS = 15.0
 # Without headers, each 429 takes this off the pace, and each quiet minute gives it back.
@@ -322,13 +324,19 @@ def _limit(state: GateState, now: float, configured: int) -> int:
 
 
 def _with_window(state: GateState, quota: Quota) -> GateState:
-    """Notice that a fixed minute has begun: what remains jumps to nearly all of the limit."""
+    """Notice that a fixed minute has begun: what remains jumps to nearly all of the limit.
+
+    Answers are heard of late, so its start is told from what it has used: as many of ours back.
+    """
     jumped = quota.remaining > state.remaining + max(20, quota.limit // 20)
     used = quota.limit - quota.remaining
-    recent = _ours_since(state, quota.at - 3, quota.at)
-    if jumped and used <= recent + quota.limit // 20:
-        return replace(state, window_at=quota.at - 1)
-    return state
+    recent = _ours_since(state, quota.at - _RECENT_SECONDS, quota.at)
+    if not jumped or used > recent + quota.limit // 20:
+        return state
+    start, end = quota.at, quota.at - _RECENT_SECONDS
+    while start > end and _ours_since(state, start, quota.at) < used:
+        start -= BUCKET_SECONDS
+    return replace(state, window_at=start)
 
 
 def _others_in(state: GateState, quota: Quota) -> float:

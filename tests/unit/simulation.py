@@ -45,7 +45,8 @@ class World:
     """One Space, its limiter, and so many workers with a backlog that never ends.
 
     Times are seconds from the start. `others` are (from, to, requests a minute) of other senders,
-    `limits` are (when, new limit). `duplicates` is the share of messages that need no slot.
+    `limits` are (when, new limit). `duplicates` is the share of messages that need no slot,
+    `poll` the longest time between two batches of a worker.
     `skew` is how far clocks are off, once DynamoDB's was heard.
     """
 
@@ -57,6 +58,7 @@ class World:
     skew: float = 0.0
     has_headers: bool = True
     duplicates: float = 0.0
+    poll: float = 0.06
     others: tuple[tuple[float, float, float], ...] = ()
     limits: tuple[tuple[float, int], ...] = ()
     seed: int = 1
@@ -106,7 +108,7 @@ class World:
     def _worker(self, skew: float) -> Steps:
         quotas: list[Quota] = []
         while True:
-            yield self.random.uniform(0.015, 0.06)
+            yield self.random.uniform(self.poll / 4, self.poll)
             clock = self.now + skew
             for quota in sorted(quotas, key=lambda quota: quota.at):
                 self.state = pacing.observe(self.state, quota, now=clock)
