@@ -39,8 +39,10 @@ class Stack:
 
     @classmethod
     def up(cls, *options: str) -> Stack:
-        command = [sys.executable, "-m", "local.stack", "up", *options]
-        subprocess.run(command, cwd=CHECKOUT, check=True, stdout=subprocess.DEVNULL)
+        """Start afresh, with nothing of an earlier run on its queues."""
+        for command in (["down"], ["up", *options]):
+            stack = [sys.executable, "-m", "local.stack", *command]
+            subprocess.run(stack, cwd=CHECKOUT, check=True, stdout=subprocess.DEVNULL)
         record = json.loads((CHECKOUT / ".local" / "stack.json").read_text())
         return cls(record, urllib3.PoolManager())
 
