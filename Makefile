@@ -20,7 +20,7 @@ LOCK := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-h
 	--no-emit-index-url --no-annotate --no-header
 
 .DEFAULT_GOAL := help
-.PHONY: help run up down sandbox test unit stack-test soak lint format build lock clean
+.PHONY: help run up down sandbox test unit stack-test browser-test soak lint format build lock clean
 
 help: ## Print the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -38,13 +38,16 @@ down: ## Stop what `make up` (or a `make run` elsewhere) started
 sandbox: $(READY) ## Start the Cometly sandbox alone
 	@$(PY) -m local.sandbox $(ARGS)
 
-test: lint unit stack-test ## Everything that has to pass
+test: lint unit stack-test browser-test ## Everything that has to pass
 
 unit: $(READY) ## Unit tests, and the sandbox against its contract: seconds
 	@$(PY) -m pytest -n 2 tests/unit tests/sandbox $(ARGS)
 
 stack-test: $(READY) ## Tests against the deployed template on the local stack
 	@$(PY) -m pytest tests/stack $(ARGS)
+
+browser-test: $(READY) ## Tests of the page's script in a real Chromium, if one is installed
+	@$(PY) -m pytest tests/browser $(ARGS)
 
 soak: $(READY) ## What takes minutes: pace and burst on the deployed stack (about 25 minutes)
 	@$(PY) -m bench.soak all

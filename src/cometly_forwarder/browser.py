@@ -100,7 +100,11 @@ def names_in(text: str) -> frozenset[str]:
 
 def cors_headers(origin: str) -> dict[str, str]:
     """What a browser needs to hear before a page of this origin may read the answer."""
-    return {"Access-Control-Allow-Origin": origin, "Vary": "Origin"}
+    return {
+        "Access-Control-Allow-Origin": origin,
+        "Access-Control-Expose-Headers": "Retry-After",
+        "Vary": "Origin",
+    }
 
 
 def preflight_headers(origin: str) -> dict[str, str]:

@@ -5,13 +5,17 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from botocore.exceptions import EndpointConnectionError
 
-from cometly_forwarder import doors
+from cometly_forwarder import aws, doors
 from cometly_forwarder.handlers import ingest
 from tests.unit.conftest import (
+    REGION,
+    SERVER_KEY,
     Aws,
     FakeLambdaContext,
     an_event,
@@ -25,14 +29,40 @@ SOURCE_IP = "203.0.113.7"
 KIBIBYTE = 1024
 
 
+@dataclass
+class Queue:
+    """The event queue, as far as ingest uses it."""
+
+    is_away: bool = False
+    bodies: list[str] = field(default_factory=list)
+
+    def send_message_batch(self, *, QueueUrl: str, Entries: Any) -> Any:  # noqa: N803
+        assert QueueUrl == "queue"
+        if self.is_away:
+            raise EndpointConnectionError(endpoint_url="https://aws.example.com")
+        self.bodies += [entry["MessageBody"] for entry in Entries]
+        return {"Successful": [{"Id": entry["Id"]} for entry in Entries]}
+
+    def get_secret_value(self, *, SecretId: str) -> Any:  # noqa: N803
+        """Give the keys of the services, which the door of the pages does without."""
+        assert SecretId == "keys"
+        return {"SecretString": json.dumps({"current": SERVER_KEY, "previous": ""})}
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        return [json.loads(body)["event"] for body in self.bodies]
+
+
 @pytest.fixture(autouse=True)
-def stack(aws_stack: Aws, monkeypatch: pytest.MonkeyPatch) -> Iterator[Aws]:
-    """A worker that has served nothing yet, with one page allowed."""
-    monkeypatch.setenv("EVENT_QUEUE_URL", aws_stack.queue_url)
-    monkeypatch.setenv("SERVER_KEYS_SECRET_ARN", aws_stack.keys_secret_arn)
+def queue(monkeypatch: pytest.MonkeyPatch) -> Iterator[Queue]:
+    """A worker that has served nothing yet, with two pages allowed."""
+    queue = Queue()
+    monkeypatch.setattr(aws, "client", lambda _: queue)
+    monkeypatch.setenv("EVENT_QUEUE_URL", "queue")
+    monkeypatch.setenv("SERVER_KEYS_SECRET_ARN", "keys")
     monkeypatch.setenv("ALLOWED_ORIGINS", f"{ORIGIN}, http://localhost:5173")
     ingest.doors.cache_clear()
-    yield aws_stack
+    yield queue
     ingest.doors.cache_clear()
     ingest.journal.metrics.clear_metrics()
 
@@ -58,21 +88,17 @@ def collect(
     return answer["statusCode"], seen, json.loads(answer["body"] or "null")
 
 
-def posted(stack: Aws) -> list[dict[str, Any]]:
-    return [json.loads(message["Body"])["event"] for message in stack.queued()]
-
-
 # --- Who may enter ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("origin", [ORIGIN, "http://localhost:5173"])
-def test_a_page_of_an_allowed_origin_needs_no_key(stack: Aws, origin: str) -> None:
+def test_a_page_of_an_allowed_origin_needs_no_key(queue: Queue, origin: str) -> None:
     status, headers, body = collect(an_event(), origin=origin)
 
     assert status == 202
     assert headers["access-control-allow-origin"] == origin
     assert headers["vary"] == "Origin"
-    assert len(stack.queued()) == 1
+    assert len(queue.bodies) == 1
     assert body["event_id"].startswith("evt_")
 
 
@@ -104,7 +130,7 @@ def test_a_page_of_an_allowed_origin_needs_no_key(stack: Aws, origin: str) -> No
 )
 @pytest.mark.parametrize("method", ["POST", "OPTIONS"])
 def test_any_other_origin_is_refused_and_may_not_read_the_answer(
-    stack: Aws, method: str, origin: str | None
+    queue: Queue, method: str, origin: str | None
 ) -> None:
     status, headers, body = collect(an_event(), method=method, origin=origin)
 
@@ -112,13 +138,13 @@ def test_any_other_origin_is_refused_and_may_not_read_the_answer(
     assert body.keys() == {"message"}
     assert "access-control-allow-origin" not in headers
     assert headers["vary"] == "Origin"
-    assert stack.queued() == []
+    assert queue.bodies == []
 
 
 @pytest.mark.parametrize("setting", ["", " , "], ids=repr)
 @pytest.mark.parametrize("method", ["POST", "OPTIONS"])
 def test_without_an_allowed_origin_the_door_is_shut(
-    stack: Aws, monkeypatch: pytest.MonkeyPatch, method: str, setting: str
+    queue: Queue, monkeypatch: pytest.MonkeyPatch, method: str, setting: str
 ) -> None:
     monkeypatch.setenv("ALLOWED_ORIGINS", setting)
 
@@ -128,7 +154,7 @@ def test_without_an_allowed_origin_the_door_is_shut(
         assert status == 403
         assert "AllowedOrigins" in body["message"]
         assert "access-control-allow-origin" not in headers
-    assert stack.queued() == []
+    assert queue.bodies == []
 
 
 def test_a_stranger_is_refused_before_the_body_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,7 +163,7 @@ def test_a_stranger_is_refused_before_the_body_is_read(monkeypatch: pytest.Monke
     assert collect("[" * KIBIBYTE, origin="https://evil.example")[0] == 403
 
 
-def test_a_preflight_is_answered_for_json(stack: Aws) -> None:
+def test_a_preflight_is_answered_for_json(queue: Queue) -> None:
     status, headers, body = collect(
         method="OPTIONS",
         access_control_request_method="POST",
@@ -149,7 +175,7 @@ def test_a_preflight_is_answered_for_json(stack: Aws) -> None:
     assert headers["access-control-allow-methods"] == "POST"
     assert headers["access-control-allow-headers"] == "content-type"
     assert int(headers["access-control-max-age"]) > 0
-    assert stack.queued() == []
+    assert queue.bodies == []
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "HEAD"])
@@ -166,14 +192,16 @@ def test_another_method_is_answered_405(method: str) -> None:
     "content_type",
     [None, "text/plain", "text/plain;charset=UTF-8", "application/json", "image/png"],
 )
-def test_json_is_read_whatever_the_content_type_says(stack: Aws, content_type: str | None) -> None:
+def test_json_is_read_whatever_the_content_type_says(
+    queue: Queue, content_type: str | None
+) -> None:
     status, _, _ = collect(an_event(full_name="Zoë 😀"), content_type=content_type)
 
     assert status == 202
-    assert posted(stack)[0]["full_name"] == "Zoë 😀"
+    assert queue.events[0]["full_name"] == "Zoë 😀"
 
 
-def test_the_connection_says_who_and_where_the_visitor_is(stack: Aws) -> None:
+def test_the_connection_says_who_and_where_the_visitor_is(queue: Queue) -> None:
     event = an_event(fingerprint="fp", ip="192.0.2.66", user_agent="Forged/9")
 
     collect(
@@ -183,39 +211,39 @@ def test_the_connection_says_who_and_where_the_visitor_is(stack: Aws) -> None:
         x_forwarded_for=f"192.0.2.66, {SOURCE_IP}",
     )
 
-    [queued] = posted(stack)
+    [queued] = queue.events
     assert queued["ip"] == SOURCE_IP
     assert queued["user_agent"] == "Agent/1.0"
     assert queued["url"] == ORIGIN + "/thanks"
 
 
-def test_an_event_without_a_fingerprint_goes_without_an_address(stack: Aws) -> None:
+def test_an_event_without_a_fingerprint_goes_without_an_address(queue: Queue) -> None:
     assert collect(an_event(ip="192.0.2.66"))[0] == 202
 
-    assert "ip" not in posted(stack)[0]
+    assert "ip" not in queue.events[0]
 
 
-def test_a_fingerprint_alone_identifies_with_the_address_of_the_connection(stack: Aws) -> None:
+def test_a_fingerprint_alone_identifies_with_the_address_of_the_connection(queue: Queue) -> None:
     assert collect({"event_name": "view_content", "fingerprint": "fp"})[0] == 202
 
-    assert posted(stack)[0]["ip"] == SOURCE_IP
+    assert queue.events[0]["ip"] == SOURCE_IP
 
 
 @pytest.mark.parametrize(
     ("hops", "ip"), [("0", SOURCE_IP), ("1", "198.51.100.1"), ("2", "192.0.2.66")]
 )
 def test_the_stack_says_how_many_proxies_are_its_own(
-    stack: Aws, monkeypatch: pytest.MonkeyPatch, hops: str, ip: str
+    queue: Queue, monkeypatch: pytest.MonkeyPatch, hops: str, ip: str
 ) -> None:
     monkeypatch.setenv("TRUSTED_PROXY_HOPS", hops)
 
     collect(an_event(fingerprint="fp"), x_forwarded_for=f"192.0.2.66, 198.51.100.1, {SOURCE_IP}")
 
-    assert posted(stack)[0]["ip"] == ip
+    assert queue.events[0]["ip"] == ip
 
 
 def test_event_names_that_are_not_for_browsers_are_refused(
-    stack: Aws, monkeypatch: pytest.MonkeyPatch
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BROWSER_EVENT_NAMES", "view_content, add_to_cart")
     events = [an_event(event_name=name) for name in ("view_content", "purchase", "add_to_cart")]
@@ -225,16 +253,16 @@ def test_event_names_that_are_not_for_browsers_are_refused(
     assert status == 207
     assert [result["status"] for result in body["results"]] == [202, 422, 202]
     assert body["results"][1]["errors"][0]["field"] == "event_name"
-    assert {event["event_name"] for event in posted(stack)} == {"view_content", "add_to_cart"}
+    assert {event["event_name"] for event in queue.events} == {"view_content", "add_to_cart"}
 
 
 @pytest.mark.parametrize(("count", "status"), [(0, 422), (1, 202), (20, 202), (21, 413)])
-def test_an_array_holds_up_to_20_events(stack: Aws, count: int, status: int) -> None:
+def test_an_array_holds_up_to_20_events(queue: Queue, count: int, status: int) -> None:
     answered, headers, _ = collect([an_event(order_id=str(n)) for n in range(count)])
 
     assert answered == status
     assert headers["access-control-allow-origin"] == ORIGIN
-    assert len(stack.queued()) == (count if status == 202 else 0)
+    assert len(queue.bodies) == (count if status == 202 else 0)
 
 
 def padded(size: int) -> str:
@@ -276,7 +304,7 @@ NASTY = [
 
 @pytest.mark.parametrize(("body", "status"), NASTY)
 def test_what_is_no_event_is_refused_briefly_and_the_page_may_read_why(
-    stack: Aws, body: object, status: int
+    queue: Queue, body: object, status: int
 ) -> None:
     answered, headers, answer = collect(body)
 
@@ -284,16 +312,14 @@ def test_what_is_no_event_is_refused_briefly_and_the_page_may_read_why(
     assert headers["access-control-allow-origin"] == ORIGIN
     assert headers["vary"] == "Origin"
     assert len(json.dumps(answer)) < 8 * KIBIBYTE
-    assert stack.queued() == []
+    assert queue.bodies == []
 
 
 # --- What is answered, logged and counted -----------------------------------------------------
 
 
-def test_an_allowed_page_may_read_that_the_queue_is_away(
-    stack: Aws, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("EVENT_QUEUE_URL", stack.queue_url + "-gone")
+def test_an_allowed_page_may_read_that_the_queue_is_away(queue: Queue) -> None:
+    queue.is_away = True
 
     status, headers, _ = collect(an_event())
 
@@ -344,7 +370,7 @@ def test_each_event_leaves_one_line_and_is_counted(
     assert metrics_in(capsys.readouterr().out) == {"Accepted": 1, "Rejected": 1}
 
 
-def test_a_page_and_a_service_that_send_the_same_order_send_one_event(stack: Aws) -> None:
+def test_a_page_and_a_service_that_send_the_same_order_send_one_event(queue: Queue) -> None:
     order = an_event(order_id="ORD-1")
 
     _, _, by_page = collect(order)
@@ -352,7 +378,24 @@ def test_a_page_and_a_service_that_send_the_same_order_send_one_event(stack: Aws
     answer: Any = ingest.handler(request, FakeLambdaContext())  # type: ignore[arg-type]
 
     assert by_page["event_id"] == json.loads(answer["body"])["event_id"]
-    assert len(stack.queued()) == 2
+    assert len(queue.bodies) == 2
+
+
+def test_what_a_page_sends_stands_on_the_real_queue_as_an_envelope(
+    aws_stack: Aws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.undo()
+    monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
+    monkeypatch.setenv("EVENT_QUEUE_URL", aws_stack.queue_url)
+    monkeypatch.setenv("SERVER_KEYS_SECRET_ARN", aws_stack.keys_secret_arn)
+    monkeypatch.setenv("ALLOWED_ORIGINS", ORIGIN)
+
+    _, _, body = collect(an_event(fingerprint="fp"))
+
+    [message] = aws_stack.queued()
+    queued = json.loads(message["Body"])
+    assert queued["event_id"] == body["event_id"]
+    assert queued["event"]["ip"] == SOURCE_IP
 
 
 def test_the_script_is_served_to_every_page_and_may_be_kept() -> None:

@@ -1,0 +1,405 @@
+"""What the script does in a real Chromium, as the sandbox behind the stack sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import BrowserContext, ConsoleMessage, Page, expect
+
+from tests.browser.visit import (
+    FINGERPRINT,
+    KEPT,
+    TOKEN,
+    WITH_PIXEL,
+    Visit,
+    kept,
+    new_order,
+    start_tracking,
+    track,
+    until_nothing_is_kept,
+)
+
+EMAIL = "ada@example.com"
+
+
+@pytest.fixture
+def page(visitor: BrowserContext) -> Page:
+    return visitor.new_page()
+
+
+def test_an_event_tells_who_it_was_and_where(visit: Visit, page: Page) -> None:
+    page.goto(visit.write(path="/lamp") + "?color=green")
+
+    assert track(page, "view_content", amount=89)
+
+    event = visit.received_one()
+    assert event.pop("idempotency_key")
+    assert event.pop("event_time")
+    assert event == {
+        "event_name": "view_content",
+        "amount": 89,
+        "comet_token": TOKEN,
+        "fingerprint": FINGERPRINT,
+        "ip": "127.0.0.1",
+        "user_agent": page.evaluate("navigator.userAgent"),
+        "url": f"{visit.site.url}/lamp?color=green",
+    }
+
+
+def test_a_page_cannot_say_whose_address_and_agent_it_is(visit: Visit, page: Page) -> None:
+    page.goto(visit.write())
+
+    assert track(page, "purchase", order_id=new_order(), ip="203.0.113.9", user_agent="Forged/1.0")
+
+    event = visit.received_one()
+    assert event["ip"] == "127.0.0.1"
+    assert event["user_agent"] == page.evaluate("navigator.userAgent")
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        pytest.param({"order_id": "O-1"}, None, id="none with an order id"),
+        pytest.param({"order_name": "#1001"}, None, id="none with an order name"),
+        pytest.param(
+            {"order_id": "O-1", "idempotency_key": "meta-1"}, "meta-1", id="the page's own"
+        ),
+    ],
+)
+def test_the_script_makes_no_key_where_the_event_has_an_identity(
+    visit: Visit, page: Page, given: dict[str, str], expected: str | None
+) -> None:
+    page.goto(visit.write())
+
+    assert track(page, "purchase", **given)
+
+    assert visit.received_one().get("idempotency_key") == expected
+
+
+def test_a_pixel_that_an_ad_blocker_took_away_is_not_needed_with_an_email(
+    visit: Visit, page: Page
+) -> None:
+    page.route("**/pixel.js", lambda route: route.abort())
+    page.goto(visit.write())
+
+    assert track(page, "lead_generated", email=EMAIL)
+
+    event = visit.received_one()
+    assert event["email"] == EMAIL
+    assert not {"comet_token", "fingerprint", "ip"} & set(event)
+
+
+def test_an_event_of_nobody_waits_for_a_page_that_knows_the_visitor(
+    visit: Visit, page: Page
+) -> None:
+    page.goto(visit.write(head="", path="/bare"))
+    start_tracking(page, "view_content")
+    page.goto(visit.write_plain("<p>No script here", path="/plain"))
+    assert [event["event_name"] for event in kept(page)] == ["view_content"]
+    happened = page.evaluate(TWO_HOURS_AGO)
+
+    page.goto(visit.write(path="/next"))
+
+    event = visit.received_one()
+    assert event["comet_token"] == TOKEN
+    assert event["url"].endswith("/bare")
+    assert event["event_time"] == happened
+
+
+TWO_HOURS_AGO = f"""() => {{
+  const [key] = {KEPT};
+  const item = JSON.parse(localStorage[key]);
+  item.at -= 2 * 3600e3;
+  localStorage[key] = JSON.stringify(item);
+  return new Date(item.at).toISOString().slice(0, 19) + 'Z';
+}}"""
+
+
+SLOW = """<script>
+  window.cometToken = () => 'token-1';
+  window.cometFingerprint = () => new Promise((done) => setTimeout(done, 8000, 'fingerprint-1'));
+</script>"""
+LATE = """<script>setTimeout(() => {
+  window.cometToken = 'token-1';
+  window.cometFingerprint = Promise.resolve('fingerprint-1');
+}, 1500)</script>"""
+BROKEN = """<script>
+  window.cometToken = () => { throw new Error('broken'); };
+  window.cometFingerprint = () => Promise.reject(new Error('broken'));
+</script>"""
+
+
+@pytest.mark.parametrize(
+    ("head", "expected"),
+    [
+        pytest.param(SLOW, (TOKEN, None, None), id="slow: without the fingerprint"),
+        pytest.param(LATE, (TOKEN, FINGERPRINT, "127.0.0.1"), id="late: with everything"),
+        pytest.param(BROKEN, (None, None, None), id="broken: by the e-mail alone"),
+    ],
+)
+def test_an_event_waits_for_the_pixel_but_not_for_long(
+    visit: Visit, page: Page, head: str, expected: tuple[str | None, ...]
+) -> None:
+    page.goto(visit.write(head=head))
+
+    assert track(page, "lead_generated", email=EMAIL)
+
+    event = visit.received_one()
+    assert tuple(event.get(name) for name in ("comet_token", "fingerprint", "ip")) == expected
+
+
+def buying(order: str) -> str:
+    return f"""<button onclick="
+      cometlyForwarder.track('purchase', {{email: '{EMAIL}', order_id: '{order}', amount: 89}});
+      location.href = '/thanks'">Buy</button>"""
+
+
+@pytest.mark.parametrize(
+    "head", [pytest.param(WITH_PIXEL, id="known at once"), pytest.param(SLOW, id="still waiting")]
+)
+@pytest.mark.parametrize("script", [True, False], ids=["to one with the script", "to a plain one"])
+def test_a_purchase_survives_that_the_page_is_left_at_once(
+    visit: Visit, page: Page, head: str, *, script: bool
+) -> None:
+    (visit.write if script else visit.write_plain)("<h1>Thanks</h1>", path="/thanks")
+    order = new_order()
+    page.goto(visit.write(buying(order), head=head))
+
+    page.click("button")
+    page.wait_for_url("**/thanks")
+
+    if script:
+        until_nothing_is_kept(page)
+    event = visit.received_one()
+    assert (event["order_id"], event["amount"], event["email"]) == (order, 89, EMAIL)
+
+
+def test_what_was_tracked_offline_is_sent_once_when_the_line_is_back(
+    visit: Visit, visitor: BrowserContext, page: Page
+) -> None:
+    page.goto(visit.write())
+    visitor.set_offline(offline=True)
+    start_tracking(page, "add_to_cart")
+    page.wait_for_timeout(1500)
+    assert visit.sandbox.events() == []
+    [waiting] = kept(page)
+
+    visitor.set_offline(offline=False)
+
+    until_nothing_is_kept(page)
+    assert visit.received_one()["idempotency_key"] == waiting["idempotency_key"]
+
+
+def test_the_next_page_sends_what_was_tracked_offline(
+    visit: Visit, visitor: BrowserContext, page: Page
+) -> None:
+    page.goto(visit.write())
+    order = new_order()
+    visitor.set_offline(offline=True)
+    start_tracking(page, "purchase", order_id=order)
+    page.wait_for_timeout(500)
+    page.close(run_before_unload=False)
+    visitor.set_offline(offline=False)
+
+    page = visitor.new_page()
+    page.goto(visit.write(path="/next"))
+
+    assert visit.received_one(within=30)["order_id"] == order
+
+
+FORBIDDEN = """<script>Object.defineProperty(window, 'localStorage', {
+  get() { throw new DOMException('no', 'SecurityError'); } })</script>"""
+FULL = """<script>
+  for (let size = 1 << 22; size; size >>= 1)
+    for (const n of [1, 2, 3])
+      try { localStorage['full-' + size + n] = 'x'.repeat(size); } catch {}
+</script>"""
+
+
+@pytest.mark.parametrize(
+    "head", [pytest.param(FORBIDDEN, id="forbidden"), pytest.param(FULL, id="full")]
+)
+def test_an_event_needs_no_storage(visit: Visit, page: Page, head: str) -> None:
+    page.goto(visit.write(head=head + WITH_PIXEL))
+
+    assert track(page, "view_content")
+
+    assert visit.received_one()["comet_token"] == TOKEN
+
+
+def test_an_event_is_sent_again_with_the_same_key_when_the_door_was_closed(
+    visit: Visit, page: Page
+) -> None:
+    page.goto(visit.write())
+    with visit.functions.without("ingest", "sqs:SendMessage"):
+        with page.expect_response("**/collect") as refused:
+            start_tracking(page, "add_to_cart")
+        assert refused.value.status == 503
+        [waiting] = kept(page)
+
+    with page.expect_response("**/collect", timeout=15_000) as taken:
+        pass
+
+    pause = taken.value.request.timing["startTime"] - refused.value.request.timing["startTime"]
+    assert pause >= 1000 * int(refused.value.headers["retry-after"])
+    assert visit.received_one()["idempotency_key"] == waiting["idempotency_key"]
+
+
+def test_a_double_click_is_one_event_and_a_later_click_another(visit: Visit, page: Page) -> None:
+    page.goto(visit.write("<button onclick=\"cometlyForwarder.track('add_to_cart')\">Add</button>"))
+
+    page.dblclick("button")
+    page.wait_for_timeout(1300)
+    page.click("button")
+
+    assert [event["event_name"] for event in visit.received(2)] == ["add_to_cart", "add_to_cart"]
+
+
+def test_two_tabs_send_what_was_left_behind_once(visit: Visit, visitor: BrowserContext) -> None:
+    sent: list[str] = []
+    visitor.on("request", lambda it: sent.append(it.url) if it.url.endswith("/collect") else None)
+    bare = visitor.new_page()
+    bare.goto(visit.write(head="", path="/bare"))
+    start_tracking(bare, "view_content")
+    bare.goto("about:blank")
+    address = visit.write()
+    tabs = [visitor.new_page(), visitor.new_page()]
+
+    for tab in tabs:
+        tab.evaluate("address => { location.href = address; }", address)
+
+    assert visit.received_one()["url"].endswith("/bare")
+    until_nothing_is_kept(visitor.pages[-1])
+    assert len(sent) == 1
+
+
+def test_a_refused_event_is_dropped_with_one_warning_that_names_nobody(
+    visit: Visit, page: Page
+) -> None:
+    warnings: list[ConsoleMessage] = []
+    page.on("console", lambda it: warnings.append(it) if it.type == "warning" else None)
+    page.goto(visit.write())
+
+    assert not track(page, "misspelled", email=EMAIL)
+    assert not track(page, "misspelled_again", email=EMAIL)
+
+    assert [it.text for it in warnings] == ["cometlyForwarder: event refused 422"]
+    assert kept(page) == []
+    assert visit.sandbox.events() == []
+
+
+def test_a_page_of_another_origin_is_kept_out(visit: Visit, page: Page) -> None:
+    visit.write(path="/elsewhere")
+    page.goto(f"{visit.site.other_origin}/elsewhere")
+
+    with page.expect_event("requestfailed", lambda it: it.url.endswith("/collect")):
+        start_tracking(page, "lead_generated", email=EMAIL)
+
+    visit.queues.until_all_is_settled()
+    assert visit.sandbox.events() == []
+
+
+def test_json_passes_after_its_preflight(visit: Visit, page: Page) -> None:
+    page.goto(visit.write())
+
+    status = page.evaluate(POST_JSON, f"{visit.api_url}/collect")
+
+    assert status == 202
+    assert visit.received_one()["email"] == EMAIL
+
+
+def test_json_of_another_origin_does_not_pass_the_preflight(visit: Visit, page: Page) -> None:
+    visit.write(path="/elsewhere")
+    page.goto(f"{visit.site.other_origin}/elsewhere")
+
+    status = page.evaluate(POST_JSON, f"{visit.api_url}/collect")
+
+    assert status == "TypeError"
+    assert visit.sandbox.events() == []
+
+
+POST_JSON = """(url) => fetch(url, {
+  method: 'POST',
+  headers: { 'Content-Type': 'application/json' },
+  body: JSON.stringify({ event_name: 'lead_generated', email: 'ada@example.com' }),
+}).then((answer) => answer.status, (error) => error.name)"""
+
+
+def in_an_async_tag(visit: Visit) -> str:
+    return (
+        f"<script>{STUB} cometlyForwarder.track('view_content');</script>"
+        f"<script async src='{visit.api_url}/client.js'></script>"
+    )
+
+
+def pasted(visit: Visit) -> str:
+    return (
+        f"<script>window.cometlyForwarder = {{endpoint: '{visit.api_url}/collect'}};</script>"
+        f"<script>{script_of(visit)}</script>"
+        "<script>cometlyForwarder.track('view_content')</script>"
+    )
+
+
+def under_a_strict_policy(visit: Visit) -> str:
+    api = visit.api_url.split("/_aws")[0]
+    policy = "default-src 'none'; script-src 'nonce-n1'; require-trusted-types-for 'script'"
+    call = "cometlyForwarder.track('view_content', {email: 'ada@example.com'});"
+    return (
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}; connect-src {api}">'
+        f"<script nonce=n1>{STUB} {call}</script>"
+        f"<script nonce=n1 async src='{visit.api_url}/client.js'></script>"
+    )
+
+
+def loaded_twice(visit: Visit) -> str:
+    tag = f"<script src='{visit.api_url}/client.js'></script>"
+    return f"{tag}{tag}<script>cometlyForwarder.track('view_content')</script>"
+
+
+STUB = (
+    "window.cometlyForwarder = window.cometlyForwarder ||"
+    " { q: [], track() { this.q.push(arguments); } };"
+)
+
+
+def script_of(visit: Visit) -> str:
+    return visit.sandbox.pool.request("GET", f"{visit.api_url}/client.js").data.decode()
+
+
+@pytest.mark.parametrize(
+    "head",
+    [in_an_async_tag, pasted, under_a_strict_policy, loaded_twice],
+    ids=lambda it: it.__name__,
+)
+def test_every_way_to_put_the_script_into_a_page(
+    visit: Visit, page: Page, head: Callable[[Visit], str]
+) -> None:
+    page.goto(visit.write_plain(WITH_PIXEL + head(visit)))
+
+    assert visit.received_one()["event_name"] == "view_content"
+
+
+def test_the_script_comes_small_and_may_be_cached(visit: Visit, page: Page) -> None:
+    with page.expect_response("**/client.js") as loaded:
+        page.goto(visit.write())
+
+    headers = loaded.value.all_headers()
+    assert headers["content-encoding"] == "gzip"
+    assert int(headers["content-length"]) < 2048
+    assert "max-age=" in headers["cache-control"]
+
+
+def test_the_demo_shop_takes_a_person_from_the_lamp_to_the_order(visit: Visit, page: Page) -> None:
+    page.goto(visit.shop_url)
+    page.click("text=Add to cart")
+    page.click("header >> text=Cart")
+    page.click("text=Check out")
+    page.click("text=Place the order")
+
+    expect(page.locator("#arrived strong").first).to_have_text("purchase")
+    expect(page.locator("#arrived strong")).to_have_count(4)
+    page.reload()
+    visit.queues.until_all_is_settled()
+    names = sorted(event["event_name"] for event in visit.received(4))
+    assert names == ["add_to_cart", "initiate_checkout", "purchase", "view_content"]

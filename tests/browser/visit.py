@@ -1,0 +1,121 @@
+"""The pages of a shop as a test writes them, and what becomes of their events."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from playwright.sync_api import Page
+
+from tests.stack.deployed import Functions, Queues, Sandbox, Table, eventually
+
+Fields = dict[str, Any]
+
+TOKEN, FINGERPRINT = "token-1", "fingerprint-1"
+PIXEL = f"""
+window.cometToken = () => '{TOKEN}';
+window.cometFingerprint = () => Promise.resolve('{FINGERPRINT}');
+"""
+WITH_PIXEL = "<script src='/pixel.js'></script>"
+KEPT = "Object.keys(localStorage).filter((key) => key.startsWith('cometlyForwarder'))"
+
+
+@dataclass
+class Site:
+    """Serves pages on loopback. Its other name, localhost, is another origin to a browser."""
+
+    url: str
+    pages: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def other_origin(self) -> str:
+        return self.url.replace("127.0.0.1", "localhost")
+
+    @classmethod
+    @contextmanager
+    def serving(cls) -> Iterator[Site]:
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                text = site.pages.get(self.path.partition("?")[0])
+                self.send_response(200 if text is not None else 404)
+                kind = "text/javascript" if self.path.endswith(".js") else "text/html"
+                self.send_header("Content-Type", f"{kind}; charset=utf-8")
+                self.send_header("Cache-Control", "no-store")
+                self.end_headers()
+                self.wfile.write((text or "").encode())
+
+            def log_message(self, *_: object) -> None:
+                """Say nothing."""
+
+        with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+            site = cls(f"http://127.0.0.1:{server.server_port}")
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            yield site
+            server.shutdown()
+
+
+@dataclass(frozen=True)
+class Visit:
+    """The site and the stack that its pages send to."""
+
+    site: Site
+    api_url: str
+    shop_url: str
+    sandbox: Sandbox
+    queues: Queues
+    table: Table
+    functions: Functions
+
+    def write(self, body: str = "", *, path: str = "/", head: str = WITH_PIXEL) -> str:
+        """Put a page with the script on the site; return its address."""
+        script = f"<script src='{self.api_url}/client.js'></script>"
+        return self.write_plain(f"{head}{script}<body>{body}", path=path)
+
+    def write_plain(self, html: str, *, path: str = "/") -> str:
+        self.site.pages["/pixel.js"] = PIXEL
+        self.site.pages[path] = f"<!doctype html><meta charset=utf-8><title>A shop</title>{html}"
+        return self.site.url + path
+
+    def received(self, count: int = 1, *, within: float = 15.0) -> list[Fields]:
+        """Wait for so many events at Cometly; return all, duplicates too, in order of arrival."""
+        eventually(self.sandbox.events, lambda events: len(events) >= count, within=within)
+        self.queues.until_all_is_settled()
+        return [event["fields"] for event in self.sandbox.events()]
+
+    def received_one(self, *, within: float = 15.0) -> Fields:
+        [event] = self.received(within=within)
+        return event
+
+
+def new_order() -> str:
+    """Return an order id that no other test has used: the ledger remembers each."""
+    return f"O-{uuid.uuid4()}"
+
+
+def until_nothing_is_kept(page: Page, *, within: float = 15.0) -> None:
+    """Wait until the script has an answer for every event that it holds in storage."""
+    page.wait_for_function(f"!{KEPT}.length", timeout=within * 1000)
+
+
+def kept(page: Page) -> list[Fields]:
+    """Return the events that wait in storage."""
+    events: list[Fields] = page.evaluate(f"{KEPT}.map((key) => JSON.parse(localStorage[key]).e)")
+    return events
+
+
+def start_tracking(page: Page, name: str, **fields: Any) -> None:
+    """Call the script, and do not wait for what it says."""
+    page.evaluate("([name, fields]) => { cometlyForwarder.track(name, fields); }", [name, fields])
+
+
+def track(page: Page, name: str, **fields: Any) -> bool:
+    """Call the script; return what it says."""
+    taken: bool = page.evaluate(
+        "([name, fields]) => cometlyForwarder.track(name, fields)", [name, fields]
+    )
+    return taken
