@@ -38,7 +38,9 @@ down: ## Stop what `make up` (or a `make run` elsewhere) started
 sandbox: $(READY) ## Start the Cometly sandbox alone
 	@$(PY) -m local.sandbox $(ARGS)
 
-test: lint unit stack-test browser-test ## Everything that has to pass
+# The three last wait more than they compute: two at a time, each with a stack and ports of its own.
+test: lint unit ## Everything that has to pass
+	@$(MAKE) --no-print-directory -j 2 --output-sync=target stack-test fault-test browser-test
 
 unit: $(READY) ## Unit tests, and the sandbox against its contract: seconds
 	@$(PY) -m pytest -n 2 tests/unit tests/sandbox $(ARGS)
@@ -46,11 +48,15 @@ unit: $(READY) ## Unit tests, and the sandbox against its contract: seconds
 stack-test: $(READY) ## Tests against the deployed template on the local stack
 	@$(PY) -m pytest tests/stack $(ARGS)
 
+fault-test: $(READY) ## Killed workers, cut sockets, absent AWS: nothing lost, nothing twice
+	@$(PY) -m pytest tests/faults $(ARGS)
+
 browser-test: $(READY) ## Tests of the page's script in a real Chromium, if one is installed
 	@$(PY) -m pytest tests/browser $(ARGS)
 
-soak: $(READY) ## What takes minutes: pace and burst on the deployed stack (about 25 minutes)
+soak: $(READY) ## What takes minutes: pace and burst on the deployed stack (about an hour)
 	@$(PY) -m bench.soak all
+	@$(PY) -m tests.faults.soak --seeds 3 --events 2000
 
 lint: $(READY) ## Style, types and the template
 	@$(VENV)/bin/ruff check .

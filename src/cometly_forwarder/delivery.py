@@ -60,7 +60,7 @@ class Message:
 class Gate(Protocol):
     """What paces all workers together (see `pacing`). The calls raise Unavailable."""
 
-    def admit(self, count: int, latest: float) -> Admission: ...
+    def admit(self, count: int, latest: float, unused: tuple[float, ...] = ()) -> Admission: ...
 
     def is_open(self) -> bool: ...
 
@@ -216,8 +216,7 @@ class Delivery:
                 return turn
             if self.gate.is_open() and self.now() - turn.slot <= LATE_SECONDS:
                 return turn
-            self.give_back((turn.slot,), probe=False)
-            admission = self.gate.admit(1, deadline - POST_SECONDS)
+            admission = self.gate.admit(1, deadline - POST_SECONDS, unused=(turn.slot,))
             if not admission.slots:
                 return Later(admission.wait + self.random() * 2)
             turn = Turn(admission.slots[0], admission.probe)

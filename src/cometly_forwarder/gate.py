@@ -90,12 +90,13 @@ class DynamoGate:
     _quotas: list[Quota] = field(default_factory=list)
     _lock: RLock = field(default_factory=RLock)
 
-    def admit(self, count: int, latest: float) -> Admission:
-        """Reserve up to `count` slots before `latest`; one write, if the gate is open."""
+    def admit(self, count: int, latest: float, unused: tuple[float, ...] = ()) -> Admission:
+        """Reserve up to `count` slots before `latest`, and take back `unused` ones: one write."""
         with self._lock:
             if self._closed():
                 self._look()
-            admission = self._change(lambda state: self._admit(state, count, latest))
+            returned = tuple(slot + self.clock.offset for slot in unused)
+            admission = self._change(lambda state: self._admit(state, count, latest, returned))
             self._quotas.clear()
             return dataclasses.replace(
                 admission, slots=tuple(slot - self.clock.offset for slot in admission.slots)
@@ -143,8 +144,12 @@ class DynamoGate:
         if probe or self._state.failures:
             self._report(lambda state: pacing.succeeded(state, probe=probe))
 
-    def _admit(self, state: GateState, count: int, latest: float) -> tuple[GateState, Admission]:
+    def _admit(
+        self, state: GateState, count: int, latest: float, returned: tuple[float, ...]
+    ) -> tuple[GateState, Admission]:
         now = self.clock.now()
+        if returned:
+            state = pacing.give_back(state, returned, now=now, configured=self.configured)
         for quota in sorted(self._quotas, key=lambda quota: quota.at):
             state = pacing.observe(state, quota, now=now)
         return pacing.admit(

@@ -108,9 +108,11 @@ class MemoryGate:
     admitted: int = 0
     given_back: int = 0
 
-    def admit(self, count: int, latest: float) -> Admission:
+    def admit(self, count: int, latest: float, unused: tuple[float, ...] = ()) -> Admission:
         if self.is_broken:
             raise Unavailable("the gate is away")
+        if unused:
+            self.give_back(unused, probe=False)
         self.state, admission = pacing.admit(
             self.state,
             now=self.clock.now(),

@@ -1,0 +1,47 @@
+"""One emulator a session, one pipe a test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from functools import partial
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+from pytest_socket import socket_allow_hosts
+
+from local.sandbox.settings import Settings
+from tests.faults import emulator
+from tests.faults.rig import Aws, Rig, opened
+
+
+class Open(Protocol):
+    """Builds a pipe with other settings than `rig` has."""
+
+    def __call__(
+        self, *, visibility: int = 10, settings: Settings | None = None
+    ) -> AbstractContextManager[Rig]: ...
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _loopback_only() -> None:
+    # Worker processes are asked for over a Unix socket.
+    socket_allow_hosts(["127.0.0.1"], allow_unix_socket=True)
+
+
+@pytest.fixture(scope="session")
+def aws(tmp_path_factory: pytest.TempPathFactory, _loopback_only: None) -> Iterator[Aws]:
+    with emulator.running(tmp_path_factory.mktemp("emulator")) as url:
+        yield Aws.at(url)
+
+
+@pytest.fixture
+def rig(aws: Aws, tmp_path: Path) -> Iterator[Rig]:
+    with opened(aws, tmp_path) as rig:
+        yield rig
+
+
+@pytest.fixture
+def open_rig(aws: Aws, tmp_path: Path) -> Open:
+    return partial(opened, aws, tmp_path)

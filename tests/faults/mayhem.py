@@ -1,0 +1,224 @@
+"""Everything at once: a plan made of one seed, with faults of each kind, and what it must leave.
+
+The plan is the same for the same seed: the events, what Cometly and AWS do to calls, who is killed
+at which moment, and when the token changes. How the threads take turns is not.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+
+from local.sandbox.settings import Settings
+from tests.faults import aws_proxy
+from tests.faults.aws_proxy import AwsProxy, Call
+from tests.faults.rig import NO_LIMIT, Aws, Crew, Rig, an_order, opened
+from tests.faults.worker import Death
+
+WORKERS = 4
+WAVES = 5
+# One in so many events is refused by Cometly, comes twice, has a worker killed.
+REFUSED, TWICE, KILLED = 30, 8, 25
+CHANCES: dict[str, tuple[float, dict[str, object]]] = {
+    "process_then_cut": (0.04, {}),
+    "process_then_hang": (0.01, {"seconds": 30}),
+    "cut_before": (0.03, {}),
+    "hang": (0.01, {"seconds": 30}),
+    "drip": (0.01, {"seconds_per_byte": 0.2}),
+    "html_200": (0.02, {}),
+}
+STATUS_CHANCES = {500: 0.03, 502: 0.02, 503: 0.02, 408: 0.01}
+AWS_CHANCE = 0.02
+MOMENTS = (
+    "after gate.admit",
+    "before ledger.claim",
+    "after ledger.claim",
+    "before cometly.post",
+    "after cometly.post",
+    "after ledger.settle",
+    "before queue.park",
+    "after queue.park",
+    "before queue.hand_back",
+    "after queue.hand_back",
+    "before delete",
+)
+TIMES = {
+    "invocation": 3.0,
+    "aws_seconds": 0.4,
+    "batch": 5,
+    "constants": {
+        "cometly.READ_SECONDS": 0.8,
+        "ANSWER_SECONDS": 1.0,
+        "POST_SECONDS": 1.6,
+        "UNAVAILABLE_SECONDS": 1.0,
+    },
+}
+
+
+@dataclass
+class Tally:
+    """What came of it."""
+
+    seed: int
+    accepted: int
+    delivered: int
+    parked: int
+    posts: Counter[str]
+    killed: int
+    spoilt: int
+    seconds: float
+
+    def __str__(self) -> str:
+        return (
+            f"seed {self.seed}: {self.accepted} identities accepted, {self.delivered} delivered, "
+            f"{self.parked} parked, {self.posts.total()} posts ({dict(self.posts)}), "
+            f"{self.killed} workers killed, {self.spoilt} AWS calls spoilt, {self.seconds:.0f} s"
+        )
+
+
+@dataclass
+class Mayhem:
+    """One run."""
+
+    rig: Rig
+    proxy: AwsProxy
+    seed: int
+    events: int
+    refused: set[str] = field(default_factory=set)
+
+    def run(self) -> Tally:
+        began = time.monotonic()
+        dice = Random(self.seed)
+        waves = self._waves(dice)
+        self._spoil_cometly()
+        rule = self.proxy.spoil(_Dice(self.seed, AWS_CHANCE).strikes, "cut")
+        lost = self.proxy.spoil(_Dice(self.seed + 1, AWS_CHANCE).strikes, "answer lost")
+        slow = self.proxy.spoil(_Dice(self.seed + 2, AWS_CHANCE / 4).strikes, "silent")
+        deaths = self._deaths(dice)
+        endpoints = dict.fromkeys(("sqs", "dynamodb", "secrets_manager"), self.proxy.url)
+        with self.rig.working(WORKERS, deaths=deaths, endpoints=endpoints, **TIMES) as crew:
+            for number, wave in enumerate(waves):
+                self._take(wave)
+                self._until_half_is_done(crew, dice)
+                self._change_token(number, crew)
+            spoilt = int(rule.spoilt + lost.spoilt + slow.spoilt)
+            self._calm()
+            self.rig.drain(crew)
+        return self._tally(crew, spoilt, time.monotonic() - began)
+
+    def _waves(self, dice: Random) -> list[list[dict[str, object]]]:
+        """Make the events, some twice, in an order that is not theirs."""
+        events = [self._event(number, dice) for number in range(self.events)]
+        events += dice.sample(events, self.events // TWICE)
+        dice.shuffle(events)
+        size = -(-len(events) // WAVES)
+        return [events[start : start + size] for start in range(0, len(events), size)]
+
+    def _event(self, number: int, dice: Random) -> dict[str, object]:
+        event = an_order(number, do_not_capi=dice.randrange(REFUSED) == 0)
+        match dice.randrange(3):
+            case 0:
+                event["idempotency_key"] = f"key-{self.seed}-{number}"
+            case 1:
+                del event["order_id"]
+                # Who sends such an event twice sends two events: it needs a key to be one.
+                event["idempotency_key"] = f"sole-{self.seed}-{number}"
+        return event
+
+    def _take(self, wave: list[dict[str, object]]) -> None:
+        for event, event_id in zip(wave, self.rig.accept(*wave), strict=True):
+            if event["do_not_capi"]:
+                self.refused.add(event_id)
+        # SQS delivers at least once, SNS as well: some messages come twice as they are.
+        for message in self.rig.waiting()[:: 4 * TWICE]:
+            self.rig.aws.sqs.send_message(QueueUrl=self.rig.queue_url, MessageBody=message["Body"])
+
+    def _spoil_cometly(self) -> None:
+        self.rig.spoil(
+            {"kind": "status", "status": 422, "times": "always", "match": {"do_not_capi": True}},
+            *[
+                {"kind": kind, "times": "always", "probability": chance, **options}
+                for kind, (chance, options) in CHANCES.items()
+            ],
+            *[
+                {"kind": "status", "status": status, "times": "always", "probability": chance}
+                for status, chance in STATUS_CHANCES.items()
+            ],
+            {
+                "kind": "status",
+                "status": 429,
+                "retry_after": 1,
+                "times": "always",
+                "probability": 0.01,
+            },
+        )
+
+    def _deaths(self, dice: Random) -> list[Death]:
+        return [
+            Death(dice.choice(MOMENTS), nth=dice.randint(1, 12))
+            for _ in range(self.events // KILLED)
+        ]
+
+    def _until_half_is_done(self, crew: Crew, dice: Random) -> None:
+        """Let the workers work, and kill one of them in the middle of whatever it does."""
+        before = len(self.rig.posts())
+        enough = self.events // WAVES // 2
+        self.rig.until(lambda: len(self.rig.posts()) >= before + enough, crew)
+        crew.kill(dice.randrange(len(crew.processes)))
+        crew.tend()
+
+    def _change_token(self, number: int, crew: Crew) -> None:
+        """Replace the token at Cometly, and some time later in the secret."""
+        token = f"token-{number}"
+        self.rig.sandbox.change({"tokens": [token]})
+        seen = len(self.rig.posts())
+        self.rig.until(lambda: len(self.rig.posts()) > seen or self.rig.is_drained(), crew)
+        self.rig.store_token(token)
+
+    def _calm(self) -> None:
+        """Nothing more goes wrong, but what Cometly refuses it refuses for ever."""
+        self.proxy.heal()
+        self.rig.sandbox.faults.clear()
+        self.rig.spoil(
+            {"kind": "status", "status": 422, "times": "always", "match": {"do_not_capi": True}}
+        )
+
+    def _tally(self, crew: Crew, spoilt: int, seconds: float) -> Tally:
+        account = self.rig.account()
+        account.check()
+        assert account.waiting == frozenset()
+        assert account.parked.keys() == self.refused, "only what Cometly refuses is parked"
+        assert {parked["reason"] for parked in self.rig.parked()} <= {"HTTP 422"}
+        return Tally(
+            self.seed,
+            len(account.accepted),
+            len(account.booked),
+            len(account.parked),
+            Counter(str(post.status) for post in self.rig.posts()),
+            crew.deaths,
+            spoilt,
+            seconds,
+        )
+
+
+class _Dice:
+    """Chooses calls at random, the same ones for the same seed, as far as calls are the same."""
+
+    def __init__(self, seed: int, chance: float) -> None:
+        self._dice = Random(seed)
+        self._chance = chance
+
+    def strikes(self, call: Call) -> bool:
+        return call.action != "" and self._dice.random() < self._chance
+
+
+def run(aws: Aws, folder: Path, *, seed: int, events: int) -> Tally:
+    settings = Settings(requests_per_minute=NO_LIMIT, seed=seed)
+    with (
+        opened(aws, folder, visibility=4, settings=settings) as rig,
+        aws_proxy.running(aws.url) as proxy,
+    ):
+        return Mayhem(rig, proxy, seed, events).run()

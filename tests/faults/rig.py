@@ -1,0 +1,381 @@
+"""A pipe of one's own: queues, table and secret on the emulator, a sandbox, and workers."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import itertools
+import json
+import multiprocessing
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import boto3
+import urllib3
+
+from cometly_forwarder.envelope import Origin, read_envelope
+from cometly_forwarder.ingestion import Door, accept
+from local.sandbox.book import Event, Request
+from local.sandbox.faults import read_rules
+from local.sandbox.sandbox import Sandbox
+from local.sandbox.server import RunningSandbox
+from local.sandbox.server import running as running_sandbox
+from local.sandbox.settings import DEFAULT_TOKEN, Settings
+from tests.faults.emulator import REGION, ROOT
+from tests.faults.worker import SERVICES, Death, Plan, work
+
+# What a poll waits for comes much sooner; this is for a machine that has other things to do.
+PATIENCE_SECONDS = 40.0
+# A limit that no test reaches: pace is tested elsewhere.
+NO_LIMIT = 60_000
+
+# How a process ends that was killed, or that outlasted its invocation's time.
+KILLED = (-signal.SIGKILL, -signal.SIGALRM)
+
+# Starting a process asks all others whether they live, and two threads must not ask at once.
+_asking = threading.RLock()
+_processes = multiprocessing.get_context("forkserver")
+_processes.set_forkserver_preload(["tests.faults.preload"])
+
+
+@dataclass(frozen=True)
+class Outbox:
+    """Puts accepted events on the queue; that nothing fails here is part of the set-up."""
+
+    sqs: Any
+    url: str
+
+    def send(self, bodies: Sequence[str]) -> frozenset[int]:
+        for start in range(0, len(bodies), 10):
+            entries = [
+                {"Id": str(place), "MessageBody": body}
+                for place, body in enumerate(bodies[start : start + 10])
+            ]
+            answer = self.sqs.send_message_batch(QueueUrl=self.url, Entries=entries)
+            assert len(answer["Successful"]) == len(entries)
+        return frozenset()
+
+
+@dataclass(frozen=True)
+class Aws:
+    """Clients of the emulator, made once a session."""
+
+    url: str
+    sqs: Any
+    dynamodb: Any
+    secretsmanager: Any
+
+    @classmethod
+    def at(cls, url: str) -> Aws:
+        session = boto3.Session(
+            aws_access_key_id=ROOT["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=ROOT["AWS_SECRET_ACCESS_KEY"],
+            region_name=REGION,
+        )
+        return cls(url, *(session.client(service, endpoint_url=url) for service in SERVICES))
+
+    def peek(self, queue_url: str) -> list[dict[str, Any]]:
+        """Look at every message of a queue, hidden ones too, without receiving any."""
+        answer = urllib3.request(
+            "GET", f"{self.url}/_ministack/sqs/messages", fields={"QueueUrl": queue_url}
+        )
+        [queue] = [
+            messages
+            for regions in answer.json()["messages"].values()
+            for queues in regions.values()
+            for messages in queues.values()
+        ]
+        return list(queue)
+
+
+@dataclass(frozen=True)
+class Account:
+    """Where the accepted events are, by event id."""
+
+    accepted: frozenset[str]
+    booked: Counter[str]
+    parked: Counter[str]
+    waiting: frozenset[str]
+
+    def check(self) -> None:
+        """Accepted = delivered + parked + waiting, and no identity is booked twice."""
+        twice = [event_id for event_id, times in self.booked.items() if times > 1]
+        assert twice == [], "booked twice"
+        found = self.booked.keys() | self.parked.keys() | self.waiting
+        assert self.accepted - found == frozenset(), "lost"
+        assert found - self.accepted == set(), "out of nowhere"
+        assert self.booked.keys() & self.parked.keys() == set(), "both delivered and parked"
+
+
+@dataclass
+class Crew:
+    """Worker processes. One that dies is replaced, as Lambda replaces its environments."""
+
+    count: int
+    plan_next: Callable[[], Plan]
+    processes: list[BaseProcess] = field(default_factory=list)
+    deaths: int = 0
+    restarts: bool = True
+
+    def tend(self) -> None:
+        """Bury the dead and fill their places."""
+        with _asking:
+            self._bury()
+            while self.restarts and len(self.processes) < self.count:
+                process = _processes.Process(target=work, args=(self.plan_next(),), daemon=True)
+                process.start()
+                self.processes.append(process)
+
+    def _bury(self) -> None:
+        for process in [one for one in self.processes if not one.is_alive()]:
+            self.processes.remove(process)
+            assert process.exitcode in {0, *KILLED}, "the worker broke: its log says why"
+            self.deaths += process.exitcode in KILLED
+            process.close()
+
+    def kill(self, place: int = 0) -> None:
+        """Kill a worker at once; the next `tend` counts it and replaces it."""
+        self.processes[place].kill()
+        self.processes[place].join()
+
+    def finish(self) -> None:
+        """Let every worker end the batch that it has, and go."""
+        self.restarts = False
+        for process in self.processes:
+            process.terminate()
+        for process in self.processes:
+            process.join(PATIENCE_SECONDS)
+        self.tend()
+
+    def end(self) -> None:
+        with _asking:
+            for process in self.processes:
+                process.kill()
+            for process in self.processes:
+                process.join()
+                process.close()
+            self.processes.clear()
+
+
+@dataclass
+class Rig:
+    """One pipe, from the door to the sandbox."""
+
+    aws: Aws
+    box: RunningSandbox
+    folder: Path
+    queue_url: str
+    dead_letter_url: str
+    table: str
+    secret: str
+    accepted: set[str] = field(default_factory=set)
+    _logs: Iterator[int] = field(default_factory=itertools.count)
+
+    @property
+    def sandbox(self) -> Sandbox:
+        return self.box.sandbox
+
+    # --- what goes in -----------------------------------------------------------------------------
+
+    def accept(self, *events: Mapping[str, object]) -> list[str]:
+        """Take events in as the ingest function does; returns their event ids."""
+        outbox = Outbox(self.aws.sqs, self.queue_url)
+        door = Door(outbox, lambda: datetime.now(UTC), lambda: uuid4().hex)
+        ids = [receipt.event_id for receipt in accept(events, door)]
+        assert None not in ids
+        self.accepted |= set(ids)
+        return ids
+
+    def spoil(self, *rules: Mapping[str, object]) -> None:
+        """Tell the sandbox what is to go wrong."""
+        self.sandbox.faults.add(read_rules(list(rules)))
+
+    def store_token(self, token: str) -> None:
+        self.aws.secretsmanager.put_secret_value(SecretId=self.secret, SecretString=token)
+
+    # --- who works --------------------------------------------------------------------------------
+
+    def plan(self, **changes: Any) -> Plan:
+        """What a worker is told; `environment` and `constants` are added to what there is."""
+        environment = {
+            "EVENT_QUEUE_URL": self.queue_url,
+            "DEAD_LETTER_QUEUE_URL": self.dead_letter_url,
+            "TABLE_NAME": self.table,
+            "COMETLY_TOKEN_SECRET_ARN": self.secret,
+            "COMETLY_URL": self.box.url,
+            "COMETLY_REQUESTS_PER_MINUTE": str(NO_LIMIT),
+            "DELIVERY_HORIZON_HOURS": "1",
+            "POWERTOOLS_SERVICE_NAME": self.table,
+            **changes.pop("environment", {}),
+        }
+        log = self.folder / f"worker-{next(self._logs)}.log"
+        return Plan(aws_url=self.aws.url, environment=environment, log=log, **changes)
+
+    @contextlib.contextmanager
+    def working(
+        self, count: int = 1, *, deaths: Sequence[Death] = (), **changes: Any
+    ) -> Iterator[Crew]:
+        """Run workers. The first ones to start die as told, their successors live."""
+        fates = iter(deaths)
+        crew = Crew(count, lambda: self.plan(death=next(fates, None), **changes))
+        try:
+            crew.tend()
+            yield crew
+        except AssertionError as error:
+            error.add_note(self.story())
+            raise
+        finally:
+            crew.end()
+
+    def until(self, condition: Callable[[], object], crew: Crew | None = None) -> None:
+        """Wait for a condition; workers that die meanwhile are replaced."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while not condition():
+            assert time.monotonic() < deadline, "it never came"
+            if crew:
+                crew.tend()
+            time.sleep(0.05)
+
+    def drain(self, crew: Crew) -> None:
+        self.until(self.is_drained, crew)
+
+    def is_drained(self) -> bool:
+        counts = self.aws.sqs.get_queue_attributes(QueueUrl=self.queue_url, AttributeNames=["All"])[
+            "Attributes"
+        ]
+        return not any(
+            int(count) for name, count in counts.items() if name.startswith("ApproximateNumber")
+        )
+
+    # --- what there is to see ---------------------------------------------------------------------
+
+    def posts(self) -> list[Request]:
+        """Every request to Cometly, in the order of their arrival."""
+        return self.sandbox.book.requests()
+
+    def bookings(self) -> list[Event]:
+        return self.sandbox.book.events(booked_only=True)
+
+    def parked(self) -> list[dict[str, str]]:
+        """The attributes of each parked message."""
+        return [
+            {
+                name: attribute["StringValue"]
+                for name, attribute in message["MessageAttributes"].items()
+            }
+            for message in self.aws.peek(self.dead_letter_url)
+        ]
+
+    def waiting(self) -> list[dict[str, Any]]:
+        return self.aws.peek(self.queue_url)
+
+    def ledger(self, event_id: str) -> dict[str, Any]:
+        """One event's record, without DynamoDB's types."""
+        answer = self.aws.dynamodb.get_item(
+            TableName=self.table, Key={"event_id": {"S": event_id}}, ConsistentRead=True
+        )
+        return {
+            name: float(value["N"]) if "N" in value else value.get("S")
+            for name, value in answer.get("Item", {}).items()
+        }
+
+    def journal(self, name: str) -> list[dict[str, Any]]:
+        """The lines of that name that any worker wrote."""
+        return [line for line in self._lines() if line.get("message") == name]
+
+    def account(self) -> Account:
+        return Account(
+            accepted=frozenset(self.accepted),
+            booked=Counter(_id_of(event.fields) for event in self.bookings()),
+            parked=Counter(_id_in(message) for message in self.aws.peek(self.dead_letter_url)),
+            waiting=frozenset(_id_in(message) for message in self.waiting()),
+        )
+
+    def story(self) -> str:
+        """What to read when a test fails."""
+        lines = [f"{log.name}: {log.read_text()[-1500:]}" for log in self._log_files()]
+        posts = Counter((post.status, post.fault) for post in self.posts())
+        return "\n".join([f"posts: {posts}", f"{len(self.waiting())} waiting", *lines[-6:]])
+
+    def _lines(self) -> Iterator[dict[str, Any]]:
+        for log in self._log_files():
+            for line in log.read_text().splitlines():
+                with contextlib.suppress(ValueError):
+                    if isinstance(content := json.loads(line), dict):
+                        yield content
+
+    def _log_files(self) -> list[Path]:
+        return sorted(self.folder.glob("worker-*.log"))
+
+
+@contextlib.contextmanager
+def opened(
+    aws: Aws, folder: Path, *, visibility: int = 10, settings: Settings | None = None
+) -> Iterator[Rig]:
+    """Build a pipe. `visibility` is the event queue's own, in seconds."""
+    name = f"pipe-{uuid4().hex}"
+    dead_letter_url = aws.sqs.create_queue(QueueName=f"{name}-parked")["QueueUrl"]
+    queue_url = aws.sqs.create_queue(
+        QueueName=name,
+        Attributes={
+            "VisibilityTimeout": str(visibility),
+            "RedrivePolicy": json.dumps(
+                {
+                    "deadLetterTargetArn": aws.sqs.get_queue_attributes(
+                        QueueUrl=dead_letter_url, AttributeNames=["QueueArn"]
+                    )["Attributes"]["QueueArn"],
+                    "maxReceiveCount": 1000,
+                }
+            ),
+        },
+    )["QueueUrl"]
+    aws.dynamodb.create_table(
+        TableName=name,
+        BillingMode="PAY_PER_REQUEST",
+        AttributeDefinitions=[{"AttributeName": "event_id", "AttributeType": "S"}],
+        KeySchema=[{"AttributeName": "event_id", "KeyType": "HASH"}],
+    )
+    aws.secretsmanager.create_secret(Name=name, SecretString=DEFAULT_TOKEN)
+    folder.mkdir(parents=True, exist_ok=True)
+    with running_sandbox(settings or Settings(requests_per_minute=NO_LIMIT)) as box:
+        yield Rig(aws, box, folder, queue_url, dead_letter_url, name, name)
+
+
+def an_order(number: int, **fields: object) -> dict[str, object]:
+    """Make a purchase; each number is another order, of another customer."""
+    return {
+        "event_name": "purchase",
+        "email": f"customer-{number}@example.com",
+        "order_id": f"order-{number}",
+        "amount": 10.5 + number,
+        **fields,
+    }
+
+
+def orders(count: int) -> list[dict[str, object]]:
+    return [an_order(number) for number in range(count)]
+
+
+def changed(settings: Settings, **changes: Any) -> Settings:
+    return dataclasses.replace(settings, **changes)
+
+
+def _id_in(message: Mapping[str, Any]) -> str:
+    return str(json.loads(message["Body"])["event_id"])
+
+
+def _id_of(event: Mapping[str, object]) -> str:
+    """The event id of a booked event: its key, where we gave it one, or worked out anew."""
+    key = event.get("idempotency_key")
+    if isinstance(key, str) and key.startswith("evt_"):
+        return key
+    return read_envelope(json.dumps(event), Origin("http", "", datetime.now(UTC))).event_id

@@ -1,0 +1,17 @@
+"""All faults mixed, by plans that can be repeated (`python -m tests.faults.soak` runs more)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.faults import mayhem
+from tests.faults.rig import Aws
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_whatever_fails_nothing_is_lost_and_nothing_is_booked_twice(
+    aws: Aws, tmp_path: Path, seed: int
+) -> None:
+    print(mayhem.run(aws, tmp_path, seed=seed, events=150))

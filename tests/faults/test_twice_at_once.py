@@ -1,0 +1,110 @@
+"""The same event in several hands: one POST."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from tests.faults.conftest import Open
+from tests.faults.rig import Rig, an_order, orders
+
+SLOW = {"cometly.READ_SECONDS": 4.0, "ANSWER_SECONDS": 4.0, "POST_SECONDS": 4.5}
+
+
+def test_a_message_that_reappears_during_its_post_is_handed_back(open_rig: Open) -> None:
+    with open_rig(visibility=1) as rig:
+        [event_id] = rig.accept(an_order(1))
+        rig.sandbox.change({"latency_ms": 2500})
+
+        with rig.working(2, invocation=5.0, constants=SLOW) as crew:
+            rig.until(lambda: _receives(rig) >= 2, crew)
+            assert rig.ledger(event_id)["state"] == "claimed"
+            rig.drain(crew)
+
+        assert crew.deaths == 0
+        assert len(rig.posts()) == 1
+        assert rig.ledger(event_id)["state"] == "delivered"
+        rig.account().check()
+
+
+def test_one_message_delivered_to_several_workers_at_once_is_posted_once(rig: Rig) -> None:
+    rig.sandbox.change({"latency_ms": 500})
+    rig.accept(*orders(5))
+
+    # Receiving hides nothing here: each of the workers gets each message.
+    with rig.working(3, visibility=0, invocation=5.0, constants=SLOW) as crew:
+        rig.until(lambda: len(rig.bookings()) == 5, crew)
+        rig.drain(crew)
+
+    assert len(rig.posts()) == 5
+    rig.account().check()
+
+
+def test_two_messages_with_one_identity_at_once_are_posted_once(rig: Rig) -> None:
+    rig.sandbox.change({"latency_ms": 300})
+    for number in range(6):
+        rig.accept(an_order(number), an_order(number, amount=99))
+
+    with rig.working(3, batch=1) as crew:
+        rig.drain(crew)
+
+    assert len(rig.posts()) == 6
+    assert len(rig.journal("delivery.duplicate")) == 6
+    rig.account().check()
+
+
+def test_two_messages_with_one_identity_in_one_batch_are_posted_once(rig: Rig) -> None:
+    rig.accept(an_order(1), an_order(1), an_order(2))
+
+    with rig.working() as crew:
+        rig.drain(crew)
+
+    assert len(rig.posts()) == 2
+    rig.account().check()
+
+
+def test_a_duplicate_does_not_end_the_event_that_still_waits(rig: Rig) -> None:
+    rig.accept(an_order(1))
+    rig.spoil({"kind": "status", "status": 503})
+    with rig.working() as crew:
+        rig.until(lambda: rig.journal("delivery.retried"), crew)
+        rig.accept(an_order(1))
+        rig.until(lambda: rig.journal("delivery.duplicate"), crew)
+        rig.account().check()
+        rig.drain(crew)
+
+    assert [post.status for post in rig.posts()] == [503, 202]
+    rig.account().check()
+
+
+def test_a_parked_event_that_is_sent_again_is_delivered_once(rig: Rig) -> None:
+    [event_id] = rig.accept(an_order(1))
+    rig.spoil({"kind": "status", "status": 422})
+    with rig.working(2) as crew:
+        rig.drain(crew)
+        [parked] = rig.aws.peek(rig.dead_letter_url)
+        rig.account().check()
+
+        for _ in range(2):
+            rig.aws.sqs.send_message(QueueUrl=rig.queue_url, MessageBody=parked["Body"])
+        rig.drain(crew)
+
+    assert [post.status for post in rig.posts()] == [422, 202]
+    assert rig.ledger(event_id)["state"] == "delivered"
+    assert len(rig.bookings()) == 1
+
+
+def test_all_workers_keep_to_one_pace(rig: Rig) -> None:
+    rig.sandbox.change({"requests_per_minute": 240})
+    rig.accept(*orders(24))
+
+    with rig.working(3, environment={"COMETLY_REQUESTS_PER_MINUTE": "240"}) as crew:
+        rig.drain(crew)
+
+    gaps = [later.received_at - post.received_at for post, later in pairwise(rig.posts())]
+    assert sum(gap > 0.1 for gap in gaps) > len(gaps) / 2
+    assert {post.status for post in rig.posts()} == {202}
+    rig.account().check()
+
+
+def _receives(rig: Rig) -> int:
+    return max((message["ReceiveCount"] for message in rig.waiting()), default=0)
