@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 import pytest
-from playwright.sync_api import BrowserContext, ConsoleMessage, Page, expect
+from playwright.sync_api import BrowserContext, ConsoleMessage, Page, Route, expect
 
 from tests.browser.visit import (
     FINGERPRINT,
@@ -261,7 +262,13 @@ def test_a_double_click_is_one_event_and_a_later_click_another(visit: Visit, pag
 
 def test_two_tabs_send_what_was_left_behind_once(visit: Visit, visitor: BrowserContext) -> None:
     sent: list[str] = []
-    visitor.on("request", lambda it: sent.append(it.url) if it.url.endswith("/collect") else None)
+
+    def slowly(route: Route) -> None:
+        sent.append(route.request.url)
+        time.sleep(2)
+        route.continue_()
+
+    visitor.route("**/collect", slowly)
     bare = visitor.new_page()
     bare.goto(visit.write(head="", path="/bare"))
     start_tracking(bare, "view_content")
