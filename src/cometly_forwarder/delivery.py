@@ -40,6 +40,7 @@ LEASE_MARGIN_SECONDS = 5.0
 POST_SECONDS = 28.0
 # A thread that wakes later than this after its slot gives it up: the gate's sums rest on it.
 LATE_SECONDS = 0.2
+_EXCHANGES = 3
 # How long a message waits when an AWS service, not Cometly, was the reason.
 UNAVAILABLE_SECONDS = 20.0
 _LONGEST_BACK_OFF_SECONDS = 3600.0
@@ -210,16 +211,17 @@ class Delivery:
 
     def _wait_for(self, turn: Turn, deadline: float) -> Turn | Later:
         """Sleep until the slot. A slot that was missed is exchanged, a gate that closed obeyed."""
-        while True:
+        for _ in range(_EXCHANGES):
             self.sleep(max(turn.slot - self.now(), 0))
-            if turn.probe:
-                return turn
-            if self.gate.is_open() and self.now() - turn.slot <= LATE_SECONDS:
+            if turn.probe or (self.gate.is_open() and self.now() - turn.slot <= LATE_SECONDS):
                 return turn
             admission = self.gate.admit(1, deadline - POST_SECONDS, unused=(turn.slot,))
             if not admission.slots:
                 return Later(admission.wait + self.random() * 2)
             turn = Turn(admission.slots[0], admission.probe)
+        # A worker that is this slow only takes slots from the others.
+        self.give_back((turn.slot,), probe=turn.probe)
+        return Later(1 + self.random() * 2)
 
     def _settle(self, job: Job, verdict: Verdict, turn: Turn) -> Done | Later:
         if verdict.limit is not None and verdict.remaining is not None:

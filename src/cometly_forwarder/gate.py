@@ -9,6 +9,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import random
+import time
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -83,6 +85,7 @@ class DynamoGate:
     table: str
     configured: int
     clock: SharedClock
+    sleep: Callable[[float], None] = time.sleep
     _state: GateState = field(default_factory=GateState)
     _version: int = 0
     _looked_at: float = 0.0
@@ -168,10 +171,12 @@ class DynamoGate:
             self._change(lambda state: (change(state), None))
 
     def _change(self, change: Callable[[GateState], tuple[GateState, T]]) -> T:
-        for _ in range(TRIES):
+        for attempt in range(TRIES):
             after, result = change(self._state)
             if after == self._state or self._replace(after):
                 return result
+            # Whoever was quicker is at it again soon: spread, or all lose to each other.
+            self.sleep(random.uniform(0, 0.01 * 2 ** min(attempt, 4)))  # noqa: S311
         raise Unavailable("the gate is contended")
 
     def _replace(self, after: GateState) -> bool:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import repeat
 from typing import Any, Self
 
 import pytest
@@ -142,13 +143,13 @@ class Waiting:
 
 @dataclass(frozen=True)
 class Fate:
-    """What befalls one delivery: the number of the call that fails, and of that which it dies at.
+    """What befalls one delivery: the call that fails, and the one at which the worker dies.
 
-    With each goes whether the call took effect before.
+    A call is named with its number, and whether it took effect before: `("queue.park", 2, True)`.
     """
 
-    failing: tuple[int, bool] | None = None
-    dying: tuple[int, bool] | None = None
+    failing: tuple[str, int, bool] | None = None
+    dying: tuple[str, int, bool] | None = None
 
 
 class Worker:
@@ -158,8 +159,7 @@ class Worker:
         self.world = world
         self.fate = fate
         self.deadline = world.clock.time + INVOCATION
-        self.calls = 0
-        self.fallible = 0
+        self.calls: Counter[str] = Counter()
         self.is_dead = False
 
     def delivery(self) -> Delivery:
@@ -177,19 +177,17 @@ class Worker:
         )
 
     def call(self, name: str, function: Callable[..., Any], *given: Any, **named: Any) -> Any:
-        self.calls += 1
-        self.fallible += name in FALLIBLE
-        number, fallible = self.calls, self.fallible if name in FALLIBLE else 0
-        self._live(number, took_effect=False)
-        if self.fate.failing == (fallible, False):
+        self.calls[name] += 1
+        here = (name, self.calls[name])
+        self._live((*here, False))
+        if self.fate.failing == (*here, False):
             return self._failed(name)
         result = function(*given, **named)
-        self._live(number, took_effect=True)
-        return self._failed(name) if self.fate.failing == (fallible, True) else result
+        self._live((*here, True))
+        return self._failed(name) if self.fate.failing == (*here, True) else result
 
-    def _live(self, number: int, *, took_effect: bool) -> None:
-        is_over = self.world.clock.time > self.deadline
-        if self.is_dead or is_over or self.fate.dying == (number, took_effect):
+    def _live(self, here: tuple[str, int, bool]) -> None:
+        if self.is_dead or self.world.clock.time > self.deadline or self.fate.dying == here:
             self.is_dead = True
             raise Killed
 
@@ -372,13 +370,15 @@ def _an_event(kind: str, number: int) -> dict[str, object]:
 KINDS = ("order", "key", "neither")
 some_numbers = st.lists(st.integers(0, 9), min_size=1, max_size=10, unique=True)
 some_picks = st.lists(st.integers(0, 9), min_size=1, max_size=10)
-some_answers = st.lists(st.sampled_from(list(ANSWERS)), max_size=6)
-a_call = st.tuples(st.integers(1, 16), st.booleans())
+an_answer = st.sampled_from(list(ANSWERS))
+some_answers = st.one_of(an_answer.map(lambda name: [name] * 10), st.lists(an_answer, max_size=6))
+a_failure = st.tuples(st.sampled_from(FALLIBLE), st.integers(1, 2), st.booleans())
+a_death = st.tuples(st.sampled_from(MOMENTS), st.integers(1, 2), st.booleans())
 some_fate = st.one_of(
     st.just(Fate()),
-    st.builds(Fate, dying=a_call),
-    st.builds(Fate, failing=a_call),
-    st.builds(Fate, failing=a_call, dying=a_call),
+    st.builds(Fate, dying=a_death),
+    st.builds(Fate, failing=a_failure),
+    st.builds(Fate, failing=a_failure, dying=a_death),
 )
 
 
@@ -440,11 +440,16 @@ class Pipe(RuleBasedStateMachine):
         world.meanwhile = lambda _: None
 
     @precondition(lambda self: self.world.visible())
-    @rule(pick=st.integers(0, 9), times=st.integers(2, 8), fate=some_fate)
-    def deliver_over_and_over(self, pick: int, times: int, fate: Fate) -> None:
-        """What befalls the worker befalls the next one, with the same message."""
+    @rule(
+        pick=st.integers(0, 9),
+        times=st.integers(1, 8),
+        answer=an_answer,
+        fate=some_fate,
+    )
+    def deliver_over_and_over(self, pick: int, times: int, answer: str, fate: Fate) -> None:
+        """What befalls the worker befalls the next one, with the same message and answer."""
         world = self.world
-        world.answers = iter(())
+        world.answers = repeat(answer)
         [name] = self._names([pick])
         for _ in range(times):
             if name in world.queue:
