@@ -370,10 +370,12 @@ def _an_event(kind: str, number: int) -> dict[str, object]:
 KINDS = ("order", "key", "neither")
 some_numbers = st.lists(st.integers(0, 9), min_size=1, max_size=10, unique=True)
 some_picks = st.lists(st.integers(0, 9), min_size=1, max_size=10)
-an_answer = st.sampled_from(list(ANSWERS))
+an_answer = st.sampled_from(["accepted", "refused", *ANSWERS, "accepted", "refused"])
+# What changes who is responsible for an event comes more often than the rest.
+CRUCIAL = ("ledger.settle", "queue.park", "ledger.claim") * 4
 some_answers = st.one_of(an_answer.map(lambda name: [name] * 10), st.lists(an_answer, max_size=6))
-a_failure = st.tuples(st.sampled_from(FALLIBLE), st.integers(1, 2), st.booleans())
-a_death = st.tuples(st.sampled_from(MOMENTS), st.integers(1, 2), st.booleans())
+a_failure = st.tuples(st.sampled_from(CRUCIAL + FALLIBLE), st.integers(1, 2), st.booleans())
+a_death = st.tuples(st.sampled_from(CRUCIAL + MOMENTS), st.integers(1, 2), st.booleans())
 some_fate = st.one_of(
     st.just(Fate()),
     st.builds(Fate, dying=a_death),
