@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 def main() -> None:
     arguments = _arguments()
     sys.path[:0] = [str(ROOT), str(ROOT / "src")]
-    from tests.faults import emulator, mayhem, rig
+    from tests.faults import emulator, mayhem, rig  # noqa: PLC0415 - after the path is set
 
     rig.PATIENCE_SECONDS = max(rig.PATIENCE_SECONDS, arguments.events / 2)
     first = random.randrange(10**6) if arguments.first is None else arguments.first

@@ -28,10 +28,9 @@ import boto3
 from botocore.config import Config
 
 import cometly_forwarder
-from cometly_forwarder import aws, pacing
+from cometly_forwarder import aws, pacing, secrets
 from cometly_forwarder.courier import Courier
 from cometly_forwarder.handlers import deliver as function
-from cometly_forwarder.secrets import Secret
 from tests.faults.emulator import ROOT
 
 SERVICES = ("sqs", "dynamodb", "secretsmanager")
@@ -219,8 +218,7 @@ def _prepare(plan: Plan) -> None:
     os.environ.update(plan.environment)
     logging.getLogger("urllib3").setLevel(logging.ERROR)
     shorten(SHORT | plan.constants)
-    # A default of an argument: no constant of the module reaches it.
-    Secret.value.__kwdefaults__["not_older_than"] = plan.token_seconds
+    secrets.MAX_AGE_SECONDS = plan.token_seconds
     _close_network()
     aws._CONFIG = aws._CONFIG.merge(  # type: ignore[attr-defined]
         Config(connect_timeout=plan.aws_seconds, read_timeout=plan.aws_seconds)
