@@ -49,7 +49,7 @@ stack-test: $(READY) ## Tests against the deployed template on the local stack
 	@$(PY) -m pytest tests/stack $(ARGS)
 
 fault-test: $(READY) ## Killed workers, cut sockets, absent AWS: nothing lost, nothing twice
-	@$(PY) -m pytest tests/faults $(ARGS)
+	@$(PY) -m pytest -n 4 --dist loadfile tests/faults $(ARGS)
 
 browser-test: $(READY) ## Tests of the page's script in a real Chromium, if one is installed
 	@$(PY) -m pytest tests/browser $(ARGS)

@@ -160,7 +160,10 @@ def _claimed_after(before: _Item) -> Claimed:
 
 
 def _held(item: _Item, ticket: Ticket) -> Settled | Duplicate | Leased:
-    if not item or item["owner"]["S"] != ticket.owner:
+    if "owner" not in item:
+        # Whose it is was not said: to call it a duplicate would drop the message unheard.
+        raise Unavailable("the ledger refused a claim without saying who holds it")
+    if item["owner"]["S"] != ticket.owner:
         return Duplicate()
     if item["state"]["S"] == State.CLAIMED.value:
         return Leased(float(item["lease"]["N"]))

@@ -85,7 +85,12 @@ class _Handler(BaseHTTPRequestHandler):
         self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
+        length = int(self.headers["Content-Length"])
+        body = self.rfile.read(length)
+        if len(body) < length:
+            # The worker was killed while it was sending.
+            self.close_connection = True
+            return
         action = self.headers.get("X-Amz-Target", "").rpartition(".")[2]
         harm = self.server.proxy.harm_to(Call(action, body.decode()))
         if harm in _REFUSALS:

@@ -11,6 +11,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
+from typing import Any
 
 from local.sandbox.settings import Settings
 from tests.faults import aws_proxy
@@ -45,7 +46,7 @@ MOMENTS = (
     "after queue.hand_back",
     "before delete",
 )
-TIMES = {
+TIMES: dict[str, Any] = {
     "invocation": 3.0,
     "aws_seconds": 0.4,
     "batch": 5,

@@ -9,20 +9,25 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+sys.path[:0] = [str(ROOT), str(ROOT / "src")]
+
+from tests.faults import emulator, mayhem, rig  # noqa: E402
 
 
 def main() -> None:
     arguments = _arguments()
-    sys.path[:0] = [str(ROOT), str(ROOT / "src")]
-    from tests.faults import emulator, mayhem, rig  # noqa: PLC0415 - after the path is set
-
     rig.PATIENCE_SECONDS = max(rig.PATIENCE_SECONDS, arguments.events / 2)
     first = random.randrange(10**6) if arguments.first is None else arguments.first
-    print(f"Seeds {first} to {first + arguments.seeds - 1}, {arguments.events} events each.")
-    with tempfile.TemporaryDirectory() as name, emulator.running(Path(name)) as url:
-        aws = rig.Aws.at(url)
-        for seed in range(first, first + arguments.seeds):
-            print(mayhem.run(aws, Path(name) / str(seed), seed=seed, events=arguments.events))
+    for seed in range(first, first + arguments.seeds):
+        _say(f"Running seed {seed} with {arguments.events} events ...")
+        with tempfile.TemporaryDirectory() as name, emulator.running(Path(name)) as url:
+            aws, folder = rig.Aws.at(url), Path(name) / "pipe"
+            _say(str(mayhem.run(aws, folder, seed=seed, events=arguments.events)))
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
 
 
 def _arguments() -> argparse.Namespace:

@@ -10,6 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,7 +22,7 @@ from tests.faults.rig import Account, Aws, Rig, an_order, opened, orders
 TRIES = 2
 # More at once would only wait for each other.
 SIDE_BY_SIDE = 8
-TIMES = {
+TIMES: dict[str, Any] = {
     "invocation": 5.0,
     "aws_seconds": 0.5,
     "constants": {
@@ -204,7 +205,8 @@ def test_without_secrets_manager_a_token_that_was_read_goes_on_being_used(
     rig: Rig, proxy: AwsProxy
 ) -> None:
     rig.accept(an_order(1))
-    with rig.working(endpoints=_through(proxy), token_seconds=0.0, **TIMES) as crew:
+    times = {**TIMES, "constants": TIMES["constants"] | {"MAX_AGE_SECONDS": 0.0}}
+    with rig.working(endpoints=_through(proxy), **times) as crew:
         rig.drain(crew)
         rule = proxy.spoil(STEPS["token"], "cut")
         rig.accept(an_order(2))

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,7 +22,7 @@ INVOCATION = 2.5
 # More at once would only wait for each other.
 SIDE_BY_SIDE = 8
 VISIBILITY = 3
-TIMES = {
+TIMES: dict[str, Any] = {
     "invocation": INVOCATION,
     "constants": {
         "cometly.READ_SECONDS": 0.8,

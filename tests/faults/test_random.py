@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,14 @@ from tests.faults.rig import Aws
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_whatever_fails_nothing_is_lost_and_nothing_is_booked_twice(
-    aws: Aws, tmp_path: Path, seed: int
+    aws: Aws,
+    tmp_path: Path,
+    record_property: Callable[[str, object], None],
+    seed: int,
 ) -> None:
-    print(mayhem.run(aws, tmp_path, seed=seed, events=150))
+    tally = mayhem.run(aws, tmp_path, seed=seed, events=120)
+
+    record_property("tally", str(tally))
+    assert tally.accepted == tally.delivered + tally.parked
+    assert tally.killed >= mayhem.WAVES
+    assert tally.posts.total() > tally.accepted

@@ -28,7 +28,7 @@ import boto3
 from botocore.config import Config
 
 import cometly_forwarder
-from cometly_forwarder import aws, pacing, secrets
+from cometly_forwarder import aws, pacing
 from cometly_forwarder.courier import Courier
 from cometly_forwarder.handlers import deliver as function
 from tests.faults.emulator import ROOT
@@ -45,6 +45,7 @@ SHORT: Mapping[str, object] = {
     "LEASE_MARGIN_SECONDS": 0.2,
     "UNAVAILABLE_SECONDS": 0.4,
     "_FIRST_BACK_OFF_SECONDS": 0.1,
+    "_LONGEST_BACK_OFF_SECONDS": 2.0,
     "_LONGEST_SPREAD_SECONDS": 1.0,
     # With pauses as short as these, messages are received many times within seconds.
     "_RECEIVES_UNCOUNTED": 100_000,
@@ -86,7 +87,6 @@ class Plan:
     death: Death | None = None
     aws_seconds: float = 2.0
     horizon: float = 3600.0
-    token_seconds: float = 300.0
 
 
 @dataclass(frozen=True)
@@ -218,7 +218,6 @@ def _prepare(plan: Plan) -> None:
     os.environ.update(plan.environment)
     logging.getLogger("urllib3").setLevel(logging.ERROR)
     shorten(SHORT | plan.constants)
-    secrets.MAX_AGE_SECONDS = plan.token_seconds
     _close_network()
     aws._CONFIG = aws._CONFIG.merge(  # type: ignore[attr-defined]
         Config(connect_timeout=plan.aws_seconds, read_timeout=plan.aws_seconds)

@@ -210,3 +210,13 @@ def test_a_table_that_fails_is_unavailable(ledger: DynamoLedger, code: str) -> N
         stub.add_client_error("update_item", code)
         with pytest.raises(Unavailable, match="ledger"):
             ledger.settle(TICKET, Outcome(State.DELIVERED, 1))
+
+
+def test_a_refusal_that_names_no_holder_is_not_taken_for_a_duplicate(
+    ledger: DynamoLedger,
+) -> None:
+    with Stubber(ledger.client) as stub:
+        stub.add_client_error("update_item", "ConditionalCheckFailedException")
+
+        with pytest.raises(Unavailable, match="holds it"):
+            ledger.claim(TICKET)

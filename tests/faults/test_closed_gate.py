@@ -1,0 +1,125 @@
+"""When it is the Space or Cometly itself, not the event: the gate closes, and all wait."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+
+from local.sandbox.sandbox import read_request
+from local.sandbox.settings import Settings
+from tests.faults.conftest import Open
+from tests.faults.rig import Rig, orders
+
+
+def test_runs_of_server_errors_are_sat_out(rig: Rig) -> None:
+    rig.accept(*orders(15))
+    rig.spoil(
+        {"kind": "status", "status": 500, "times": 4},
+        {"kind": "status", "status": 502, "times": 4},
+        {"kind": "status", "status": 503, "times": 4},
+    )
+
+    with rig.working(2) as crew:
+        rig.drain(crew)
+
+    assert len(rig.posts()) == 15 + 12
+    assert rig.parked() == []
+    rig.account().check()
+
+
+def test_a_dead_cometly_gets_a_probe_now_and_then_and_no_hammering(rig: Rig) -> None:
+    rig.accept(*orders(40))
+    rig.spoil({"kind": "status", "status": 503, "times": 24})
+
+    with rig.working(2) as crew:
+        rig.drain(crew)
+
+    # Two batches of ten were under way when the gate closed; the rest is one probe at a time.
+    assert len(rig.posts()) == 40 + 24
+    refused = [post.received_at for post in rig.posts() if post.status == 503]
+    assert min(later - earlier for earlier, later in pairwise(refused[20:])) > 0.4
+    rig.account().check()
+
+
+@pytest.mark.parametrize("form", ["seconds", "date", "none"])
+def test_a_429_makes_everyone_wait_and_costs_no_attempt(open_rig: Open, form: str) -> None:
+    limit, seconds = 600, 3
+    settings = Settings(requests_per_minute=limit, retry_after_form=form)  # type: ignore[arg-type]
+    with open_rig(settings=settings) as rig:
+        ids = rig.accept(*orders(3))
+        # Another sender used the whole minute up, and all of it becomes free at one moment.
+        for _ in range(limit):
+            headers = {"authorization": "Bearer sandbox-token"}
+            rig.sandbox.process(
+                read_request("POST", headers, b"", rig.sandbox.clock() - 60 + seconds)
+            )
+        others = len(rig.posts())
+
+        with rig.working(2) as crew:
+            rig.drain(crew)
+
+        posts = rig.posts()[others:]
+        [first, *_] = [post.received_at for post in posts if post.status == 429]
+        begins = {"seconds": seconds - 1, "date": seconds - 1, "none": 0.5}[form]
+        # Whoever was on the way already may arrive, nobody else.
+        assert not [p for p in posts if first + 0.4 < p.received_at < first + begins - 0.1]
+        assert {rig.ledger(event_id)["attempts"] for event_id in ids} == {1}
+        assert rig.parked() == []
+        rig.account().check()
+
+
+@pytest.mark.parametrize(
+    ("status", "refusal"),
+    [
+        (401, {"tokens": ["token-two"]}),
+        (403, {"tokens": ["sandbox-token", "token-two"], "forbidden_tokens": ["sandbox-token"]}),
+    ],
+    ids=["401", "403"],
+)
+def test_events_wait_for_a_new_token_and_lose_no_attempt(
+    rig: Rig, status: int, refusal: dict[str, object]
+) -> None:
+    rig.sandbox.change(refusal)
+    ids = rig.accept(*orders(25))
+    with rig.working(2) as crew:
+        rig.until(lambda: len(rig.posts()) >= 3, crew)
+        assert {rig.ledger(event_id).get("attempts", 0) for event_id in ids} == {0}
+        rig.store_token("token-two")
+        rig.drain(crew)
+
+    refused = [post for post in rig.posts() if post.status == status]
+    # Two batches of ten were under way when the gate closed; the rest is one probe at a time.
+    assert len(refused) <= 20 + 30  # a slow machine fits in more of the shortened pauses
+    assert rig.parked() == []
+    assert {rig.ledger(event_id)["attempts"] for event_id in ids} == {1}
+    assert {rig.ledger(event_id)["state"] for event_id in ids} == {"delivered"}
+    rig.account().check()
+
+
+def test_a_space_whose_subscription_comes_back_needs_no_new_token(rig: Rig) -> None:
+    rig.sandbox.change({"forbidden_tokens": ["sandbox-token"]})
+    rig.accept(*orders(5))
+
+    with rig.working() as crew:
+        rig.until(lambda: rig.journal("delivery.blocked"), crew)
+        rig.sandbox.change({"forbidden_tokens": []})
+        rig.drain(crew)
+
+    assert rig.parked() == []
+    rig.account().check()
+
+
+def test_events_without_any_token_wait_until_one_is_stored(rig: Rig) -> None:
+    rig.store_token("unset")
+    ids = rig.accept(*orders(5))
+
+    with rig.working() as crew:
+        rig.until(lambda: rig.journal("delivery.paused"), crew)
+        assert rig.posts() == []
+        rig.store_token("sandbox-token")
+        rig.drain(crew)
+
+    assert rig.parked() == []
+    assert {rig.ledger(event_id)["attempts"] for event_id in ids} == {1}
+    rig.account().check()
