@@ -28,7 +28,8 @@ from cometly_forwarder.claims import (
 )
 from cometly_forwarder.envelope import Envelope, Origin, read_envelope
 from cometly_forwarder.errors import TokenMissing, Unavailable, summary_of
-from cometly_forwarder.pacing import Admission, Quota
+from cometly_forwarder.pacing import Admission
+from cometly_forwarder.quota import Quota
 from cometly_forwarder.verdict import Answer, Kind, NoAnswer, Verdict, judge
 
 # An event whose worker died on it this often without leaving an outcome is parked.

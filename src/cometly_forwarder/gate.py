@@ -22,7 +22,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from cometly_forwarder import pacing
 from cometly_forwarder.errors import Unavailable
-from cometly_forwarder.pacing import Admission, Cause, GateState, Pause, Quota
+from cometly_forwarder.pacing import Admission, Cause, GateState, Pause
+from cometly_forwarder.quota import Learnt, Quota
+from cometly_forwarder.window import Window
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -206,7 +208,7 @@ class DynamoGate:
     def _values(self, after: GateState) -> dict[str, Any]:
         return {
             ":state": {"S": _written(after)},
-            ":sent": {"B": zlib.compress(after.sent)},
+            ":sent": {"B": zlib.compress(after.window.sent)},
             ":version": {"N": str(self._version)},
             ":next": {"N": str(self._version + 1)},
         }
@@ -237,19 +239,30 @@ class DynamoGate:
 def _written(state: GateState) -> str:
     """Write a state, without its counts, as JSON that an operator can read in the console."""
     fields = dataclasses.asdict(state)
-    del fields["sent"]
+    del fields["window"]["sent"]
     if state.pause:
         fields["pause"]["cause"] = state.pause.cause.value
-    return json.dumps(
-        {
-            name: round(value, 3) if isinstance(value, float) else value
-            for name, value in fields.items()
-        }
-    )
+    return json.dumps(_rounded(fields))
+
+
+def _rounded(value: Any) -> Any:  # noqa: ANN401 - whatever JSON holds
+    """Round to milliseconds: a write unit of DynamoDB holds 1 KB."""
+    if isinstance(value, dict):
+        return {name: _rounded(item) for name, item in value.items()}
+    return round(value, 3) if isinstance(value, float) else value
 
 
 def _read(item: _Item) -> GateState:
-    fields = json.loads(item["state"]["S"])
-    if pause := fields["pause"]:
-        fields["pause"] = Pause(**{**pause, "cause": Cause(pause["cause"])})
-    return GateState(**fields, sent=zlib.decompress(item["sent"]["B"]))
+    """Read a state. One that another version of the forwarder wrote is begun anew.
+
+    Little is lost by that: the pace stays even, and the next answers teach the limit again.
+    """
+    try:
+        fields = json.loads(item["state"]["S"])
+        if pause := fields["pause"]:
+            fields["pause"] = Pause(**{**pause, "cause": Cause(pause["cause"])})
+        fields["window"] = Window(**fields["window"], sent=zlib.decompress(item["sent"]["B"]))
+        fields["learnt"] = Learnt(**fields["learnt"])
+        return GateState(**fields)
+    except (KeyError, TypeError, ValueError, zlib.error):
+        return GateState()

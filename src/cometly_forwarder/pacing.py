@@ -7,43 +7,17 @@ Cometly's headers, and closes for all when Cometly says so. Times are Unix secon
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
-# Cometly's limit counts requests in a minute.
-MINUTE = 60.0
-# How much later than its slot a request may reach Cometly: a late thread, a new connection.
-JITTER_SECONDS = 0.3
-# Slots are counted in buckets of this length, one byte each, so that the item stays under 1 KB,
-# which is one write unit of DynamoDB.
-BUCKET_SECONDS = 0.1
-WINDOW_BUCKETS = math.ceil((MINUTE + JITTER_SECONDS) / BUCKET_SECONDS) + 1
-_WINDOW_SECONDS = WINDOW_BUCKETS * BUCKET_SECONDS
-# Counts are kept this much longer, for workers whose clocks are behind.
-_SKEW_BUCKETS = 30
+from cometly_forwarder.quota import Learnt, Quota
+from cometly_forwarder.window import MINUTE, WINDOW_SECONDS, Window
+
 # What idle workers and duplicates left unused may be caught up, at twice the even pace.
 CATCH_UP_SECONDS = 2.0
 _FASTEST = 0.5
 # A slot lies at least this far ahead: the time that claiming takes.
 LEAD_SECONDS = 0.1
-
-# Limits outside of these are not believed. A bucket's byte holds 60,000 a minute.
-MAX_LIMIT = 60_000
-# Without a word of it for this long, a limit that headers gave is forgotten.
-LIMIT_MEMORY_SECONDS = 600.0
-# What the headers count beyond our own posts belongs to other senders. It is averaged over some
-# seconds, and believed from this share of the limit on, which the window's own margin covers.
-_NOISE = 0.005
-_RISING_SECONDS, _FALLING_SECONDS = 5.0, 40.0
-# At the limit itself the headers hide how far beyond it others would go: each 429 adds this share.
-_SURPRISE = 0.03
-# How far back a fixed minute's start is looked for.
-_RECENT_SECONDS = 5.0
-# So early in a fixed minute its count says too little of the whole.
-_EARLY_SECONDS = 15.0
-# Without headers, each 429 takes this off the pace, and each quiet minute gives it back.
-_SQUEEZE, _LEAST_SQUEEZE = 0.9, 0.05
 
 RETRY_AFTER_CAP_SECONDS = 900.0
 PROBE_SECONDS = 30.0
@@ -91,30 +65,17 @@ class Pause:
 
 
 @dataclass(frozen=True, slots=True)
-class Quota:
-    """What Cometly's headers said in an answer to the post of slot `at`."""
-
-    limit: int
-    remaining: int
-    at: float
-
-
-@dataclass(frozen=True, slots=True)
 class GateState:
-    """What all workers share. `sent` counts slots a bucket, from bucket `base` on."""
+    """What all workers share.
 
-    base: int = 0
-    sent: bytes = b""
+    `ideal` is where an even schedule would put the next slot, `last` the latest slot reserved, and
+    `failures` how many posts in a row got no answer.
+    """
+
+    window: Window = field(default_factory=Window)
+    learnt: Learnt = field(default_factory=Learnt)
     ideal: float = 0.0
     last: float = 0.0
-    limit: int = 0
-    limit_at: float = 0.0
-    remaining: int = 0
-    quota_at: float = 0.0
-    window_at: float = 0.0
-    others: float = 0.0
-    squeeze: float = 1.0
-    squeezed_at: float = 0.0
     failures: int = 0
     pause: Pause | None = None
 
@@ -162,53 +123,23 @@ def give_back(
 
     The schedule moves up by as many places, so that duplicates take nothing from the others.
     """
-    counts = bytearray(state.sent)
-    for place in (_bucket(slot) - state.base for slot in slots):
-        if 0 <= place < len(counts) and counts[place]:
-            counts[place] -= 1
     pause = state.pause
     if probe and pause:
         pause = replace(pause, probe_until=0.0)
-    interval = _WINDOW_SECONDS / allowance(state, now, configured)
+    interval = _interval(state, now, configured)
     is_end = bool(slots) and state.last <= max(slots)
     return replace(
         state,
-        sent=bytes(counts),
+        window=state.window.without(slots),
         ideal=state.ideal - len(slots) * interval,
         last=min(slots) - interval if is_end else state.last,
         pause=pause,
     )
 
 
-def allowance(state: GateState, now: float, configured: int) -> int:
-    """How many posts a minute are ours: the limit, less what other senders take of it."""
-    limit = _limit(state, now, configured)
-    others = state.others + limit * _NOISE if state.others > limit * _NOISE else 0.0
-    squeeze = min(1.0, state.squeeze + (now - state.squeezed_at) / MINUTE * (1 - _SQUEEZE))
-    return max(1, int(min(limit - others, limit * squeeze)))
-
-
 def observe(state: GateState, quota: Quota, *, now: float) -> GateState:
-    """Learn from the headers of an answer: the limit, and how much of it others use.
-
-    Answers are heard of in any order; one that is older than the last is left out.
-    """
-    if not (0 < quota.limit <= MAX_LIMIT and 0 <= quota.remaining <= quota.limit):
-        return state
-    if quota.at <= state.quota_at:
-        return state
-    if quota.limit != state.limit:
-        return replace(
-            state,
-            limit=quota.limit,
-            limit_at=now,
-            remaining=quota.remaining,
-            quota_at=quota.at,
-            others=0.0,
-        )
-    state = _with_window(state, quota)
-    others = _others_in(state, quota)
-    return replace(state, limit_at=now, remaining=quota.remaining, quota_at=quota.at, others=others)
+    """Learn from the headers of an answer: the limit, and how much of it others use."""
+    return replace(state, learnt=state.learnt.observe(quota, state.window, now=now))
 
 
 def throttled(state: GateState, *, now: float, retry_after: float | None) -> GateState:
@@ -219,8 +150,8 @@ def throttled(state: GateState, *, now: float, retry_after: float | None) -> Gat
     wait = step if retry_after is None else min(retry_after, RETRY_AFTER_CAP_SECONDS)
     if (pause := closed(state, now)) and pause.cause is Cause.THROTTLED:
         return replace(state, pause=replace(pause, until=max(pause.until, now + wait)))
-    slower = _surprised(state) if now - state.limit_at < MINUTE else _squeezed(state, now)
-    return replace(slower, failures=0, pause=Pause(Cause.THROTTLED, now + wait, step))
+    pause = Pause(Cause.THROTTLED, now + wait, step)
+    return replace(state, learnt=state.learnt.throttled(now), failures=0, pause=pause)
 
 
 def blocked(state: GateState, *, now: float) -> GateState:
@@ -255,109 +186,28 @@ def _admit_probe(
 def _reserve(
     state: GateState, now: float, count: int, latest: float, configured: int
 ) -> tuple[GateState, Admission]:
-    most = allowance(state, now, configured)
-    interval = _WINDOW_SECONDS / most
-    counts = _Counts.recent(state, now)
+    most = state.learnt.allowance(now, configured)
+    interval = _interval(state, now, configured)
+    window = state.window.recent(now)
     ideal, last = max(state.ideal, now - CATCH_UP_SECONDS), state.last
     slots: list[float] = []
+    wait = 0.0
     while len(slots) < count:
         wanted = max(now + LEAD_SECONDS, ideal, last + _FASTEST * interval)
-        slot = counts.first_room(wanted, most)
+        slot = window.first_room(wanted, most)
         if slot > latest:
-            return _taken(state, counts, ideal, last), Admission(tuple(slots), wait=slot - latest)
-        counts.add(slot)
+            wait = slot - latest
+            break
+        window = window.with_slot(slot)
         slots.append(slot)
         ideal, last = max(ideal, slot - CATCH_UP_SECONDS) + interval, slot
-    return _taken(state, counts, ideal, last), Admission(tuple(slots))
+    after = replace(state, window=window, ideal=ideal, last=last)
+    return after, Admission(tuple(slots), wait=wait)
 
 
-def _taken(state: GateState, counts: _Counts, ideal: float, last: float) -> GateState:
-    return replace(state, base=counts.base, sent=bytes(counts.sent), ideal=ideal, last=last)
-
-
-class _Counts:
-    """Slots a bucket, over the window and what is reserved ahead."""
-
-    def __init__(self, base: int, sent: bytearray) -> None:
-        self.base = base
-        self.sent = sent
-
-    @classmethod
-    def recent(cls, state: GateState, now: float) -> _Counts:
-        """Copy the counts, without those that no window reaches any more."""
-        oldest = _bucket(now) - WINDOW_BUCKETS - _SKEW_BUCKETS
-        drop = max(0, oldest - state.base)
-        kept = bytearray(state.sent[drop:])
-        return cls(state.base + drop if kept else _bucket(now), kept)
-
-    def first_room(self, wanted: float, most: int) -> float:
-        """Find the first time from `wanted` on whose window holds fewer than `most` slots."""
-        bucket = _bucket(wanted)
-        while self._in_window(bucket) >= most:
-            bucket += 1
-        return max(wanted, bucket * BUCKET_SECONDS)
-
-    def add(self, slot: float) -> None:
-        place = max(0, _bucket(slot) - self.base)
-        self.sent.extend(bytes(max(0, place + 1 - len(self.sent))))
-        self.sent[place] = min(self.sent[place] + 1, 255)
-
-    def _in_window(self, bucket: int) -> int:
-        end = bucket + 1 - self.base
-        return sum(self.sent[max(0, end - WINDOW_BUCKETS) : max(0, end)])
-
-
-def _bucket(moment: float) -> int:
-    # The small addition keeps a time that is a bucket's very start in that bucket.
-    return math.floor(moment / BUCKET_SECONDS + 1e-6)
-
-
-def _ours_since(state: GateState, start: float, end: float) -> int:
-    """Count our slots of the last minute before `end`, and not before `start`."""
-    first = _bucket(max(start, end - MINUTE)) - state.base
-    return sum(state.sent[max(0, first) : max(0, _bucket(end) + 1 - state.base)])
-
-
-def _limit(state: GateState, now: float, configured: int) -> int:
-    is_known = state.limit and now - state.limit_at < LIMIT_MEMORY_SECONDS
-    return state.limit if is_known else configured
-
-
-def _with_window(state: GateState, quota: Quota) -> GateState:
-    """Notice that a fixed minute has begun: what remains jumps to nearly all of the limit.
-
-    Answers are heard of late, so its start is told from what it has used: as many of ours back.
-    """
-    jumped = quota.remaining > state.remaining + max(20, quota.limit // 20)
-    used = quota.limit - quota.remaining
-    recent = _ours_since(state, quota.at - _RECENT_SECONDS, quota.at)
-    if not jumped or used > recent + quota.limit // 20:
-        return state
-    start, end = quota.at, quota.at - _RECENT_SECONDS
-    while start > end and _ours_since(state, start, quota.at) < used:
-        start -= BUCKET_SECONDS
-    return replace(state, window_at=start)
-
-
-def _others_in(state: GateState, quota: Quota) -> float:
-    """Average what others send a minute. A fixed minute's count is projected onto its whole."""
-    age = quota.at - state.window_at
-    if age < _EARLY_SECONDS:
-        return state.others
-    used = quota.limit - quota.remaining
-    beyond = (used - _ours_since(state, state.window_at, quota.at)) * max(MINUTE / age, 1.0)
-    pace = _RISING_SECONDS if beyond > state.others else _FALLING_SECONDS
-    weight = min(1.0, (quota.at - state.quota_at) / pace)
-    return max(0.0, state.others + (beyond - state.others) * weight) if state.quota_at else 0.0
-
-
-def _surprised(state: GateState) -> GateState:
-    most = state.limit * (1 - _LEAST_SQUEEZE)
-    return replace(state, others=min(state.others + state.limit * _SURPRISE, most))
-
-
-def _squeezed(state: GateState, now: float) -> GateState:
-    return replace(state, squeeze=max(_LEAST_SQUEEZE, state.squeeze * _SQUEEZE), squeezed_at=now)
+def _interval(state: GateState, now: float, configured: int) -> float:
+    """Seconds from slot to slot: the allowance, spread over the window and its margin."""
+    return WINDOW_SECONDS / state.learnt.allowance(now, configured)
 
 
 def _close(state: GateState, cause: Cause, now: float) -> GateState:

@@ -20,7 +20,8 @@ from cometly_forwarder.claims import (
 from cometly_forwarder.courier import Courier
 from cometly_forwarder.delivery import Delivery, Message
 from cometly_forwarder.errors import Unavailable
-from cometly_forwarder.pacing import Admission, GateState, Quota
+from cometly_forwarder.pacing import Admission, GateState
+from cometly_forwarder.quota import Quota
 from cometly_forwarder.verdict import Answer, NoAnswer
 
 START = 1_800_000_000.0

@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 
 from cometly_forwarder import pacing
 from cometly_forwarder.delivery import LATE_SECONDS, POST_SECONDS
-from cometly_forwarder.pacing import GateState, Quota
+from cometly_forwarder.pacing import GateState
+from cometly_forwarder.quota import Quota
 
 Steps = Generator[float, None, None]
 BATCH = 10

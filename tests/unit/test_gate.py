@@ -15,7 +15,8 @@ from moto import mock_aws
 
 from cometly_forwarder.errors import Unavailable
 from cometly_forwarder.gate import KEY, DynamoGate, SharedClock
-from cometly_forwarder.pacing import Cause, Quota
+from cometly_forwarder.pacing import Cause
+from cometly_forwarder.quota import Quota
 from tests.unit.fakes import START, Clock
 
 if TYPE_CHECKING:
@@ -154,6 +155,27 @@ def test_the_state_survives_its_worker(dynamodb: DynamoDBClient) -> None:
 
     assert not heir.is_open()
     assert heir.wait() == pytest.approx(60)
+
+
+@pytest.mark.parametrize(
+    "state",
+    ['{"base": 1, "ideal": 0.0, "pause": null}', '{"pause": {"cause": "tired"}}', "[]", "not JSON"],
+    ids=["an older version's", "an unknown pause", "no object", "no JSON"],
+)
+def test_a_state_that_cannot_be_read_is_begun_anew(dynamodb: DynamoDBClient, state: str) -> None:
+    gate(dynamodb, Clock()).admit(1, START + 60)
+    dynamodb.update_item(
+        TableName=TABLE,
+        Key={"event_id": {"S": KEY}},
+        UpdateExpression="SET #state = :state, version = :version",
+        ExpressionAttributeNames={"#state": "state"},
+        ExpressionAttributeValues={":state": {"S": state}, ":version": {"N": "7"}},
+    )
+
+    slots = gate(dynamodb, Clock()).admit(3, START + 60).slots
+
+    assert len(slots) == 3
+    assert item(dynamodb)["version"]["N"] == "8"
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ LAYERS = (
     {"handlers.ingest", "handlers.deliver"},
     {"aws", "cometly", "cutoff", "gate", "ledger", "observability", "secrets", "settings", "sqs"},
     {"doors"},
-    {"answers", "courier", "delivery", "ingestion", "pacing"},
+    {"answers", "courier", "delivery", "ingestion", "pacing", "quota", "window"},
     {"browser", "claims", "envelope", "events", "phones", "jsontext", "verdict"},
     {"errors"},
 )
@@ -38,7 +38,9 @@ CORE = (
     "jsontext",
     "pacing",
     "phones",
+    "quota",
     "verdict",
+    "window",
 )
 OUTSIDE = ("boto3", "botocore", "urllib3", "aws_lambda_powertools")
 

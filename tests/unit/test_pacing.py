@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -12,14 +11,13 @@ from hypothesis import strategies as st
 from cometly_forwarder import pacing
 from cometly_forwarder.pacing import (
     FAILURES_TO_CLOSE,
-    MAX_LIMIT,
     PROBE_SECONDS,
     RETRY_AFTER_CAP_SECONDS,
     Admission,
     Cause,
     GateState,
-    Quota,
 )
+from cometly_forwarder.quota import MAX_LIMIT, Quota
 from tests.unit.simulation import World
 
 NOW = 1_800_000_000.0
@@ -151,8 +149,8 @@ def test_absurd_headers_are_not_believed(limit: int, remaining: int) -> None:
 def test_a_learnt_limit_is_forgotten_when_headers_stay_away() -> None:
     state = pacing.observe(GateState(), Quota(300, 299, NOW), now=NOW)
 
-    assert pacing.allowance(state, NOW + 60, 1000) == 300
-    assert pacing.allowance(state, NOW + 601, 1000) == 1000
+    assert state.learnt.allowance(NOW + 60, 1000) == 300
+    assert state.learnt.allowance(NOW + 601, 1000) == 1000
 
 
 def test_slots_are_spread_evenly_and_never_lie_in_the_past() -> None:
@@ -348,7 +346,7 @@ def test_the_state_stays_small_however_long_it_is_used() -> None:
         state, _ = admit(state, now=now)
         now += 0.7
 
-    assert len(state.sent) < 1024
+    assert len(state.window.sent) < 1024
 
 
 def test_an_idle_day_leaves_nothing_behind() -> None:
@@ -356,6 +354,5 @@ def test_an_idle_day_leaves_nothing_behind() -> None:
 
     state, admission = admit(state, now=NOW + 86400)
 
-    assert len(state.sent) < 32
+    assert len(state.window.sent) < 32
     assert len(admission.slots) == 10
-    assert replace(state, sent=b"").limit == 0

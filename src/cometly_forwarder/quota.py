@@ -1,0 +1,118 @@
+"""What is known of the Space's quota: its limit, and how much of it other senders take."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from cometly_forwarder.window import BUCKET_SECONDS, MINUTE, Window
+
+# Limits outside of these are not believed. A bucket's byte holds 60,000 a minute.
+MAX_LIMIT = 60_000
+# Without a word of it for this long, a limit that headers gave is forgotten.
+LIMIT_MEMORY_SECONDS = 600.0
+# What the headers count beyond our own posts belongs to other senders. It is averaged over some
+# seconds, and believed from this share of the limit on, which the window's own margin covers.
+_NOISE = 0.005
+_RISING_SECONDS, _FALLING_SECONDS = 5.0, 40.0
+# At the limit itself the headers hide how far beyond it others would go: each 429 adds this share.
+_SURPRISE = 0.03
+# How far back a fixed minute's start is looked for.
+_RECENT_SECONDS = 5.0
+# So early in a fixed minute its count says too little of the whole.
+_EARLY_SECONDS = 15.0
+# Without headers, each 429 takes this off the pace, and each quiet minute gives it back.
+_SQUEEZE, _LEAST_SQUEEZE = 0.9, 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """What Cometly's headers said in an answer to the post of slot `at`, in Unix seconds."""
+
+    limit: int
+    remaining: int
+    at: float
+
+    @property
+    def used(self) -> int:
+        return self.limit - self.remaining
+
+    @property
+    def is_credible(self) -> bool:
+        return 0 < self.limit <= MAX_LIMIT and 0 <= self.remaining <= self.limit
+
+
+@dataclass(frozen=True, slots=True)
+class Learnt:
+    """What headers and 429s taught so far.
+
+    `others` is what other senders post a minute, `window_at` the start of the fixed minute, if
+    Cometly's minute is fixed; `squeeze` is the share of the configured rate that 429s have left.
+    """
+
+    limit: int = 0
+    limit_at: float = 0.0
+    remaining: int = 0
+    quota_at: float = 0.0
+    window_at: float = 0.0
+    others: float = 0.0
+    squeeze: float = 1.0
+    squeezed_at: float = 0.0
+
+    def allowance(self, now: float, configured: int) -> int:
+        """How many posts a minute are ours: the limit, less what other senders take of it."""
+        limit = self._limit(now, configured)
+        others = self.others + limit * _NOISE if self.others > limit * _NOISE else 0.0
+        squeeze = min(1.0, self.squeeze + (now - self.squeezed_at) / MINUTE * (1 - _SQUEEZE))
+        return max(1, int(min(limit - others, limit * squeeze)))
+
+    def observe(self, quota: Quota, ours: Window, *, now: float) -> Learnt:
+        """Learn from the headers of an answer, given the slots of our own posts.
+
+        Answers are heard of in any order; one that is older than the last is left out.
+        """
+        if not quota.is_credible or quota.at <= self.quota_at:
+            return self
+        heard = replace(self, limit_at=now, remaining=quota.remaining, quota_at=quota.at)
+        if quota.limit != self.limit:
+            return replace(heard, limit=quota.limit, others=0.0)
+        window_at = self._minute_begun(quota, ours) or self.window_at
+        return replace(heard, window_at=window_at, others=self._others(quota, ours, window_at))
+
+    def throttled(self, now: float) -> Learnt:
+        """Go slower after a 429: with headers, others are more than was thought."""
+        if now - self.limit_at < MINUTE:
+            most = self.limit * (1 - _LEAST_SQUEEZE)
+            return replace(self, others=min(self.others + self.limit * _SURPRISE, most))
+        squeeze = max(_LEAST_SQUEEZE, self.squeeze * _SQUEEZE)
+        return replace(self, squeeze=squeeze, squeezed_at=now)
+
+    def _limit(self, now: float, configured: int) -> int:
+        is_known = self.limit and now - self.limit_at < LIMIT_MEMORY_SECONDS
+        return self.limit if is_known else configured
+
+    def _minute_begun(self, quota: Quota, ours: Window) -> float | None:
+        """Notice that a fixed minute has begun: what remains jumps to nearly all of the limit.
+
+        Answers are heard of late, so its start is told from what it has used: as many of ours back.
+        """
+        leeway = quota.limit // 20
+        earliest = quota.at - _RECENT_SECONDS
+        has_jumped = quota.remaining > self.remaining + max(20, leeway)
+        if not has_jumped or quota.used > ours.count(earliest, quota.at) + leeway:
+            return None
+        start = quota.at
+        while start > earliest and ours.count(start, quota.at) < quota.used:
+            start -= BUCKET_SECONDS
+        return start
+
+    def _others(self, quota: Quota, ours: Window, window_at: float) -> float:
+        """Average what others send a minute. A fixed minute's count is projected onto its whole."""
+        age = quota.at - window_at
+        if age < _EARLY_SECONDS:
+            return self.others
+        if not self.quota_at:
+            return 0.0
+        beyond = (quota.used - ours.count(window_at, quota.at)) * max(MINUTE / age, 1.0)
+        pace = _RISING_SECONDS if beyond > self.others else _FALLING_SECONDS
+        weight = min(1.0, (quota.at - self.quota_at) / pace)
+        return max(0.0, self.others + (beyond - self.others) * weight)
