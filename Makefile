@@ -54,7 +54,7 @@ fault-test: $(READY) ## Killed workers, cut sockets, absent AWS: nothing lost, n
 browser-test: $(READY) ## Tests of the page's script in a real Chromium, if one is installed
 	@$(PY) -m pytest tests/browser $(ARGS)
 
-soak: $(READY) ## What takes minutes: pace and burst on the deployed stack (about an hour)
+soak: $(READY) ## What takes long: pace, burst, an hour of 401, random faults (two hours)
 	@$(PY) -m bench.soak all
 	@$(PY) -m tests.faults.soak --seeds 3 --events 2000
 

@@ -1,7 +1,8 @@
-"""What takes minutes: the pace and the burst, on the deployed stack of this checkout.
+"""What takes minutes: pace, burst and an hour of 401, on the deployed stack of this checkout.
 
     python -m bench.soak pace [--window fixed|sliding] [--workers N] [--minutes N]
     python -m bench.soak burst [--events N]
+    python -m bench.soak blocked [--events N] [--blocked-minutes N]
     python -m bench.soak all
 
 Each brings the stack up as it needs it, prints what the sandbox counted, and exits with 1 if it is
@@ -27,6 +28,7 @@ CHECKOUT = Path(__file__).parents[1]
 LIMIT = 1000
 LEAST_A_MINUTE = 990
 ARRAY = 500
+LONGEST_PROBE_INTERVAL = 15 * 60
 
 
 @dataclass
@@ -66,9 +68,16 @@ class Stack:
     def sandbox(self, path: str) -> Any:
         return self.http.request("GET", f"{self.record['sandbox_url']}/_sandbox/{path}").json()
 
-    def receives(self) -> Counter[int]:
-        """Count how often each delivered event was received, from the function's log."""
-        return Counter(line["receives"] for line in self._log("delivery.delivered"))
+    def admit_tokens(self, tokens: list[str]) -> list[str]:
+        """Let Cometly know these tokens alone; returns those that it knew before."""
+        before: list[str] = self.sandbox("settings")["tokens"]
+        url = f"{self.record['sandbox_url']}/_sandbox/settings"
+        self.http.request("PUT", url, json={"tokens": tokens})
+        return before
+
+    def delivered(self, key: str) -> Counter[int]:
+        """Count the delivered events by their `receives` or `attempts`, from the log."""
+        return Counter(line[key] for line in self._log("delivery.delivered"))
 
     def parked(self) -> int:
         return sum(1 for _ in self._log("delivery.parked"))
@@ -109,7 +118,7 @@ def burst(events: int) -> bool:
     while stack.sandbox("stats")["booked"] < events and time.time() < began + 1.5 * floor + 60:
         time.sleep(0.5)
     stats, lasted = stack.sandbox("stats"), _last_request(stack) - began
-    receives = stack.receives()
+    receives = stack.delivered("receives")
     print(f"burst of {events}: {stats}")
     print(f"  drained in {lasted:.1f} s, the floor is {floor:.1f} s ({lasted / floor:.3f})")
     print(f"  receives: {dict(sorted(receives.items()))}, parked: {stack.parked()}")
@@ -122,10 +131,47 @@ def burst(events: int) -> bool:
     )
 
 
+def blocked(events: int, minutes: int) -> bool:
+    """Let events wait behind a 401 for so long: none parked, no attempt counted, then all go."""
+    stack = Stack.up("--window", "sliding", "--requests-per-minute", str(LIMIT))
+    known = stack.admit_tokens(["another-token"])
+    stack.send(events)
+    began = _first_request(stack)
+    time.sleep(max(began + 60 * minutes - time.time(), 0))
+    refused, parked = _statuses(stack), stack.parked()
+    stack.admit_tokens(known)
+    cured = time.time()
+    while stack.sandbox("stats")["booked"] < events and time.time() < cured + 900 + events / 10:
+        time.sleep(1)
+    stats, resumed = stack.sandbox("stats"), _first_accepted(stack) - cured
+    attempts = stack.delivered("attempts")
+    print(f"{events} events behind a 401 for {minutes} minutes: posts by status {dict(refused)}")
+    print(f"  parked meanwhile: {parked}; resumed {resumed:.0f} s after the cure; {stats}")
+    print(f"  drained {_last_request(stack) - cured - resumed:.0f} s after that")
+    print(f"  attempts: {dict(attempts)}, parked: {stack.parked()}")
+    print(f"  receives: {dict(sorted(stack.delivered('receives').items()))}")
+    return (
+        stats["booked"] == events
+        and stats["duplicates"] == 0
+        and stack.parked() == 0
+        and set(attempts) == {1}
+        and resumed <= LONGEST_PROBE_INTERVAL + 60
+    )
+
+
+def _statuses(stack: Stack) -> Counter[int]:
+    return Counter(row["status"] for row in _rows(stack.sandbox("requests")))
+
+
 def _first_request(stack: Stack) -> float:
     while not (requests := stack.sandbox("requests?limit=1")):
         time.sleep(0.1)
     return float(_rows(requests)[0]["received_at"])
+
+
+def _first_accepted(stack: Stack) -> float:
+    requests = _rows(stack.sandbox("requests"))
+    return min(row["received_at"] for row in requests if row["status"] == 202)
 
 
 def _last_request(stack: Stack) -> float:
@@ -146,21 +192,23 @@ def _rows(answer: Any) -> list[dict[str, Any]]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.soak", description=__doc__)
-    parser.add_argument("what", choices=["pace", "burst", "all"])
+    parser.add_argument("what", choices=["pace", "burst", "blocked", "all"])
     parser.add_argument("--window", choices=["fixed", "sliding"], default="sliding")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--minutes", type=int, default=3)
-    parser.add_argument("--events", type=int, default=5000)
+    parser.add_argument("--events", type=int, help="default: 5000 in a burst, 10000 when blocked")
+    parser.add_argument("--blocked-minutes", type=int, default=60)
     given = parser.parse_args()
+    is_all = given.what == "all"
+    forms = [(given.window, given.workers)] if given.what == "pace" else []
+    if is_all:
+        forms = [(window, workers) for window in ("fixed", "sliding") for workers in (2, 5)]
     try:
-        if given.what == "pace":
-            results = [pace(given.window, given.workers, given.minutes)]
-        elif given.what == "burst":
-            results = [burst(given.events)]
-        else:
-            forms = [(window, workers) for window in ("fixed", "sliding") for workers in (2, 5)]
-            results = [pace(window, workers, given.minutes) for window, workers in forms]
-            results.append(burst(given.events))
+        results = [pace(window, workers, given.minutes) for window, workers in forms]
+        if is_all or given.what == "burst":
+            results.append(burst(given.events or 5_000))
+        if is_all or given.what == "blocked":
+            results.append(blocked(given.events or 10_000, given.blocked_minutes))
     finally:
         subprocess.run([sys.executable, "-m", "local.stack", "down"], cwd=CHECKOUT, check=False)
     print("as promised" if all(results) else "NOT as promised")

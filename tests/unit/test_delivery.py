@@ -190,21 +190,6 @@ def test_a_probe_that_gets_through_opens_the_gate_for_all(pipe: Pipe) -> None:
     assert pipe.gate.state.pause is None
 
 
-def test_an_hour_of_401_counts_no_attempt_and_parks_nothing(pipe: Pipe) -> None:
-    pipe.cometly.respond = lambda _: answer(401)
-    batches = [[message(10 * b + n) for n in range(10)] for b in range(20)]
-
-    end = pipe.clock.time + 3600
-    while pipe.clock.time < end:
-        for batch in batches:
-            assert len(pipe.deliver(*batch)) == 10
-        pipe.clock.time += 30
-
-    assert pipe.queue.parked == []
-    assert all(item["attempts"] == 0 for item in pipe.ledger.items.values())
-    assert len(pipe.cometly.posted) <= 20
-
-
 def test_a_probe_that_is_a_duplicate_leaves_probing_to_the_next(pipe: Pipe) -> None:
     pipe.deliver(message(1))
     pipe.cometly.respond = lambda _: answer(401)
