@@ -12,6 +12,7 @@ from cometly_forwarder.ingestion import Receipt, Status
 
 RETRY_AFTER_SECONDS = 5
 ACCEPTED_MESSAGE = "Event accepted and queued for processing."
+CRASHED_MESSAGE = "Something went wrong here; please try again."
 UNAVAILABLE_MESSAGE = "The event could not be queued; please send it again."
 _MULTI_STATUS = 207
 
@@ -53,7 +54,7 @@ def reply_to_many(receipts: Sequence[Receipt]) -> Reply:
 
 
 def _joint_status(counts: Counter[Status]) -> int:
-    if len(counts) == 1:
+    if len(counts) == 1:  # all met the same end, too large among them
         return next(iter(counts))
     if counts[Status.ACCEPTED]:
         return _MULTI_STATUS

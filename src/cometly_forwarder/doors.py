@@ -8,6 +8,7 @@ from typing import Protocol
 
 from cometly_forwarder import browser, jsontext
 from cometly_forwarder.answers import (
+    CRASHED_MESSAGE,
     RETRY_AFTER_SECONDS,
     Reply,
     refusal,
@@ -16,7 +17,7 @@ from cometly_forwarder.answers import (
     reply_to_one,
 )
 from cometly_forwarder.browser import BrowserRules, cors_headers, preflight_headers, visitor_of
-from cometly_forwarder.errors import Unavailable, Unreadable
+from cometly_forwarder.errors import Unavailable, Unreadable, trace_of
 from cometly_forwarder.ingestion import Door, Receipt, Status, accept
 
 MAX_BODY_BYTES = 1024 * 1024
@@ -155,6 +156,14 @@ class Doors:
             self.journal.record("ingest.unavailable", reason=str(exc))
             wait = str(RETRY_AFTER_SECONDS)
             return refusal(503, "The service is unavailable; please try again.", Retry_After=wait)
+        except Exception as exc:  # noqa: BLE001 - a page, too, must be able to read the answer
+            return crash_of(exc, self.journal)
+
+
+def crash_of(exc: Exception, journal: Journal) -> Reply:
+    """Answer for a defect of ours. Only its trace is logged: a message may quote the event."""
+    journal.record("ingest.crashed", reason=trace_of(exc))
+    return refusal(500, CRASHED_MESSAGE)
 
 
 def _content_of(request: Request, most: int) -> object:

@@ -34,12 +34,15 @@ class Queue:
     """The event queue, as far as ingest uses it."""
 
     is_away: bool = False
+    defect: Exception | None = None
     bodies: list[str] = field(default_factory=list)
 
     def send_message_batch(self, *, QueueUrl: str, Entries: Any) -> Any:  # noqa: N803
         assert QueueUrl == "queue"
         if self.is_away:
             raise EndpointConnectionError(endpoint_url="https://aws.example.com")
+        if self.defect:
+            raise self.defect
         self.bodies += [entry["MessageBody"] for entry in Entries]
         return {"Successful": [{"Id": entry["Id"]} for entry in Entries]}
 
@@ -408,3 +411,32 @@ def test_the_script_is_served_to_every_page_and_may_be_kept() -> None:
     assert headers["content-type"] == "text/javascript; charset=utf-8"
     assert "max-age" in headers["cache-control"]
     assert "cometlyForwarder" in answer["body"]
+
+
+# --- When it is our fault ---------------------------------------------------------------------
+
+
+def test_a_page_can_read_the_answer_to_a_defect_of_ours(queue: Queue, log: io.StringIO) -> None:
+    queue.defect = LookupError("ada@example.com")
+
+    status, headers, body = collect(an_event())
+
+    assert status == 500
+    assert headers["access-control-allow-origin"] == ORIGIN
+    assert body == {"message": "Something went wrong here; please try again."}
+    [line] = lines_in(log)
+    assert line["message"] == "ingest.crashed"
+    assert "LookupError" in line["reason"]
+    assert "ada@example.com" not in log.getvalue()
+
+
+def test_settings_that_cannot_be_read_are_answered_500(
+    monkeypatch: pytest.MonkeyPatch, log: io.StringIO
+) -> None:
+    monkeypatch.delenv("EVENT_QUEUE_URL")
+
+    status, _, body = collect(an_event())
+
+    assert status == 500
+    assert "again" in body["message"]
+    assert lines_in(log)[0]["message"] == "ingest.crashed"

@@ -16,8 +16,7 @@ from aws_lambda_powertools.event_handler.exceptions import NotFoundError
 
 from cometly_forwarder import aws, jsontext
 from cometly_forwarder.answers import Reply, refusal
-from cometly_forwarder.doors import Doors, Request
-from cometly_forwarder.errors import trace_of
+from cometly_forwarder.doors import Doors, Request, crash_of
 from cometly_forwarder.ingestion import Door
 from cometly_forwarder.observability import Journal, make_logger, make_metrics
 from cometly_forwarder.secrets import Secret, ServerKeys
@@ -110,9 +109,8 @@ def no_such_route(_: NotFoundError) -> Response[str]:
 
 @app.exception_handler(Exception)  # type: ignore[untyped-decorator]  # as Powertools has it
 def crashed(exc: Exception) -> Response[str]:
-    """Answer for a defect of ours. Only its type is logged: a message may quote the event."""
-    journal.record("ingest.crashed", reason=trace_of(exc))
-    return _response(refusal(500, "Something went wrong here; please try again."))
+    """Answer for what fails outside of the doors: the settings, say."""
+    return _response(crash_of(exc, journal))
 
 
 def _request() -> Request:
