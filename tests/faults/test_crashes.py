@@ -6,6 +6,8 @@ own.
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -134,6 +136,14 @@ def test_a_killed_worker_loses_nothing_and_books_nothing_twice(
     assert end.account.waiting == frozenset()
     assert end.state == ("parked" if case.parked else "delivered")
     end.account.check()
+
+
+def test_the_documented_table_of_crashes_has_every_case_and_no_other() -> None:
+    text = Path("docs/architecture.md").read_text("utf-8")
+
+    named = re.findall(r"`((?:before|after) [\w.]+, \w+)`", text)
+
+    assert Counter(named) == Counter(str(case) for case in CASES)
 
 
 def test_a_worker_killed_during_the_post_is_one_booking(aws: Aws, tmp_path: Path) -> None:
