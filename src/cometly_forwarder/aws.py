@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
 # The SDK waits a minute and more by default, longer than a caller or an invocation has.
-CONNECT_SECONDS = 2
-READ_SECONDS = 4
+CONNECT_SECONDS = 1
+READ_SECONDS = 3
 TRIES = 2
 _CONFIG = Config(
     connect_timeout=CONNECT_SECONDS,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -27,7 +27,7 @@ THREADS = 10
 # From this many receives on a message comes back less often the more it was received.
 _RECEIVES_UNCOUNTED = 20
 # While Cometly is dead, waiting messages come back less and less often, up to this spread.
-_LONGEST_SPREAD_SECONDS = 900.0
+_LONGEST_SPREAD_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,31 +41,39 @@ class Courier:
 
         `deadline` is Unix time in seconds: when the invocation is over at the latest.
         """
-        with ThreadPoolExecutor(THREADS) as threads:
-            ends = self._ends(batch, deadline, threads)
-        kept = {
-            message: max(end.seconds, least_wait(message))
-            for message in batch
-            if isinstance(end := ends[message.id], Later)
-        }
-        if kept:
-            self.delivery.queue.hand_back({m.receipt: seconds for m, seconds in kept.items()})
-        return [message.id for message in kept]
-
-    def _ends(
-        self, batch: Sequence[Message], deadline: float, threads: ThreadPoolExecutor
-    ) -> dict[str, Done | Later]:
-        """Reserve slots first, so that what gets none goes back unclaimed and unwritten."""
         try:
             admission = self.delivery.gate.admit(len(batch), deadline - POST_SECONDS)
         except Unavailable as exc:
-            return {message.id: self.delivery.unavailable(exc) for message in batch}
+            return self._hand_back({m: self.delivery.unavailable(exc) for m in batch})
         admitted, rest = batch[: len(admission.slots)], batch[len(admission.slots) :]
-        ends: dict[str, Done | Later] = {m.id: self._turned_away(m, admission) for m in rest}
-        if rest and admission.cause:
-            self.delivery.journal.record(
-                "delivery.paused", cause=admission.cause.value, count=len(rest)
-            )
+        # What gets no slot goes back at once, unclaimed and unwritten.
+        kept = self._hand_back({m: self._turned_away(m, admission) for m in rest})
+        self._tell_of(rest, admission)
+        if not admitted:
+            return kept
+        with ThreadPoolExecutor(THREADS) as threads:
+            ends = self._ends(admitted, admission, deadline, threads)
+        return kept + self._hand_back({m: ends[m.id] for m in admitted})
+
+    def _hand_back(self, ends: Mapping[Message, Done | Later]) -> list[str]:
+        """Hide what is to come back, each for its time; returns the ids of those messages."""
+        delays = {
+            message: max(end.seconds, least_wait(message))
+            for message, end in ends.items()
+            if isinstance(end, Later)
+        }
+        if delays:
+            self.delivery.queue.hand_back({m.receipt: seconds for m, seconds in delays.items()})
+        return [message.id for message in delays]
+
+    def _ends(
+        self,
+        admitted: Sequence[Message],
+        admission: Admission,
+        deadline: float,
+        threads: ThreadPoolExecutor,
+    ) -> dict[str, Done | Later]:
+        ends: dict[str, Done | Later] = {}
         jobs = []
         claims = threads.map(lambda m: self._safely(self.delivery.claim, m, deadline), admitted)
         for message, claim in zip(admitted, claims, strict=True):
@@ -110,6 +118,15 @@ class Courier:
                 "delivery.crashed", message_id=_message_of(arguments[0]).id, reason=trace_of(exc)
             )
             return Later(max(arguments[-1] + LEASE_MARGIN_SECONDS - self.delivery.now(), 0) + 1)
+
+    def _tell_of(self, rest: Sequence[Message], admission: Admission) -> None:
+        """Leave a trace of messages that got no slot."""
+        if rest and admission.cause:
+            self.delivery.journal.record(
+                "delivery.paused", cause=admission.cause.value, count=len(rest)
+            )
+        elif rest:
+            self.delivery.journal.record("delivery.no_slot", count=len(rest))
 
     def _turned_away(self, message: Message, admission: Admission) -> Later:
         """Wait for the gate; while Cometly is dead, come back less and less often."""

@@ -7,11 +7,14 @@ meanwhile (a version number as the condition), so the rules hold without a lock.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import math
 import random
 import time
+import uuid
 import zlib
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
@@ -22,7 +25,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from cometly_forwarder import pacing
 from cometly_forwarder.errors import Unavailable
-from cometly_forwarder.pacing import Admission, Cause, GateState, Pause
+from cometly_forwarder.pacing import Admission, Cause, GateState, Pause, Wish
 from cometly_forwarder.quota import Learnt, Quota
 from cometly_forwarder.window import Window
 
@@ -34,8 +37,15 @@ if TYPE_CHECKING:
 KEY = "gate"
 # A worker that is about to post looks at the shared pause if its last look is older than this.
 LOOK_SECONDS = 0.25
-# After a look that failed, the other threads of a worker need not find out for themselves.
+# After a call that failed, the other threads of a worker need not find out for themselves: for as
+# long as it took, but not for longer than this.
 BLIND_SECONDS = 1.0
+# What a call to the table takes, at first. A slow one is believed at once and forgotten by and by.
+_FIRST_TRIP_SECONDS = 0.05
+_FORGETTING = 0.3
+# Between the admission and a slot lie its own write, the claim, and a look: one that another
+# thread is at, and an own one.
+_TRIPS_TO_LOOK, _TRIPS_TO_SLOT = 2, 4
 # With two to five workers two tries are enough; with many more they still are, nearly always.
 TRIES = 12
 
@@ -75,6 +85,14 @@ class SharedClock:
             self.least, self.most = least, most
 
 
+@dataclass(slots=True, eq=False)
+class _Exchange:
+    """A thread's wish for another slot, and what came of it."""
+
+    slot: float
+    outcome: Admission | Unavailable | None = None
+
+
 @dataclass(slots=True)
 class DynamoGate:
     """Paces posts to `configured` a minute until Cometly's headers say otherwise.
@@ -88,24 +106,35 @@ class DynamoGate:
     configured: int
     clock: SharedClock
     sleep: Callable[[float], None] = time.sleep
+    new_mark: Callable[[], str] = lambda: uuid.uuid4().hex[:12]
     _state: GateState = field(default_factory=GateState)
     _version: int = 0
     _looked_at: float = 0.0
-    _blind_at: float = -math.inf
+    _blind_until: float = -math.inf
+    _trip: float = _FIRST_TRIP_SECONDS
+    _exchanges: deque[_Exchange] = field(default_factory=deque)
     _quotas: list[Quota] = field(default_factory=list)
     _lock: RLock = field(default_factory=RLock)
 
-    def admit(self, count: int, latest: float, unused: tuple[float, ...] = ()) -> Admission:
-        """Reserve up to `count` slots before `latest`, and take back `unused` ones: one write."""
+    def admit(self, count: int, latest: float) -> Admission:
+        """Reserve up to `count` slots before `latest`: one write."""
         with self._lock:
-            if self._closed():
-                self._look()
-            returned = tuple(slot + self.clock.offset for slot in unused)
-            admission = self._change(lambda state: self._admit(state, count, latest, returned))
-            self._quotas.clear()
-            return dataclasses.replace(
-                admission, slots=tuple(slot - self.clock.offset for slot in admission.slots)
-            )
+            return self._reserve(count, latest, ())
+
+    def exchange(self, slot: float, latest: float) -> Admission:
+        """Take back a slot that was missed, for a later one. Threads that wait share a write."""
+        mine = _Exchange(slot)
+        self._exchanges.append(mine)
+        with self._lock:
+            if mine.outcome is None:
+                self._serve_exchanges(latest)
+        if isinstance(mine.outcome, Admission):
+            return mine.outcome
+        raise mine.outcome or Unavailable("the gate did not answer")
+
+    def look_ahead(self) -> float:
+        """Seconds before its slot at which a thread should ask whether the gate is open."""
+        return _TRIPS_TO_LOOK * self._trip
 
     def is_open(self) -> bool:
         """Say whether a slot that was reserved still holds; looks at most every quarter second."""
@@ -149,6 +178,28 @@ class DynamoGate:
         if probe or self._state.failures:
             self._report(lambda state: pacing.succeeded(state, probe=probe))
 
+    def _reserve(self, count: int, latest: float, unused: tuple[float, ...]) -> Admission:
+        if self._closed():
+            self._look()
+        returned = tuple(slot + self.clock.offset for slot in unused)
+        admission = self._change(lambda state: self._admit(state, count, latest, returned))
+        self._quotas.clear()
+        return dataclasses.replace(
+            admission, slots=tuple(slot - self.clock.offset for slot in admission.slots)
+        )
+
+    def _serve_exchanges(self, latest: float) -> None:
+        asked = [self._exchanges.popleft() for _ in range(len(self._exchanges))]
+        try:
+            admission = self._reserve(len(asked), latest, tuple(each.slot for each in asked))
+        except Unavailable as exc:
+            for each in asked:
+                each.outcome = exc
+            return
+        none = dataclasses.replace(admission, slots=(), probe=False)
+        for each, slot in itertools.zip_longest(asked, admission.slots):
+            each.outcome = dataclasses.replace(admission, slots=(slot,)) if slot else none
+
     def _admit(
         self, state: GateState, count: int, latest: float, returned: tuple[float, ...]
     ) -> tuple[GateState, Admission]:
@@ -157,13 +208,9 @@ class DynamoGate:
             state = pacing.give_back(state, returned, now=now, configured=self.configured)
         for quota in sorted(self._quotas, key=lambda quota: quota.at):
             state = pacing.observe(state, quota, now=now)
-        return pacing.admit(
-            state,
-            now=now,
-            count=count,
-            latest=latest + self.clock.offset,
-            configured=self.configured,
-        )
+        lead = pacing.LEAD_SECONDS + _TRIPS_TO_SLOT * self._trip
+        wish = Wish(now, count, latest + self.clock.offset, self.configured, lead)
+        return pacing.admit(state, wish)
 
     def _closed(self) -> Pause | None:
         return pacing.closed(self._state, self.clock.now())
@@ -182,25 +229,32 @@ class DynamoGate:
         raise Unavailable("the gate is contended")
 
     def _replace(self, after: GateState) -> bool:
-        """Store the next state; False, with the present one read, if somebody was quicker."""
-        asked_at = self.clock.local()
+        """Store the next state; False, with the present one read, if somebody was quicker.
+
+        botocore sends a request again whose answer was lost: a write that stands in its own way by
+        then is known by its mark.
+        """
+        mark = self.new_mark()
+        asked_at = self._ask()
         try:
             answer = self.client.update_item(
                 TableName=self.table,
                 Key={"event_id": {"S": KEY}},
-                UpdateExpression="SET #state = :state, sent = :sent, version = :next",
+                UpdateExpression="SET #state = :state, sent = :sent, version = :next, mark = :mark",
                 ConditionExpression="attribute_not_exists(version) OR version = :version"
                 if self._version == 0
                 else "version = :version",
                 ExpressionAttributeNames={"#state": "state"},
-                ExpressionAttributeValues=self._values(after),
+                ExpressionAttributeValues=self._values(after) | {":mark": {"S": mark}},
                 ReturnValuesOnConditionCheckFailure="ALL_OLD",
             )
         except self.client.exceptions.ConditionalCheckFailedException as exc:
-            self._remember(cast("_Item", exc.response.get("Item", {})))
-            return False
+            self._measure(asked_at)
+            item = cast("_Item", exc.response.get("Item", {}))
+            self._remember(item)
+            return bool(item) and item.get("mark") == {"S": mark}
         except (ClientError, BotoCoreError) as exc:
-            raise Unavailable(f"the gate did not answer: {type(exc).__name__}") from exc
+            raise self._blinded(exc, asked_at) from exc
         self._state, self._version, self._looked_at = after, self._version + 1, self.clock.now()
         self._hear(answer["ResponseMetadata"], asked_at)
         return True
@@ -214,16 +268,13 @@ class DynamoGate:
         }
 
     def _look(self) -> None:
-        asked_at = self.clock.local()
-        if asked_at - self._blind_at < BLIND_SECONDS:
-            raise Unavailable("the gate did not answer a moment ago")
+        asked_at = self._ask()
         try:
             answer = self.client.get_item(
                 TableName=self.table, Key={"event_id": {"S": KEY}}, ConsistentRead=True
             )
         except (ClientError, BotoCoreError) as exc:
-            self._blind_at = self.clock.local()
-            raise Unavailable(f"the gate did not answer: {type(exc).__name__}") from exc
+            raise self._blinded(exc, asked_at) from exc
         self._remember(answer.get("Item", {}))
         self._hear(answer["ResponseMetadata"], asked_at)
 
@@ -232,7 +283,24 @@ class DynamoGate:
         self._version = int(item["version"]["N"]) if item else 0
         self._looked_at = self.clock.now()
 
+    def _ask(self) -> float:
+        """Return the time of a request, unless the last one has just failed."""
+        asked_at = self.clock.local()
+        if asked_at < self._blind_until:
+            raise Unavailable("the gate did not answer a moment ago")
+        return asked_at
+
+    def _blinded(self, exc: Exception, asked_at: float) -> Unavailable:
+        now = self.clock.local()
+        self._blind_until = now + min(now - asked_at, BLIND_SECONDS)
+        return Unavailable(f"the gate did not answer: {type(exc).__name__}")
+
+    def _measure(self, asked_at: float) -> None:
+        took = max(self.clock.local() - asked_at, 0.0)
+        self._trip = max(took, self._trip + (took - self._trip) * _FORGETTING)
+
     def _hear(self, metadata: ResponseMetadataTypeDef, asked_at: float) -> None:
+        self._measure(asked_at)
         self.clock.hear(metadata["HTTPHeaders"].get("date"), asked_at)
 
 
@@ -253,16 +321,31 @@ def _rounded(value: Any) -> Any:  # noqa: ANN401 - whatever JSON holds
 
 
 def _read(item: _Item) -> GateState:
-    """Read a state. One that another version of the forwarder wrote is begun anew.
+    """Read a state. What another version of the forwarder wrote otherwise is begun anew.
 
-    Little is lost by that: the pace stays even, and the next answers teach the limit again.
+    Little is lost by that: the pace stays even, and the next answers teach the rest again.
     """
     try:
-        fields = json.loads(item["state"]["S"])
-        if pause := fields["pause"]:
-            fields["pause"] = Pause(**{**pause, "cause": Cause(pause["cause"])})
-        fields["window"] = Window(**fields["window"], sent=zlib.decompress(item["sent"]["B"]))
-        fields["learnt"] = Learnt(**fields["learnt"])
-        return GateState(**fields)
-    except (KeyError, TypeError, ValueError, zlib.error):
-        return GateState()
+        fields = dict(json.loads(item["state"]["S"]))
+    except (TypeError, ValueError):
+        fields = {}
+    sent = zlib.decompress(item["sent"]["B"])
+    return GateState(
+        window=_or_new(Window, lambda: Window(**fields["window"], sent=sent)),
+        learnt=_or_new(Learnt, lambda: Learnt(**fields["learnt"])),
+        pause=_or_new(lambda: None, lambda: _pause_in(fields["pause"])),
+        ideal=float(fields.get("ideal", 0.0)),
+        last=float(fields.get("last", 0.0)),
+        failures=int(fields.get("failures", 0)),
+    )
+
+
+def _pause_in(fields: Mapping[str, Any] | None) -> Pause | None:
+    return Pause(**{**fields, "cause": Cause(fields["cause"])}) if fields else None
+
+
+def _or_new(new: Callable[[], T], read: Callable[[], T]) -> T:
+    try:
+        return read()
+    except (KeyError, TypeError, ValueError):
+        return new()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
@@ -25,19 +26,22 @@ if TYPE_CHECKING:
 
 RETENTION_SECONDS = 30 * 24 * 3600
 
-# An identity is free when nobody has it, when it is parked and a new message brings it (a replay),
-# or when its owner comes back and no other copy of it is at work.
+# An identity is free when nobody has it, or when its owner comes back and no other copy of it is at
+# work.
 _FREE = (
     "attribute_not_exists(event_id)"
-    " OR (#state = :parked AND message_id <> :message_id)"
     " OR (#state = :waiting AND #owner = :owner)"
     " OR (#state = :claimed AND #owner = :owner AND lease < :now)"
 )
-_CLAIM = (
-    "SET #state = :claimed, #owner = :owner, message_id = :message_id, lease = :lease,"
-    " accepted_at = :accepted_at,"
-    " updated_at = :now, expires_at = :expires_at ADD claims :one"
+# So is one that is parked, for another message than the one that was: a replay.
+_PARKED = "#state = :parked AND message_id <> :message_id"
+_TAKE = (
+    "SET #state = :claimed, #owner = :owner, message_id = :message_id, mark = :mark,"
+    " lease = :lease, accepted_at = :accepted_at,"
+    " updated_at = :now, expires_at = :expires_at"
 )
+_CLAIM = f"{_TAKE} ADD claims :one"
+_REPLAY = f"{_TAKE}, claims = :one, attempts = :none"
 _SETTLE = (
     "SET #state = :state, attempts = :attempts, claims = :claims, updated_at = :now,"
     " expires_at = :expires_at"
@@ -53,21 +57,35 @@ class DynamoLedger:
     client: DynamoDBClient
     table: str
     now: Callable[[], float]
+    new_mark: Callable[[], str] = lambda: uuid.uuid4().hex[:12]
 
     def claim(self, ticket: Ticket) -> Claimed | Settled | Duplicate | Leased:
+        """Claim an identity, if it is free.
+
+        botocore sends a request again whose answer was lost; the claim that then stands in its way
+        is known by its mark.
+        """
+        mark = self.new_mark()
         values = {
-            **_states(State.CLAIMED, State.WAITING, State.PARKED),
+            **_states(State.CLAIMED),
             **self._values(ticket),
             ":message_id": {"S": ticket.message_id},
+            ":mark": {"S": mark},
             ":accepted_at": {"S": ticket.accepted_at.isoformat()},
             ":lease": _number(ticket.lease),
             ":one": _number(1),
         }
         try:
-            before = self._update(ticket, _CLAIM, _FREE, values, "ALL_OLD")
+            free = values | _states(State.WAITING)
+            return _claim_in(self._update(ticket, _CLAIM, _FREE, free, "ALL_NEW"))
         except _Refused as refused:
-            return _held(refused.item, ticket)
-        return _claimed_after(before)
+            if not _is_parked_for(refused.item, ticket):
+                return _held(refused.item, ticket, mark)
+        try:
+            parked = values | _states(State.PARKED) | {":none": _number(0)}
+            return _claim_in(self._update(ticket, _REPLAY, _PARKED, parked, "ALL_NEW"))
+        except _Refused as refused:
+            return _held(refused.item, ticket, mark)
 
     def settle(self, ticket: Ticket, outcome: Outcome) -> None:
         """Record an outcome. A claim that has passed to somebody else is left alone.
@@ -148,23 +166,30 @@ def _integer(item: _Item, name: str) -> int:
     return int(item[name]["N"]) if name in item else 0
 
 
-def _claimed_after(before: _Item) -> Claimed:
-    """A replay of a parked event starts with a clean slate."""
-    is_replay = before.get("state", {}).get("S") == State.PARKED.value
+def _claim_in(item: _Item) -> Claimed:
+    """Read a claim from the item that holds it."""
     return Claimed(
-        1 if is_replay else _integer(before, "claims") + 1,
-        0 if is_replay else _integer(before, "attempts"),
-        before.get("answer", {}).get("S", ""),
-        before.get("request_id", {}).get("S", ""),
+        _integer(item, "claims"),
+        _integer(item, "attempts"),
+        item.get("answer", {}).get("S", ""),
+        item.get("request_id", {}).get("S", ""),
     )
 
 
-def _held(item: _Item, ticket: Ticket) -> Settled | Duplicate | Leased:
+def _is_parked_for(item: _Item, ticket: Ticket) -> bool:
+    return (
+        item.get("state") == {"S": State.PARKED.value}
+        and item["message_id"]["S"] != ticket.message_id
+    )
+
+
+def _held(item: _Item, ticket: Ticket, mark: str) -> Claimed | Settled | Duplicate | Leased:
     if "owner" not in item:
         # Whose it is was not said: to call it a duplicate would drop the message unheard.
         raise Unavailable("the ledger refused a claim without saying who holds it")
     if item["owner"]["S"] != ticket.owner:
         return Duplicate()
     if item["state"]["S"] == State.CLAIMED.value:
-        return Leased(float(item["lease"]["N"]))
+        is_ours = item.get("mark") == {"S": mark}
+        return _claim_in(item) if is_ours else Leased(float(item["lease"]["N"]))
     return Settled() if item["message_id"]["S"] == ticket.message_id else Duplicate()

@@ -16,13 +16,13 @@ from cometly_forwarder.window import MINUTE, WINDOW_SECONDS, Window
 # What idle workers and duplicates left unused may be caught up, at twice the even pace.
 CATCH_UP_SECONDS = 2.0
 _FASTEST = 0.5
-# A slot lies at least this far ahead: the time that claiming takes.
+# A slot lies at least this far ahead: what threads need, beside what the table takes to answer.
 LEAD_SECONDS = 0.1
 
 RETRY_AFTER_CAP_SECONDS = 900.0
 PROBE_SECONDS = 30.0
 PROBE_WAIT_SECONDS = 2.0
-# So many posts in a row without an answer, over different events, close the gate.
+# So many posts in a row without an answer close the gate.
 FAILURES_TO_CLOSE = 10
 
 
@@ -81,6 +81,21 @@ class GateState:
 
 
 @dataclass(frozen=True, slots=True)
+class Wish:
+    """What a worker asks the gate for: up to `count` slots.
+
+    They are to lie between `lead` seconds from `now`, the time that it takes to be ready, and
+    `latest`. The `configured` rate, in posts a minute, holds until another was learnt.
+    """
+
+    now: float
+    count: int
+    latest: float
+    configured: int
+    lead: float = LEAD_SECONDS
+
+
+@dataclass(frozen=True, slots=True)
 class Admission:
     """Slots for posts, in order; `probe` marks the single slot of a probe.
 
@@ -94,15 +109,15 @@ class Admission:
     probe: bool = False
 
 
-def admit(
-    state: GateState, *, now: float, count: int, latest: float, configured: int
-) -> tuple[GateState, Admission]:
-    """Reserve up to `count` slots that lie before `latest`, at the configured or learnt rate."""
-    if pause := closed(state, now):
-        return state, Admission(wait=pause.wait(now), cause=pause.cause)
+def admit(state: GateState, wish: Wish) -> tuple[GateState, Admission]:
+    """Reserve the slots that a worker wishes for, as far as there are any."""
+    if pause := closed(state, wish.now):
+        return state, Admission(wait=pause.wait(wish.now), cause=pause.cause)
     if state.pause and state.pause.needs_probe:
-        return _admit_probe(state, state.pause, now, latest, configured)
-    return _reserve(state, now, count, latest, configured)
+        return _admit_probe(state, state.pause, wish)
+    if state.pause and _is_over(state.pause, wish.now):
+        state = replace(state, pause=None)
+    return _reserve(state, wish)
 
 
 def closed(state: GateState, now: float) -> Pause | None:
@@ -169,34 +184,35 @@ def failed(state: GateState, *, now: float, count: int = 1, probe: bool = False)
 
 
 def succeeded(state: GateState, *, probe: bool) -> GateState:
-    """An answer: failures are no longer in a row, and a probe that got it opens the gate."""
-    return replace(state, failures=0, pause=None if probe else state.pause)
+    """An answer: failures are no longer in a row, and a probe that got it opens the gate.
+
+    Not one that a 429 of an earlier post has closed meanwhile: Retry-After holds.
+    """
+    is_opened = probe and state.pause and state.pause.needs_probe
+    return replace(state, failures=0, pause=None if is_opened else state.pause)
 
 
-def _admit_probe(
-    state: GateState, pause: Pause, now: float, latest: float, configured: int
-) -> tuple[GateState, Admission]:
-    after, admission = _reserve(state, now, 1, latest, configured)
+def _admit_probe(state: GateState, pause: Pause, wish: Wish) -> tuple[GateState, Admission]:
+    after, admission = _reserve(state, replace(wish, count=1))
     if not admission.slots:
         return state, replace(admission, cause=pause.cause)
     out = replace(pause, probe_until=admission.slots[0] + PROBE_SECONDS)
     return replace(after, pause=out), replace(admission, probe=True)
 
 
-def _reserve(
-    state: GateState, now: float, count: int, latest: float, configured: int
-) -> tuple[GateState, Admission]:
-    most = state.learnt.allowance(now, configured)
-    interval = _interval(state, now, configured)
+def _reserve(state: GateState, wish: Wish) -> tuple[GateState, Admission]:
+    now = wish.now
+    most = state.learnt.allowance(now, wish.configured)
+    interval = _interval(state, now, wish.configured)
     window = state.window.recent(now)
     ideal, last = max(state.ideal, now - CATCH_UP_SECONDS), state.last
     slots: list[float] = []
     wait = 0.0
-    while len(slots) < count:
-        wanted = max(now + LEAD_SECONDS, ideal, last + _FASTEST * interval)
+    while len(slots) < wish.count:
+        wanted = max(now + wish.lead, ideal, last + _FASTEST * interval)
         slot = window.first_room(wanted, most)
-        if slot > latest:
-            wait = slot - latest
+        if slot > wish.latest:
+            wait = slot - wish.latest
             break
         window = window.with_slot(slot)
         slots.append(slot)

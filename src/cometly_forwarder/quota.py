@@ -7,14 +7,16 @@ from dataclasses import dataclass, replace
 from cometly_forwarder.window import BUCKET_SECONDS, MINUTE, Window
 
 # Limits outside of these are not believed. A bucket's byte holds 60,000 a minute.
-MAX_LIMIT = 60_000
+MIN_LIMIT, MAX_LIMIT = 10, 60_000
 # Without a word of it for this long, a limit that headers gave is forgotten.
 LIMIT_MEMORY_SECONDS = 600.0
 # What the headers count beyond our own posts belongs to other senders. It is averaged over some
 # seconds, and believed from this share of the limit on, which the window's own margin covers.
 _NOISE = 0.005
 _RISING_SECONDS, _FALLING_SECONDS = 5.0, 40.0
-# At the limit itself the headers hide how far beyond it others would go: each 429 adds this share.
+# A header that is stuck looks like others who take it all. Without 429s no more than this share of
+# the limit is left to others; each 429 adds some, for it also shows that they are more.
+_UNCONFIRMED = 0.5
 _SURPRISE = 0.03
 # How far back a fixed minute's start is looked for.
 _RECENT_SECONDS = 5.0
@@ -38,7 +40,7 @@ class Quota:
 
     @property
     def is_credible(self) -> bool:
-        return 0 < self.limit <= MAX_LIMIT and 0 <= self.remaining <= self.limit
+        return MIN_LIMIT <= self.limit <= MAX_LIMIT and 0 <= self.remaining <= self.limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +64,7 @@ class Learnt:
         """How many posts a minute are ours: the limit, less what other senders take of it."""
         limit = self._limit(now, configured)
         others = self.others + limit * _NOISE if self.others > limit * _NOISE else 0.0
-        squeeze = min(1.0, self.squeeze + (now - self.squeezed_at) / MINUTE * (1 - _SQUEEZE))
-        return max(1, int(min(limit - others, limit * squeeze)))
+        return max(1, int(min(limit - others, limit * self._squeeze(now))))
 
     def observe(self, quota: Quota, ours: Window, *, now: float) -> Learnt:
         """Learn from the headers of an answer, given the slots of our own posts.
@@ -83,8 +84,12 @@ class Learnt:
         if now - self.limit_at < MINUTE:
             most = self.limit * (1 - _LEAST_SQUEEZE)
             return replace(self, others=min(self.others + self.limit * _SURPRISE, most))
-        squeeze = max(_LEAST_SQUEEZE, self.squeeze * _SQUEEZE)
+        squeeze = max(_LEAST_SQUEEZE, self._squeeze(now) * _SQUEEZE)
         return replace(self, squeeze=squeeze, squeezed_at=now)
+
+    def _squeeze(self, now: float) -> float:
+        """What is left of the rate, with what the time since the last 429 gave back."""
+        return min(1.0, self.squeeze + (now - self.squeezed_at) / MINUTE * (1 - _SQUEEZE))
 
     def _limit(self, now: float, configured: int) -> int:
         is_known = self.limit and now - self.limit_at < LIMIT_MEMORY_SECONDS
@@ -106,13 +111,17 @@ class Learnt:
         return start
 
     def _others(self, quota: Quota, ours: Window, window_at: float) -> float:
-        """Average what others send a minute. A fixed minute's count is projected onto its whole."""
+        """Average what others send a minute. A fixed minute's count is projected onto its whole.
+
+        That nothing remains says nothing of them: it is so at the limit, whoever reached it.
+        """
         age = quota.at - window_at
-        if age < _EARLY_SECONDS:
+        if age < _EARLY_SECONDS or not quota.remaining:
             return self.others
         if not self.quota_at:
             return 0.0
         beyond = (quota.used - ours.count(window_at, quota.at)) * max(MINUTE / age, 1.0)
         pace = _RISING_SECONDS if beyond > self.others else _FALLING_SECONDS
         weight = min(1.0, (quota.at - self.quota_at) / pace)
-        return max(0.0, self.others + (beyond - self.others) * weight)
+        average = max(0.0, self.others + (beyond - self.others) * weight)
+        return min(average, max(quota.limit * _UNCONFIRMED, self.others))

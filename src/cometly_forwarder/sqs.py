@@ -96,9 +96,12 @@ class SqsQueue:
             for position, (receipt, seconds) in enumerate(delays.items())
         ]
         try:
-            self.client.change_message_visibility_batch(QueueUrl=self.url, Entries=entries)
+            answer = self.client.change_message_visibility_batch(QueueUrl=self.url, Entries=entries)
         except (ClientError, BotoCoreError) as exc:
             self.journal.record("queue.visibility_unchanged", reason=type(exc).__name__)
+            return
+        for entry in answer.get("Failed", []):
+            self.journal.record("queue.visibility_unchanged", reason=entry["Code"])
 
     def park(self, body: str, attributes: Mapping[str, str]) -> None:
         """Put a whole event on the dead-letter queue with its reason; raises Unavailable."""

@@ -56,9 +56,9 @@ class Verdict:
 
 
 _ACCEPTED = 202  # the one success that Cometly's reference documents
-_BLOCKED = frozenset({401, 403})
+_UNAUTHORIZED, _FORBIDDEN = 401, 403
 _THROTTLED = 429
-_TRANSIENT = frozenset({408, 425})
+_UNSETTLED = frozenset({_FORBIDDEN, 408, 425})
 _REDIRECTS = range(300, 400)
 _CLIENT_ERRORS = range(400, 500)
 _MESSAGE_LENGTH = 500
@@ -68,6 +68,8 @@ def judge(answer: Answer | NoAnswer, now: float) -> Verdict:
     """Decide what an answer means (the table in docs/architecture.md). `now` is Unix time."""
     if isinstance(answer, NoAnswer):
         return Verdict(Kind.TRANSIENT, answer.reason)
+    # A date in Retry-After is Cometly's; its own clock says how far ahead that is.
+    sent_at = _time_in(answer.headers.get("date", ""))
     kind, reason = _class_of(answer)
     return Verdict(
         kind,
@@ -75,7 +77,7 @@ def judge(answer: Answer | NoAnswer, now: float) -> Verdict:
         answer.status,
         _message_of(answer),
         answer.headers.get("request-id"),
-        _seconds_in(answer.headers.get("retry-after", ""), now),
+        _seconds_in(answer.headers.get("retry-after", ""), now if sent_at is None else sent_at),
         _whole_number_in(answer.headers.get("x-ratelimit-limit", "")),
         _whole_number_in(answer.headers.get("x-ratelimit-remaining", "")),
     )
@@ -87,11 +89,12 @@ def _class_of(answer: Answer) -> tuple[Kind, str]:
         return Kind.DELIVERED, reason
     if status == _THROTTLED:
         return Kind.THROTTLED, reason
-    if status in _BLOCKED:
+    # A firewall's 403, a page, is about one event; Cometly's own is about the whole Space.
+    if status == _UNAUTHORIZED or (status == _FORBIDDEN and not _is_foreign(answer)):
         return Kind.BLOCKED, reason
     if status in _REDIRECTS:
         return Kind.PERMANENT, f"{reason}: a redirect, which is never followed"
-    if status in _CLIENT_ERRORS and status not in _TRANSIENT and not _is_foreign(answer):
+    if status in _CLIENT_ERRORS and status not in _UNSETTLED and not _is_foreign(answer):
         return Kind.PERMANENT, reason
     if status < 500:  # noqa: PLR2004 - HTTP's own border
         reason += ": not an answer of Cometly's"
@@ -120,8 +123,13 @@ def _seconds_in(text: str, now: float) -> float | None:
     """Read Retry-After: seconds, or an HTTP date (RFC 9110, section 10.2.3)."""
     if (seconds := _whole_number_in(text)) is not None:
         return float(seconds)
+    until = _time_in(text)
+    return None if until is None else max(until - now, 0.0)
+
+
+def _time_in(text: str) -> float | None:
     try:
-        return max(parsedate_to_datetime(text).timestamp() - now, 0.0)
+        return parsedate_to_datetime(text).timestamp()
     except (ValueError, OverflowError):
         return None
 

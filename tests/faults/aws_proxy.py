@@ -23,7 +23,8 @@ _REFUSALS = {
 }
 _KEPT = {"content-type", "date", "x-amzn-requestid", "x-amz-crc32", "x-amzn-errortype"}
 _NONE: Mapping[str, str] = MappingProxyType({})
-Harm = Literal["throttled", "denied", "broken", "cut", "silent", "answer lost"]
+Harm = Literal["throttled", "denied", "broken", "cut", "silent", "slow", "answer lost"]
+SLOW_SECONDS = 0.4
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.server.over.wait(30 if harm == "silent" else 0)
             self.close_connection = True
         else:
-            self._hand_on(body, is_answered=harm is None)
+            self.server.over.wait(SLOW_SECONDS if harm == "slow" else 0)
+            self._hand_on(body, is_answered=harm != "answer lost")
 
     def _hand_on(self, body: bytes, *, is_answered: bool) -> None:
         headers = dict(self.headers.items())

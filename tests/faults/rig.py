@@ -222,11 +222,20 @@ class Rig:
 
     @contextlib.contextmanager
     def working(
-        self, count: int = 1, *, deaths: Sequence[Death] = (), **changes: Any
+        self,
+        count: int = 1,
+        *,
+        deaths: Sequence[Death] = (),
+        skews: Sequence[float] = (),
+        **changes: Any,
     ) -> Iterator[Crew]:
-        """Run workers. The first ones to start die as told, their successors live."""
-        fates = iter(deaths)
-        crew = Crew(count, lambda: self.plan(death=next(fates, None), **changes))
+        """Run workers. The first to start die as told or have a clock that is off."""
+        fates, clocks = iter(deaths), iter(skews)
+
+        def plan() -> Plan:
+            return self.plan(death=next(fates, None), skew=next(clocks, 0.0), **changes)
+
+        crew = Crew(count, plan)
         try:
             crew.tend()
             yield crew

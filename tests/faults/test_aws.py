@@ -184,6 +184,18 @@ def test_while_dynamodb_is_away_nothing_is_posted_and_all_of_it_waits(
     rig.account().check()
 
 
+def test_a_dynamodb_that_answers_slowly_costs_time_and_no_slots(rig: Rig, proxy: AwsProxy) -> None:
+    rig.accept(*orders(30))
+    proxy.spoil(lambda call: call.action in {"UpdateItem", "GetItem"}, "slow")
+
+    with rig.working(2, endpoints=_through(proxy)) as crew:
+        rig.drain(crew)
+
+    assert len(rig.posts()) == 30
+    assert max(line["receives"] for line in rig.journal("delivery.delivered")) <= 2
+    rig.account().check()
+
+
 @pytest.mark.parametrize("step", ["claim", "settle"])
 def test_what_fails_for_some_of_a_batch_holds_up_only_those(
     rig: Rig, proxy: AwsProxy, step: str

@@ -72,6 +72,27 @@ def test_a_429_makes_everyone_wait_and_costs_no_attempt(open_rig: Open, form: st
         rig.account().check()
 
 
+def test_a_429_of_a_worker_whose_clock_is_behind_lasts_for_one_whose_clock_is_ahead(
+    open_rig: Open,
+) -> None:
+    with open_rig(visibility=3, settings=Settings(requests_per_minute=240)) as rig:
+        rate = {"COMETLY_REQUESTS_PER_MINUTE": "240"}
+        rig.accept(*orders(80))
+        with rig.working(skews=[-2.0], batch=5, environment=rate) as behind:
+            rig.until(lambda: len(rig.posts()) >= 5, behind)
+            rig.spoil({"kind": "status", "status": 429, "retry_after": 6})
+            rig.until(lambda: any(post.status == 429 for post in rig.posts()), behind)
+        # Most of the messages were not received yet.
+        with rig.working(skews=[1.5], environment=rate) as ahead:
+            rig.until(lambda: len(rig.posts()) >= 20, ahead)
+
+        posts = rig.posts()
+        [refused] = [post.received_at for post in posts if post.status == 429]
+        # A date is of whole seconds: the first that a worker hears leaves it one of doubt.
+        assert not [p for p in posts if refused + 0.5 < p.received_at < refused + 6 - 1.1]
+        rig.account().check()
+
+
 @pytest.mark.parametrize(
     ("status", "refusal"),
     [

@@ -20,7 +20,7 @@ from cometly_forwarder.claims import (
 from cometly_forwarder.courier import Courier
 from cometly_forwarder.delivery import Delivery, Message
 from cometly_forwarder.errors import Unavailable
-from cometly_forwarder.pacing import Admission, GateState
+from cometly_forwarder.pacing import Admission, GateState, Wish
 from cometly_forwarder.quota import Quota
 from cometly_forwarder.verdict import Answer, NoAnswer
 
@@ -61,6 +61,7 @@ class MemoryLedger:
         is_replay = item is None or item["state"] is State.PARKED
         claims, attempts = (0, 0) if is_replay else (item["claims"], item["attempts"])
         self.items[ticket.event_id] = {
+            **(item or {}),
             "owner": ticket.owner,
             "message_id": ticket.message_id,
             "state": State.CLAIMED,
@@ -68,15 +69,23 @@ class MemoryLedger:
             "claims": claims + 1,
             "attempts": attempts,
         }
-        return Claimed(claims + 1, attempts, (item or {}).get("answer", ""))
+        before = item or {}
+        answer, request_id = before.get("answer", ""), before.get("request_id", "")
+        return Claimed(claims + 1, attempts, answer, request_id)
 
     def settle(self, ticket: Ticket, outcome: Outcome) -> None:
         self._check("settle")
-        item = self.items[ticket.event_id]
+        item = self.items.get(ticket.event_id)
+        if not item or item["owner"] != ticket.owner:
+            return
+        is_held = item["state"] is State.CLAIMED and item["lease"] == ticket.lease
+        if not is_held and outcome.state is not State.DELIVERED:
+            return
         item["state"], item["attempts"] = outcome.state, outcome.attempts
         item["claims"] = outcome.claims
         if outcome.verdict:
             item["answer"] = outcome.verdict.reason
+            item["request_id"] = outcome.verdict.request_id or ""
 
     def _held(self, item: dict[str, Any], ticket: Ticket) -> Settled | Duplicate | Leased | None:
         is_same = item["message_id"] == ticket.message_id
@@ -109,20 +118,20 @@ class MemoryGate:
     admitted: int = 0
     given_back: int = 0
 
-    def admit(self, count: int, latest: float, unused: tuple[float, ...] = ()) -> Admission:
+    def admit(self, count: int, latest: float) -> Admission:
         if self.is_broken:
             raise Unavailable("the gate is away")
-        if unused:
-            self.give_back(unused, probe=False)
-        self.state, admission = pacing.admit(
-            self.state,
-            now=self.clock.now(),
-            count=count,
-            latest=latest,
-            configured=self.configured,
-        )
+        wish = Wish(self.clock.now(), count, latest, self.configured)
+        self.state, admission = pacing.admit(self.state, wish)
         self.admitted += len(admission.slots)
         return admission
+
+    def exchange(self, slot: float, latest: float) -> Admission:
+        self.give_back((slot,), probe=False)
+        return self.admit(1, latest)
+
+    def look_ahead(self) -> float:
+        return 0.0
 
     def is_open(self) -> bool:
         return pacing.closed(self.state, self.clock.now()) is None

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from cometly_forwarder import pacing
 from cometly_forwarder.delivery import LATE_SECONDS, POST_SECONDS
-from cometly_forwarder.pacing import GateState
+from cometly_forwarder.pacing import GateState, Wish
 from cometly_forwarder.quota import Quota
 
 Steps = Generator[float, None, None]
@@ -48,6 +48,7 @@ class World:
     Times are seconds from the start. `others` are (from, to, requests a minute) of other senders,
     `limits` are (when, new limit). `duplicates` is the share of messages that need no slot,
     `poll` the longest time between two batches of a worker.
+    `remaining` is a header that is stuck.
     `skew` is how far clocks are off, once DynamoDB's was heard.
     """
 
@@ -58,6 +59,7 @@ class World:
     latency: float = 0.1
     skew: float = 0.0
     has_headers: bool = True
+    remaining: int | None = None
     duplicates: float = 0.0
     poll: float = 0.06
     others: tuple[tuple[float, float, float], ...] = ()
@@ -114,13 +116,8 @@ class World:
             for quota in sorted(quotas, key=lambda quota: quota.at):
                 self.state = pacing.observe(self.state, quota, now=clock)
             quotas.clear()
-            self.state, admission = pacing.admit(
-                self.state,
-                now=clock,
-                count=BATCH,
-                latest=clock + 60 - POST_SECONDS,
-                configured=self.configured,
-            )
+            wish = Wish(clock, BATCH, clock + 60 - POST_SECONDS, self.configured)
+            self.state, admission = pacing.admit(self.state, wish)
             if not admission.slots:
                 yield min(admission.wait + self.random.uniform(0, 2), 20)
                 continue
@@ -152,7 +149,8 @@ class World:
         (self.accepted if is_ok else self.refused).append(self.now - self.start)
         yield self.latency / 2 * self.random.uniform(0.5, 1.5)
         if self.has_headers:
-            quotas.append(Quota(self.limiter.limit, remaining, slot))
+            told = remaining if self.remaining is None else self.remaining
+            quotas.append(Quota(self.limiter.limit, told, slot))
         clock = self.now + skew
         if is_ok and (probe or self.state.failures):
             self.state = pacing.succeeded(self.state, probe=probe)

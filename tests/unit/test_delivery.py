@@ -14,7 +14,7 @@ from cometly_forwarder.delivery import (
     Message,
     back_off,
 )
-from cometly_forwarder.errors import TokenMissing
+from cometly_forwarder.errors import TokenMissing, Unavailable
 from cometly_forwarder.pacing import FAILURES_TO_CLOSE, Cause
 from cometly_forwarder.verdict import NoAnswer
 from tests.unit.fakes import ACCEPTED, START, Pipe, answer, message
@@ -498,3 +498,88 @@ def test_back_off_grows_from_seconds_to_an_hour_with_full_jitter(
 ) -> None:
     assert back_off(attempts, 0.0) == 1
     assert back_off(attempts, 1.0) == 1 + ceiling
+
+
+# --- Slots: what gets none, and what misses its own -------------------------------------------
+
+
+def reserved(pipe: Pipe) -> int:
+    """Count the slots that are taken at the gate."""
+    return sum(pipe.gate.state.window.sent)
+
+
+def test_what_gets_no_slot_goes_back_before_anything_is_posted(pipe: Pipe) -> None:
+    pipe.gate.configured = 12
+    hidden: list[int] = []
+    pipe.cometly.respond = lambda _: hidden.append(len(pipe.queue.hidden)) or ACCEPTED  # type: ignore[func-returns-value]
+
+    kept = pipe.deliver(*[message(number) for number in range(10)])
+
+    posted = len(pipe.cometly.posted)
+    assert 0 < posted < 10
+    assert set(hidden) == {10 - posted} == {len(kept)}
+    assert len(pipe.ledger.items) == posted
+    [line] = [line for line in pipe.journal.lines if line["name"] == "delivery.no_slot"]
+    assert line["count"] == len(kept)
+
+
+def oversleep(pipe: Pipe, times: int) -> None:
+    """Let the worker's next sleeps last a second too long."""
+    left = iter(range(times))
+    on_time = pipe.clock.sleep
+
+    def sleep(seconds: float) -> None:
+        on_time(seconds + (1.0 if next(left, None) is not None else 0.0))
+
+    pipe.clock.sleep = sleep  # type: ignore[method-assign]
+
+
+def test_a_slot_that_was_missed_is_exchanged_for_another(pipe: Pipe) -> None:
+    oversleep(pipe, 1)
+
+    kept = pipe.deliver(message())
+
+    assert kept == []
+    assert len(pipe.cometly.posted) == 1
+    assert reserved(pipe) == 1
+
+
+def test_a_worker_that_is_always_late_leaves_slots_and_event_to_others(pipe: Pipe) -> None:
+    oversleep(pipe, 100)
+
+    kept = pipe.deliver(message())
+
+    assert kept == ["m-1"]
+    assert pipe.cometly.posted == []
+    assert reserved(pipe) == 0
+    [item] = pipe.ledger.items.values()
+    assert (item["state"], item["attempts"], item["claims"]) == (State.WAITING, 0, 0)
+    assert "delivery.late" in pipe.journal.names()
+
+
+def test_a_slot_in_which_nothing_could_be_posted_is_given_back(pipe: Pipe) -> None:
+    def away(_: object) -> NoAnswer:
+        raise Unavailable("Secrets Manager is away")
+
+    pipe.cometly.respond = away
+    oversleep(pipe, 1)
+
+    kept = pipe.deliver(message())
+
+    assert kept == ["m-1"]
+    assert reserved(pipe) == 0
+
+
+@pytest.mark.parametrize("receives", [1, 8, 15])
+def test_while_cometly_is_dead_messages_come_back_within_two_minutes(
+    pipe: Pipe, receives: int
+) -> None:
+    pipe.cometly.respond = lambda _: NoAnswer("connection refused")
+    for batch in range(2):
+        pipe.deliver(*[message(10 * batch + n) for n in range(10)])
+    assert pipe.gate.state.pause is not None
+
+    [kept] = pipe.deliver(message(99, receives=receives))
+
+    assert pipe.gate.state.pause.step <= pipe.queue.hidden["r-99"] <= 120
+    assert kept == "m-99"

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import threading
+import time
+import zlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import format_datetime
+from itertools import pairwise
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, ReadTimeoutError
 from botocore.stub import Stubber
 from moto import mock_aws
 
@@ -23,6 +31,8 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 TABLE = "ledger"
+# Between two answers: they fall on ever other parts of a second.
+SOME_TIME = 0.618
 
 
 @pytest.fixture
@@ -37,6 +47,77 @@ def dynamodb(monkeypatch: pytest.MonkeyPatch) -> Iterator[DynamoDBClient]:
             KeySchema=[{"AttributeName": "event_id", "KeyType": "HASH"}],
         )
         yield client
+
+
+class Refused(Exception):
+    """DynamoDB's ConditionalCheckFailedException."""
+
+    def __init__(self, item: dict[str, Any]) -> None:
+        super().__init__()
+        self.response = {"Item": item}
+
+
+@dataclass
+class Table:
+    """DynamoDB's part in the gate, by a clock of its own, with calls that take a while.
+
+    `fails` calls fail; `loses` answers are lost, so that botocore asks again. `hold` stops writers.
+    """
+
+    clock: Clock
+    takes: float = 0.0
+    fails: int = 0
+    loses: int = 0
+    item: dict[str, Any] = field(default_factory=dict)
+    calls: int = 0
+    hold: threading.Event = field(default_factory=threading.Event)
+    exceptions: Any = field(
+        default_factory=lambda: SimpleNamespace(ConditionalCheckFailedException=Refused)
+    )
+
+    def __post_init__(self) -> None:
+        self.hold.set()
+
+    @property
+    def reserved(self) -> int:
+        return sum(zlib.decompress(self.item["sent"]["B"]))
+
+    def update_item(self, *, ExpressionAttributeValues: Any, **_: object) -> Any:  # noqa: N803
+        self._called()
+        values = ExpressionAttributeValues
+        if self.loses:
+            self.loses -= 1
+            self._write(values)
+        return self._write(values)
+
+    def get_item(self, **_: object) -> Any:
+        self._called()
+        return self._answer() | ({"Item": dict(self.item)} if self.item else {})
+
+    def _called(self) -> None:
+        self.calls += 1
+        self.hold.wait(10)
+        self.clock.sleep(self.takes)
+        if self.fails:
+            self.fails -= 1
+            raise ReadTimeoutError(endpoint_url="https://dynamodb.example.com")
+
+    def _write(self, values: Any) -> Any:
+        if self.item and self.item["version"] != values[":version"]:
+            raise Refused(dict(self.item))
+        self.item = {
+            name: values[f":{value}"]
+            for name, value in {
+                "state": "state",
+                "sent": "sent",
+                "mark": "mark",
+                "version": "next",
+            }.items()
+        }
+        return self._answer()
+
+    def _answer(self) -> dict[str, Any]:
+        return {"ResponseMetadata": {"HTTPHeaders": {"date": _date(self.clock.now())}}}
 
 
 class StillClock(SharedClock):
@@ -244,6 +325,214 @@ def test_slots_are_told_by_the_workers_own_clock(dynamodb: DynamoDBClient) -> No
 
     assert theirs[0] - 2 > slots[-1]
     assert theirs[0] - 2 < slots[-1] + 0.1
+
+
+def of(table: Table, *, skew: float = 0.0) -> DynamoGate:
+    """Make a worker's gate over that table, with a clock that is `skew` seconds ahead."""
+    clock = SharedClock(lambda: table.clock.now() + skew)
+    return DynamoGate(table, TABLE, 1000, clock, sleep=lambda _: None)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("skew", [-2.0, 1.5])
+def test_workers_whose_clocks_differ_share_one_schedule(skew: float) -> None:
+    table = Table(Clock())
+    right, wrong = of(table), of(table, skew=skew)
+
+    slots: list[float] = []
+    for _ in range(90):
+        slots += right.admit(5, table.clock.now() + 60).slots
+        slots += [slot - skew for slot in wrong.admit(5, table.clock.now() + skew + 60).slots]
+        table.clock.sleep(SOME_TIME)
+
+    # By then the worker that was wrong has heard enough to know.
+    gaps = [later - earlier for earlier, later in pairwise(sorted(slots)[-100:])]
+    assert min(gaps) > 0.015
+    assert max(slots) < table.clock.now() + 3
+
+
+@pytest.mark.parametrize("skew", [-2.0, 1.5])
+def test_a_pause_lasts_as_long_for_a_worker_whose_clock_is_off(skew: float) -> None:
+    table = Table(Clock())
+    right, wrong = of(table), of(table, skew=skew)
+    for _ in range(30):
+        wrong.admit(1, table.clock.now() + skew + 60)
+        table.clock.sleep(SOME_TIME)
+
+    right.throttled(30)
+
+    assert wrong.admit(1, table.clock.now() + skew + 60).wait == pytest.approx(30, abs=0.1)
+
+
+def test_what_the_headers_said_is_dated_by_the_shared_clock() -> None:
+    table = Table(Clock())
+    wrong = of(table, skew=-2.0)
+    for _ in range(30):
+        [slot] = wrong.admit(1, table.clock.now() + 60).slots
+        table.clock.sleep(SOME_TIME)
+
+    wrong.note(Quota(300, 299, slot))
+    wrong.admit(1, table.clock.now() + 60)
+
+    heard_at = json.loads(table.item["state"]["S"])["learnt"]["quota_at"]
+    assert heard_at == pytest.approx(slot + 2.0, abs=0.1)
+
+
+def test_a_deadline_is_kept_by_a_worker_whose_clock_is_off() -> None:
+    table = Table(Clock())
+    wrong = of(table, skew=1.5)
+    for _ in range(30):
+        wrong.admit(1, table.clock.now() + 60)
+        table.clock.sleep(SOME_TIME)
+    local = table.clock.now() + 1.5
+
+    slots = wrong.admit(100, local + 2.0).slots
+
+    assert slots
+    assert max(slots) <= local + 2.0
+
+
+@pytest.mark.parametrize("takes", [0.3, 1.0])
+def test_slots_lie_as_far_ahead_as_a_slow_table_needs(takes: float) -> None:
+    table = Table(Clock(), takes=takes)
+    worker = of(table)
+    worker.admit(1, table.clock.now() + 60)
+
+    [slot] = worker.admit(1, table.clock.now() + 60).slots
+
+    # A claim, then a look that another thread is at, then an own one.
+    assert slot - table.clock.now() >= 3 * takes
+    assert worker.look_ahead() == pytest.approx(2 * takes)
+
+
+def test_a_table_that_was_slow_once_is_forgotten() -> None:
+    table = Table(Clock(), takes=1.0)
+    worker = of(table)
+    worker.admit(1, table.clock.now() + 60)
+
+    table.takes = 0.01
+    for _ in range(15):
+        worker.admit(1, table.clock.now() + 60)
+
+    assert worker.look_ahead() < 0.1
+
+
+def test_a_slot_that_was_missed_is_exchanged_for_a_later_one() -> None:
+    table = Table(Clock())
+    worker = of(table)
+    slots = worker.admit(5, START + 60).slots
+    table.clock.sleep(10)
+
+    admission = worker.exchange(slots[0], START + 60)
+
+    assert admission.slots[0] > table.clock.now()
+    assert table.reserved == 5
+
+
+def test_a_worker_whose_clock_is_off_gives_back_the_slot_that_it_had() -> None:
+    table = Table(Clock())
+    wrong = of(table, skew=-2.0)
+    for _ in range(30):
+        [slot] = wrong.admit(1, table.clock.now() + 60).slots
+        table.clock.sleep(SOME_TIME)
+
+    wrong.exchange(slot, table.clock.now() + 60)
+
+    assert table.reserved == 30
+
+
+def test_threads_that_are_late_together_share_a_write() -> None:
+    table = Table(Clock())
+    worker = of(table)
+    slots = worker.admit(10, START + 60).slots
+    table.clock.sleep(10)
+    table.hold.clear()
+
+    with ThreadPoolExecutor(10) as threads:
+        asked = [threads.submit(worker.exchange, slot, START + 60) for slot in slots]
+        while table.calls < 2 or len(worker._exchanges) < 9:
+            time.sleep(0.001)
+        table.hold.set()
+        given = [each.result().slots for each in asked]
+
+    assert len(set(given)) == 10
+    assert all(len(each) == 1 for each in given)
+    assert table.calls == 3  # the admission, whoever came first, and the nine who waited
+    assert table.reserved == 10
+
+
+def test_without_room_for_all_of_them_late_threads_are_told_when_to_ask_again() -> None:
+    table = Table(Clock())
+    worker = of(table)
+    first, second = worker.admit(2, START + 60).slots
+    table.clock.sleep(10)
+
+    late = worker.exchange(first, START + 5)
+    other = worker.exchange(second, START + 60)
+
+    assert late.slots == ()
+    assert late.wait > 0
+    assert len(other.slots) == 1
+
+
+def test_threads_that_wait_for_a_table_that_is_silent_do_not_each_ask() -> None:
+    table = Table(Clock(), takes=8.0)
+    worker = of(table)
+    slots = worker.admit(10, START + 600).slots
+    table.fails = 100
+
+    refused = 0
+    for slot in slots:
+        with pytest.raises(Unavailable):
+            worker.exchange(slot, START + 600)
+        with pytest.raises(Unavailable):
+            worker.failed(probe=False)
+        refused += 2
+
+    assert refused == 20
+    assert table.calls == 2
+    table.clock.sleep(1.1)
+    table.fails = 0
+    assert worker.admit(1, table.clock.now() + 600).slots
+
+
+def test_a_call_that_failed_quickly_is_soon_tried_again() -> None:
+    table = Table(Clock(), takes=0.01)
+    worker = of(table)
+    table.fails = 1
+    with pytest.raises(Unavailable):
+        worker.admit(1, START + 60)
+    table.clock.sleep(0.02)
+
+    assert worker.admit(1, START + 60).slots
+
+
+def test_a_write_whose_answer_was_lost_is_not_done_twice() -> None:
+    table = Table(Clock())
+    worker = of(table)
+    slots = worker.admit(10, START + 60).slots
+    table.loses = 2
+
+    worker.give_back(slots[:4], probe=False)
+    more = worker.admit(3, START + 60).slots
+
+    assert len(more) == 3
+    assert table.reserved == 10 - 4 + 3
+    assert table.calls == 3
+
+
+def test_a_pause_survives_a_state_of_which_little_can_be_read(dynamodb: DynamoDBClient) -> None:
+    worker = gate(dynamodb, Clock())
+    worker.blocked()
+    state = json.loads(item(dynamodb)["state"]["S"])
+    dynamodb.update_item(
+        TableName=TABLE,
+        Key={"event_id": {"S": KEY}},
+        UpdateExpression="SET #state = :state",
+        ExpressionAttributeNames={"#state": "state"},
+        ExpressionAttributeValues={":state": {"S": json.dumps({"pause": state["pause"]})}},
+    )
+
+    assert gate(dynamodb, Clock()).admit(1, START + 60).cause is Cause.BLOCKED
 
 
 def test_errors_of_botocore_do_not_leak(dynamodb: DynamoDBClient) -> None:

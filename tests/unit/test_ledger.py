@@ -6,10 +6,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import boto3
 import pytest
 from botocore.stub import Stubber
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from moto import mock_aws
 
 from cometly_forwarder.claims import (
@@ -24,7 +27,7 @@ from cometly_forwarder.claims import (
 from cometly_forwarder.errors import Unavailable
 from cometly_forwarder.ledger import RETENTION_SECONDS, DynamoLedger
 from cometly_forwarder.verdict import Kind, Verdict
-from tests.unit.fakes import START, Clock
+from tests.unit.fakes import START, Clock, MemoryLedger
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -220,3 +223,97 @@ def test_a_refusal_that_names_no_holder_is_not_taken_for_a_duplicate(
 
         with pytest.raises(Unavailable, match="holds it"):
             ledger.claim(TICKET)
+
+
+def test_a_replay_whose_worker_died_has_not_the_attempts_of_before(
+    ledger: DynamoLedger, clock: Clock
+) -> None:
+    ledger.claim(TICKET)
+    ledger.settle(TICKET, Outcome(State.PARKED, attempts=12))
+    ledger.claim(REDRIVEN)
+    clock.sleep(100)
+
+    again = ledger.claim(replace(REDRIVEN, lease=START + 200))
+
+    assert again == Claimed(claims=2, attempts=0)
+
+
+class Forgetful:
+    """A client that loses its first answers to updates `of` a kind, so that botocore asks again."""
+
+    def __init__(self, client: DynamoDBClient, lost: int, of: str = "SET") -> None:
+        self.client, self.lost, self.of = client, lost, of
+        self.exceptions = client.exceptions
+
+    def update_item(self, **request: Any) -> Any:
+        if self.lost and self.of in request["UpdateExpression"]:
+            self.lost -= 1
+            self.client.update_item(**request)
+        return self.client.update_item(**request)
+
+
+def test_a_claim_whose_answer_was_lost_is_known_again(dynamodb: DynamoDBClient) -> None:
+    clock = Clock()
+    forgetful = Forgetful(dynamodb, lost=1)
+    ledger = DynamoLedger(forgetful, "ledger", clock.now)  # type: ignore[arg-type]
+
+    first = ledger.claim(TICKET)
+    second = ledger.claim(TICKET)
+
+    assert first == Claimed(claims=1, attempts=0)
+    assert second == Leased(TICKET.lease)
+
+
+def test_a_replay_whose_answer_was_lost_is_known_again(
+    ledger: DynamoLedger, dynamodb: DynamoDBClient
+) -> None:
+    ledger.claim(TICKET)
+    ledger.settle(TICKET, Outcome(State.PARKED, attempts=3))
+    forgetful = Forgetful(dynamodb, lost=1, of="attempts = :none")
+
+    claim = DynamoLedger(forgetful, "ledger", ledger.now).claim(REDRIVEN)  # type: ignore[arg-type]
+
+    assert claim == Claimed(claims=1, attempts=0)
+
+
+MESSAGES = [
+    replace(TICKET, owner=f"body-{owner}", message_id=f"message-{owner}-{copy}")
+    for owner in range(2)
+    for copy in range(2)
+]
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("claim"), st.integers(0, 3)),
+        st.tuples(st.just("settle"), st.integers(0, 5), st.sampled_from(State)),
+        st.tuples(st.just("wait"), st.sampled_from([1.0, 70.0])),
+    ),
+    max_size=14,
+)
+
+
+@given(STEPS)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_the_ledger_of_the_tests_keeps_the_rules_of_the_real_one(
+    dynamodb: DynamoDBClient, steps: list[tuple[Any, ...]]
+) -> None:
+    """Whatever is done to both, both answer the same."""
+    clock = Clock()
+    identity = f"evt_{uuid4()}"
+    real, model = DynamoLedger(dynamodb, "ledger", clock.now), MemoryLedger(clock)
+    claims: list[Ticket] = []
+
+    for step in steps:
+        match step:
+            case "claim", message:
+                lease = clock.time + 65
+                ticket = replace(MESSAGES[message], event_id=identity, lease=lease)
+                answer = real.claim(ticket)
+                assert answer == model.claim(ticket)
+                claims += [ticket] if isinstance(answer, Claimed) else []
+            case "settle", place, state:
+                if state is not State.CLAIMED and claims:
+                    outcome = Outcome(state, attempts=place, verdict=REFUSAL)
+                    for each in (real, model):
+                        each.settle(claims[place % len(claims)], outcome)
+            case _, seconds:
+                clock.sleep(seconds)

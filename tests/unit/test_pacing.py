@@ -16,8 +16,9 @@ from cometly_forwarder.pacing import (
     Admission,
     Cause,
     GateState,
+    Wish,
 )
-from cometly_forwarder.quota import MAX_LIMIT, Quota
+from cometly_forwarder.quota import MAX_LIMIT, MIN_LIMIT, Learnt, Quota
 from tests.unit.simulation import World
 
 NOW = 1_800_000_000.0
@@ -32,7 +33,7 @@ def admit(
     latest: float = NOW + 1e6,
     rate: int = 1000,
 ) -> tuple[GateState, Admission]:
-    return pacing.admit(state, now=now, count=count, latest=latest, configured=rate)
+    return pacing.admit(state, Wish(now, count, latest, rate))
 
 
 @WINDOWS
@@ -54,8 +55,18 @@ def test_a_slow_cometly_changes_nothing(window: str, latency: float, workers: in
 
 
 @WINDOWS
+def test_two_workers_are_enough_while_cometly_answers_within_600_ms(window: str) -> None:
+    world = World(window, workers=2, latency=0.6).run(300)
+
+    assert world.refused == []
+    assert world.accepted_in(0, 300) >= 4950
+
+
+@WINDOWS
 @pytest.mark.parametrize("seed", range(5))
-def test_any_60_seconds_stay_within_the_limit_whatever_the_jitter(window: str, seed: int) -> None:
+def test_any_60_seconds_stay_within_the_limit_however_threads_take_turns(
+    window: str, seed: int
+) -> None:
     world = World(window, workers=4, seed=seed).run(300)
 
     assert world.refused == []
@@ -138,10 +149,44 @@ def test_without_headers_a_rate_configured_too_high_is_slowed_by_its_429s(window
     assert world.accepted_in(0, 600) >= 10 * 350
 
 
+@WINDOWS
+def test_without_headers_the_pace_does_not_sink_over_the_hours(window: str) -> None:
+    world = World(window, has_headers=False, limit=500).run(3600)
+
+    assert world.accepted_in(1800, 3600) >= 30 * 400
+
+
+def test_without_headers_a_429_a_day_leaves_the_pace_as_it_was() -> None:
+    learnt = Learnt()
+    for day in range(30):
+        learnt = learnt.throttled(NOW + day * 86400)
+
+    assert learnt.allowance(NOW + 29 * 86400, 1000) == 900
+    assert learnt.allowance(NOW + 30 * 86400, 1000) == 1000
+
+
+@WINDOWS
+@pytest.mark.parametrize(("stuck_at", "least"), [(0, 990), (1000, 990), (40, 490)])
+def test_a_header_of_what_remains_that_is_stuck_costs_half_of_the_quota_at_most(
+    window: str, stuck_at: int, least: int
+) -> None:
+    world = World(window, remaining=stuck_at).run(1200)
+
+    assert world.refused == []
+    assert world.accepted_in(600, 1200) >= 10 * least
+
+
+def test_other_senders_beyond_half_of_the_limit_are_believed_once_429s_confirm_them() -> None:
+    world = World("sliding", others=((90, 1500, 800),)).run(1500)
+
+    assert world.refused_in(300, 1500) <= 20
+    assert world.accepted_in(600, 1500) >= 15 * 170
+
+
 @pytest.mark.parametrize(
     ("limit", "remaining"),
-    [(0, 0), (-5, 1), (MAX_LIMIT + 1, 5), (1000, 1001), (1000, -1)],
-    ids=["zero", "negative", "huge", "more left than the limit", "less than nothing left"],
+    [(0, 0), (-5, 1), (MIN_LIMIT - 1, 1), (MAX_LIMIT + 1, 5), (1000, 1001), (1000, -1)],
+    ids=["zero", "negative", "tiny", "huge", "more left than the limit", "less than nothing left"],
 )
 def test_absurd_headers_are_not_believed(limit: int, remaining: int) -> None:
     state, _ = admit(GateState())
@@ -287,6 +332,23 @@ def test_a_success_from_before_the_pause_does_not_open_a_blocked_gate() -> None:
 
     assert pacing.succeeded(state, probe=False).pause == state.pause
     assert pacing.succeeded(state, probe=True).pause is None
+
+
+def test_a_probe_that_succeeds_does_not_end_a_429_that_came_meanwhile() -> None:
+    state, _ = admit(pacing.blocked(GateState(), now=NOW), now=NOW + 60)
+    state = pacing.throttled(state, now=NOW + 61, retry_after=60)
+
+    state = pacing.succeeded(state, probe=True)
+
+    assert admit(state, now=NOW + 120)[1].cause is Cause.THROTTLED
+
+
+def test_a_pause_that_is_long_over_is_not_shown_to_the_operator() -> None:
+    state = pacing.throttled(GateState(), now=NOW, retry_after=5)
+
+    state, _ = admit(state, now=NOW + 3600)
+
+    assert state.pause is None
 
 
 def test_ten_401s_at_once_are_one_pause() -> None:

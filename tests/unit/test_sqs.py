@@ -234,6 +234,21 @@ def test_a_message_that_cannot_be_hidden_is_left_to_the_queue(stubber: Stubber) 
     assert [line["name"] for line in journal.lines] == ["queue.visibility_unchanged"]
 
 
+def test_each_message_of_a_batch_that_cannot_be_hidden_is_noted(stubber: Stubber) -> None:
+    journal = FakeJournal()
+    refused = {"Id": "1", "SenderFault": True, "Code": "MessageNotInflight"}
+    stubber.add_response(
+        "change_message_visibility_batch",
+        {"Successful": [{"Id": "0"}, {"Id": "2"}], "Failed": [refused]},
+    )
+
+    a_queue(stubber.client, journal).hand_back({"a": 5.0, "b": 5.0, "c": 5.0})
+
+    [line] = journal.lines
+    assert line["name"] == "queue.visibility_unchanged"
+    assert line["reason"] == "MessageNotInflight"
+
+
 def test_a_hidden_message_is_not_received_meanwhile(aws_stack: Aws) -> None:
     aws_stack.sqs.send_message(QueueUrl=aws_stack.queue_url, MessageBody="x")
     (message,) = aws_stack.sqs.receive_message(QueueUrl=aws_stack.queue_url, VisibilityTimeout=0)[

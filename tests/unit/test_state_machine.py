@@ -26,7 +26,6 @@ from cometly_forwarder.claims import (
     Claimed,
     Duplicate,
     Leased,
-    Outcome,
     Settled,
     State,
     Ticket,
@@ -109,11 +108,8 @@ class InTurn:
 
 
 @dataclass
-class StrictLedger(MemoryLedger):
-    """With the conditions that DynamoDB checks when a claim is settled.
-
-    `unresolved` counts the claims of an identity that ended without an outcome.
-    """
+class CountingLedger(MemoryLedger):
+    """With `unresolved`: the claims of an identity that ended without an outcome."""
 
     unresolved: Counter[str] = field(default_factory=Counter)
 
@@ -123,13 +119,6 @@ class StrictLedger(MemoryLedger):
         if isinstance(found, Claimed) and before is State.CLAIMED:
             self.unresolved[ticket.event_id] += 1
         return found
-
-    def settle(self, ticket: Ticket, outcome: Outcome) -> None:
-        item = self.items[ticket.event_id]
-        is_ours = item["owner"] == ticket.owner
-        is_held = item["state"] is State.CLAIMED and item["lease"] == ticket.lease
-        if is_ours and (is_held or outcome.state is State.DELIVERED):
-            super().settle(ticket, outcome)
 
 
 @dataclass
@@ -256,7 +245,7 @@ class World:
     depth: int = 0
 
     def __post_init__(self) -> None:
-        self.ledger = StrictLedger(self.clock)
+        self.ledger = CountingLedger(self.clock)
         self.gate = MemoryGate(self.clock, self.rate)
         self.index = DuplicateIndex()
 

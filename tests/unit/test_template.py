@@ -68,8 +68,9 @@ def test_a_message_stays_hidden_for_six_times_the_functions_time_out() -> None:
     assert EVENT_QUEUE["VisibilityTimeout"] >= 6 * DELIVER["Timeout"]
 
 
-def test_a_post_and_its_record_fit_into_the_time_that_is_kept_for_them() -> None:
-    assert cometly.ANSWER_SECONDS + AWS_SECONDS <= delivery.POST_SECONDS
+def test_a_post_and_what_follows_it_fit_into_the_time_that_is_kept_for_them() -> None:
+    """The gate is told, the outcome recorded, the message handed back."""
+    assert cometly.ANSWER_SECONDS + 3 * AWS_SECONDS < delivery.POST_SECONDS
 
 
 def test_a_post_is_cut_off_only_after_it_could_connect_and_wait_for_an_answer() -> None:

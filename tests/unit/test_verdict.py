@@ -33,6 +33,7 @@ PAGE = b"<html><body>Bad gateway</body></html>"
         pytest.param(401, MESSAGE, Kind.BLOCKED, id="token wrong"),
         pytest.param(401, PAGE, Kind.BLOCKED, id="token wrong, with a page"),
         pytest.param(403, MESSAGE, Kind.BLOCKED, id="forbidden, or no subscription"),
+        pytest.param(403, PAGE, Kind.TRANSIENT, id="forbidden, says a proxy"),
         pytest.param(404, MESSAGE, Kind.PERMANENT, id="not found"),
         pytest.param(404, PAGE, Kind.TRANSIENT, id="not found, says a proxy"),
         pytest.param(405, b"", Kind.PERMANENT, id="method, without a body"),
@@ -168,3 +169,14 @@ def test_a_rate_limit_that_is_no_number_is_none(text: str) -> None:
     verdict = judge(Answer(202, headers, b"{}"), NOW)
 
     assert (verdict.limit, verdict.remaining) == (None, None)
+
+
+def test_a_date_in_retry_after_is_read_by_the_clock_that_wrote_it() -> None:
+    headers = {
+        "date": "Fri, 15 Jan 2027 08:00:02 GMT",
+        "retry-after": "Fri, 15 Jan 2027 08:00:32 GMT",
+    }
+
+    verdict = judge(Answer(429, headers, b""), NOW + 7)
+
+    assert verdict.retry_after == 30
