@@ -21,7 +21,7 @@ from typing import Any
 
 from cometly_forwarder import jsontext
 from cometly_forwarder.errors import Fault, InvalidEvent, TooLarge, Unreadable
-from cometly_forwarder.events import Event, iso_time, read_event
+from cometly_forwarder.events import Event, given_in, iso_time, read_event
 
 # A queue message holds 1 MiB (SQS, since August 2025), and a parked one carries its reasons too.
 MAX_BODY_BYTES = 768 * 1024
@@ -83,11 +83,13 @@ def read_envelope(body: str, origin: Origin, phone_region: str | None = None) ->
 
     `origin` is the queue's own view, used where the body names no better source. Never raises for
     what the body holds: an unreadable one gives an envelope with faults.
+    What is sealed already is judged by the same rules, for anyone who may send to the queue can
+    write the like, and goes on as it is: some phone numbers change when normalised twice.
     """
     source = origin
     try:
         content = jsontext.parse(body)
-        if isinstance(content, dict) and content.get(_MARK) == _VERSION:
+        if isinstance(content, dict) and _is_sealed(content):
             return _unsealed(content)
         # A rule may put its events on a topic: then the event is within both.
         while wrapper := _wrapper_of(content, origin):
@@ -104,8 +106,12 @@ def _identity(event: Event, origin: Origin) -> tuple[str, ...]:
     if event.idempotency_key:
         return "key", event.idempotency_key
     if event.order_id:
-        return "order", event.event_name, event.order_id, event.customer or ""
+        return _order_of(event)
     return "source", origin.source, origin.id
+
+
+def _order_of(event: Event) -> tuple[str, ...]:
+    return "order", event.event_name, event.order_id or "", event.customer or ""
 
 
 def _event_id(identity: tuple[str, ...]) -> str:
@@ -114,13 +120,37 @@ def _event_id(identity: tuple[str, ...]) -> str:
     return "evt_" + digest.hexdigest()[:32]
 
 
+def _is_sealed(content: Mapping[str, Any]) -> bool:
+    version = content.get(_MARK)
+    return type(version) is int and version == _VERSION  # True == 1, for Python
+
+
 def _unsealed(content: Mapping[str, Any]) -> Envelope:
-    event_id, event, accepted_at = (content.get(k) for k in ("event_id", "event", "accepted_at"))
+    event_id, fields, accepted_at = (content.get(k) for k in ("event_id", "event", "accepted_at"))
     if not (isinstance(event_id, str) and _EVENT_ID.fullmatch(event_id)):
         raise Unreadable("the envelope has no event_id such as ingest makes")
-    if not (isinstance(event, dict) and isinstance(accepted_at, str)):
+    if not (isinstance(fields, dict) and isinstance(accepted_at, str)):
         raise Unreadable("the envelope lacks accepted_at or event")
-    return Envelope(event_id, _moment(accepted_at), event)
+    moment = _moment(accepted_at)
+    event, _ = read_event(fields)
+    if not _may_be_called(event_id, event):
+        raise InvalidEvent((Fault("", "the envelope's event_id is that of another event"),))
+    given = given_in(fields)
+    sealed = {name: value for name, value in fields.items() if name in given}
+    sealed.setdefault("event_time", iso_time(moment))
+    return Envelope(event_id, moment, sealed)
+
+
+def _may_be_called(event_id: str, event: Event) -> bool:
+    """Say whether a sealed event can have this id, as far as it tells who it is.
+
+    Of an event with an `order_name` alone it does not: its source's id is not in the envelope.
+    """
+    if key := event.idempotency_key:
+        return event_id in {key, _event_id(("key", key))}
+    if event.order_id:
+        return event_id == _event_id(_order_of(event))
+    return event.order_name is not None
 
 
 def _wrapper_of(content: object, origin: Origin) -> Origin | None:

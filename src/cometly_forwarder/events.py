@@ -276,12 +276,17 @@ def read_event(raw: object, phone_region: str | None = None) -> tuple[Event, tup
         raise InvalidEvent((Fault("", "an event must be a JSON object"),))
     reading = Reading(phone_region)
     _warn_of_unknown(raw, reading)
-    given = {name: raw[name] for name in FIELDS if name in raw and not _is_blank(raw[name])}
+    given = given_in(raw)
     faults = _identification_faults(given)
     event = _validated(given, reading, faults)
     if event is None or faults:
         raise InvalidEvent(tuple(faults), tuple(reading.warnings))
     return event, tuple(reading.warnings)
+
+
+def given_in(raw: Mapping[Any, object]) -> dict[str, object]:
+    """What an event holds of Cometly's fields, as it is; what is blank counts as absent."""
+    return {name: raw[name] for name in FIELDS if name in raw and not _is_blank(raw[name])}
 
 
 def _is_blank(value: object) -> bool:

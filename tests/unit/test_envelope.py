@@ -346,6 +346,70 @@ def test_an_envelope_of_a_later_version_is_not_guessed_at() -> None:
     assert read_envelope(json.dumps(content | {"cometly_forwarder": 2}), QUEUE).faults
 
 
+def changed(envelope: Envelope, **changes: object) -> str:
+    """Write an envelope as somebody else might: every key of it can be another."""
+    return json.dumps(json.loads(envelope.body()) | changes)
+
+
+@pytest.mark.parametrize(
+    ("event", "fields"),
+    [
+        pytest.param({"event_name": "bogus", "x": [1]}, ["email", "event_name"], id="no event"),
+        pytest.param(an_event(amount="a lot", order_id="1"), ["amount"], id="no amount"),
+        pytest.param(an_event(ip="203.0.113.7", order_id="1"), ["fingerprint"], id="half a pair"),
+        pytest.param({}, ["email", "event_name"], id="nothing"),
+    ],
+)
+def test_an_event_that_came_sealed_is_judged_like_any_other(
+    event: object, fields: list[str]
+) -> None:
+    forged = read_envelope(changed(sealed(an_event(order_id="1")), event=event), QUEUE)
+
+    assert sorted(fault.field for fault in forged.faults) == fields
+    # Nor may it take the place of the event whose id it claims.
+    assert forged.event_id == read_envelope("{", QUEUE).event_id
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        pytest.param(an_event(order_id="1"), id="order"),
+        pytest.param(an_event(idempotency_key="k"), id="key"),
+        pytest.param(an_event(), id="neither"),
+    ],
+)
+def test_a_sealed_event_cannot_claim_the_id_of_another(event: Mapping[str, object]) -> None:
+    another = sealed(an_event(order_id="2"))
+
+    forged = read_envelope(changed(another, event=event), QUEUE)
+
+    assert "that of another event" in " ".join(map(str, forged.faults))
+    assert forged.event_id != another.event_id
+
+
+@pytest.mark.parametrize("version", [True, 1.0, "1", None, 0, [1]], ids=repr)
+def test_a_version_is_a_whole_number(version: object) -> None:
+    assert read_envelope(changed(sealed(an_event()), cometly_forwarder=version), QUEUE).faults
+
+
+def test_what_ingest_seals_neither_lacks_a_time_nor_has_unknown_fields() -> None:
+    envelope = sealed(an_event(order_id="1"))
+    fields = {name: it for name, it in envelope.event.items() if name != "event_time"}
+
+    read = read_envelope(changed(envelope, event=fields | {"x": [1], "url": " "}), QUEUE)
+
+    assert read == envelope
+
+
+def test_a_number_that_would_be_read_otherwise_a_second_time_stays() -> None:
+    """Decision 10: without its +, this Norwegian number is one of Arkansas, too."""
+    event, _ = read_event(an_event(phone="+47 92731000"), "US")
+    envelope = seal(event, HTTP)
+    assert read_event(dict(envelope.event), "US")[0].phone == "14792731000"
+
+    assert read_envelope(envelope.body(), QUEUE, "US") == envelope
+
+
 def test_a_time_without_an_offset_is_utc() -> None:
     envelope = read_envelope(in_sns(an_event(), Timestamp="2024-01-15T11:00:00"), QUEUE)
 
