@@ -10,6 +10,11 @@ from urllib.parse import SplitResult, urlsplit
 from cometly_forwarder.browser import BrowserRules, names_in
 from cometly_forwarder.errors import SettingsError
 
+# As the parameter AllowedOrigins has it.
+_ORIGIN = re.compile(
+    r"https?://([a-z0-9-]+(\.[a-z0-9-]+)*|\[[0-9a-f:.]+\])(:[1-9][0-9]{0,4})?", re.ASCII
+)
+_OWN_PORTS = {"http": ":80", "https": ":443"}
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
@@ -29,7 +34,7 @@ class IngestSettings:
             keys_secret_arn=_required(environ, "SERVER_KEYS_SECRET_ARN"),
             phone_region=environ.get("DEFAULT_PHONE_REGION") or None,
             browser=BrowserRules(
-                origins=names_in(environ.get("ALLOWED_ORIGINS", "")),
+                origins=_origins(environ.get("ALLOWED_ORIGINS", "")),
                 event_names=names_in(environ.get("BROWSER_EVENT_NAMES", "")),
                 proxy_hops=_count(environ, "TRUSTED_PROXY_HOPS"),
             ),
@@ -81,6 +86,19 @@ def _count(environ: Mapping[str, str], name: str) -> int:
     if not re.fullmatch("[0-9]", text):
         raise SettingsError(f"the environment variable {name} must be a whole number from 0 to 9")
     return int(text)
+
+
+def _origins(text: str) -> frozenset[str]:
+    """Read origins, which are compared letter for letter with what browsers write."""
+    origins = names_in(text)
+    for origin in sorted(origins):
+        if not _ORIGIN.fullmatch(origin) or origin.endswith(_OWN_PORTS[origin.partition(":")[0]]):
+            raise SettingsError(
+                f"ALLOWED_ORIGINS: no browser writes {origin!r}; write "
+                "https://shop.example.com, in lower case, without a path, a dot or slash at the end, "
+                "or the scheme's own port"
+            )
+    return origins
 
 
 def _safe_url(url: str) -> str:

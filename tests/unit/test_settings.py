@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from cometly_forwarder.errors import SettingsError
@@ -115,3 +117,36 @@ def test_cometly_is_reached_by_https_or_on_this_machine(url: str, kept: str) -> 
 def test_the_token_is_never_sent_in_the_clear(url: str) -> None:
     with pytest.raises(SettingsError, match="COMETLY_URL"):
         DeliverSettings.read(DELIVER | {"COMETLY_URL": url})
+
+
+@pytest.mark.parametrize(
+    "origins",
+    [
+        "",
+        "https://shop.example.com",
+        "https://a.example, http://localhost:5173,http://[::1]:8080,https://b.example:80",
+    ],
+)
+def test_origins_are_taken_as_browsers_write_them(origins: str) -> None:
+    read = IngestSettings.read(INGEST | {"ALLOWED_ORIGINS": origins}).browser.origins
+
+    assert read == {part.strip() for part in origins.split(",") if part}
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        pytest.param("https://shop.example.com:443", id="the port of https"),
+        pytest.param("http://shop.example.com:80", id="the port of http"),
+        pytest.param("https://shop.example.com.", id="a dot at the end"),
+        pytest.param("https://shop.example.com.:8443", id="a dot before the port"),
+        pytest.param("https://shop.example.com/", id="a slash at the end"),
+        pytest.param("https://Shop.example.com", id="upper case"),
+        pytest.param("shop.example.com", id="no scheme"),
+        pytest.param("null", id="null"),
+        pytest.param("*", id="all"),
+    ],
+)
+def test_an_origin_that_no_browser_writes_is_refused_by_name(origin: str) -> None:
+    with pytest.raises(SettingsError, match=re.escape(repr(origin))):
+        IngestSettings.read(INGEST | {"ALLOWED_ORIGINS": f"https://a.example,{origin}"})

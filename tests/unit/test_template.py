@@ -216,6 +216,9 @@ def test_only_deliver_may_read_cometlys_token_and_only_ingest_the_callers_keys()
     }
 
 
+AN_ADDRESS = "https://app.cometly.com"
+
+
 def test_a_functions_variables_are_those_that_it_reads() -> None:
     read = {
         "IngestFunction": settings.IngestSettings,
@@ -229,12 +232,42 @@ def test_a_functions_variables_are_those_that_it_reads() -> None:
         )
         looked_up = Recording(
             {
-                variable: "https://app.cometly.com" if variable == "COMETLY_URL" else "1"
+                variable: AN_ADDRESS if variable in {"COMETLY_URL", "ALLOWED_ORIGINS"} else "1"
                 for variable in given
             }
         )
         kind.read(looked_up)
         assert looked_up.names == {it for it in given if not it.startswith("POWERTOOLS_")}
+
+
+SHARED = {
+    "DEFAULT_PHONE_REGION": {"Ref": "DefaultPhoneRegion"},
+    "POWERTOOLS_LOG_LEVEL": "INFO",
+    "POWERTOOLS_SERVICE_NAME": {"Ref": "AWS::StackName"},
+}
+VARIABLES = {
+    "IngestFunction": {
+        "EVENT_QUEUE_URL": {"Ref": "EventQueue"},
+        "SERVER_KEYS_SECRET_ARN": {"Ref": "ServerKeys"},
+        "ALLOWED_ORIGINS": {"Ref": "AllowedOrigins"},
+        "BROWSER_EVENT_NAMES": {"Ref": "BrowserEventNames"},
+        "TRUSTED_PROXY_HOPS": {"Ref": "TrustedProxyHops"},
+    },
+    "DeliverFunction": {
+        "EVENT_QUEUE_URL": {"Ref": "EventQueue"},
+        "DEAD_LETTER_QUEUE_URL": {"Ref": "DeadLetterQueue"},
+        "TABLE_NAME": {"Ref": "Table"},
+        "COMETLY_TOKEN_SECRET_ARN": {"Ref": "CometlyTokenSecret"},
+        "COMETLY_URL": {"Ref": "CometlyUrl"},
+        "COMETLY_REQUESTS_PER_MINUTE": {"Ref": "CometlyRequestsPerMinute"},
+        "DELIVERY_HORIZON_HOURS": {"Ref": "DeliveryHorizonHours"},
+    },
+}
+
+
+def test_each_variable_is_what_its_name_says() -> None:
+    assert TEMPLATE["Globals"]["Function"]["Environment"]["Variables"] == SHARED
+    assert {name: properties(name)["Environment"]["Variables"] for name in FUNCTIONS} == VARIABLES
 
 
 class Recording(dict[str, str]):
@@ -323,6 +356,9 @@ def test_a_message_of_the_topic_brings_its_own_id_and_time() -> None:
     assert properties("TopicSubscription")["RawMessageDelivery"] is False
 
 
+RULE = "arn:aws:events:eu-central-1:123456789012:rule"
+
+
 @pytest.mark.parametrize(
     ("name", "value", "is_allowed"),
     [
@@ -334,10 +370,31 @@ def test_a_message_of_the_topic_brings_its_own_id_and_time() -> None:
         ("AllowedOrigins", "https://Shop.example.com", False),
         ("AllowedOrigins", "shop.example.com", False),
         ("AllowedOrigins", "*", False),
+        ("AllowedOrigins", "https://shop.example.com:8443,http://shop.example.com:8080", True),
+        ("AllowedOrigins", "https://shop.example.com:80, http://shop.example.com:443", True),
+        ("AllowedOrigins", "https://shop.example.com:4430", True),
+        ("AllowedOrigins", "http://[::80]", True),
+        ("AllowedOrigins", "https://shop.example.com:443", False),
+        ("AllowedOrigins", "https://a.example,https://shop.example.com:443", False),
+        ("AllowedOrigins", "https://shop.example.com:443 , https://a.example", False),
+        ("AllowedOrigins", "http://shop.example.com:80", False),
+        ("AllowedOrigins", "https://[::1]:443", False),
+        ("AllowedOrigins", "https://shop.example.com.", False),
+        ("AllowedOrigins", "https://shop.example.com.:8443", False),
+        ("AllowedOrigins", "https://shop..example.com", False),
+        ("AllowedOrigins", "https://shop.example.com:", False),
+        ("AllowedOrigins", "https://shop.example.com:08443", False),
+        ("AllowedOrigins", "https://a.example,", False),
+        ("AllowedOrigins", "https://a.example https://b.example", False),
         ("AllowedOrigins", "null", False),
         ("SnsTopicArn", "", True),
         ("SnsTopicArn", "arn:aws:sns:eu-central-1:123456789012:shop", True),
         ("SnsTopicArn", "arn:aws-cn:sns:cn-north-1:123456789012:shop.fifo", True),
+        ("SnsTopicArn", "arn:aws:sns:us-east-1:000000000000:shop", True),
+        ("SnsTopicArn", "arn:aws:sns:*:123456789012:shop", False),
+        ("SnsTopicArn", "arn:aws:sns:eu-central-1:*:shop", False),
+        ("SnsTopicArn", "arn:aws:sns:eu-central-1:123456789012:*", False),
+        ("SnsTopicArn", "arn:aws:sns:eu-central-1:123456789012:sho?", False),
         ("SnsTopicArn", "shop", False),
         ("SnsTopicArn", "arn:aws:sqs:eu-central-1:123456789012:shop", False),
         ("EventBusName", "", True),
@@ -348,14 +405,22 @@ def test_a_message_of_the_topic_brings_its_own_id_and_time() -> None:
         ("EventDetailType", "", False),
         ("ExtraRuleArns", "", True),
         ("ExtraRuleArns", "arn:aws:events:eu-central-1:123456789012:rule/a", True),
-        (
-            "ExtraRuleArns",
-            "arn:aws:events:eu-central-1:1:rule/b/a,arn:aws:events:eu-central-1:1:rule/c",
-            True,
-        ),
+        ("ExtraRuleArns", f"{RULE}/bus/a,{RULE}/c", True),
+        ("ExtraRuleArns", f"{RULE}/aws.partner/shopify.com/1234/orders/paid_1", True),
+        ("ExtraRuleArns", "arn:aws:events:us-east-1:000000000000:rule/bus/a", True),
         ("ExtraRuleArns", "a", False),
-        ("ExtraRuleArns", "arn:aws:events:eu-central-1:1:rule/b/a,", False),
+        ("ExtraRuleArns", f"{RULE}/bus/a,", False),
+        ("ExtraRuleArns", f"{RULE}/bus/a, {RULE}/c", False),
         ("ExtraRuleArns", "*", False),
+        ("ExtraRuleArns", f"{RULE}/*", False),
+        ("ExtraRuleArns", f"{RULE}/a?", False),
+        ("ExtraRuleArns", "arn:aws:events:*:123456789012:rule/a", False),
+        ("ExtraRuleArns", "arn:aws:events:eu-central-1:*:rule/a", False),
+        ("ExtraRuleArns", "arn:aws:events:*:*:rule/*", False),
+        ("ExtraRuleArns", "arn:*:events:eu-central-1:123456789012:rule/a", False),
+        ("ExtraRuleArns", "arn:aws:s3:x:rule/y", False),
+        ("ExtraRuleArns", "arn:aws:sqs:eu-central-1:123456789012:rule/a", False),
+        ("ExtraRuleArns", f"{RULE}/a,arn:aws:events:*:*:rule/*", False),
     ],
 )
 def test_a_parameter_is_checked_before_anything_is_deployed(
@@ -364,6 +429,29 @@ def test_a_parameter_is_checked_before_anything_is_deployed(
     pattern = PARAMETERS[name]["AllowedPattern"]
 
     assert bool(re.fullmatch(pattern, value)) is is_allowed
+
+
+@pytest.mark.parametrize("name", ["AllowedOrigins", "SnsTopicArn", "ExtraRuleArns"])
+def test_a_parameter_whose_pattern_explains_nothing_says_what_is_right(name: str) -> None:
+    assert PARAMETERS[name]["ConstraintDescription"]
+
+
+@pytest.mark.parametrize("route", ["POST /collect", "OPTIONS /collect", "GET /client.js"])
+def test_what_anyone_may_ask_for_has_a_throttle_below_that_of_the_services(route: str) -> None:
+    stage = properties("ApiStage")
+    default, own = stage["DefaultRouteSettings"], stage["RouteSettings"][route]
+
+    for limit in ("ThrottlingRateLimit", "ThrottlingBurstLimit"):
+        assert 0 < own[limit] < default[limit]
+
+
+def test_a_route_with_a_throttle_is_there_before_the_stage() -> None:
+    """AWS refuses the settings of a route that does not exist yet."""
+    routes = of_type("AWS::ApiGatewayV2::Route")
+    keys = {name: route["Properties"]["RouteKey"] for name, route in routes.items()}
+    named = {keys[name] for name in RESOURCES["ApiStage"]["DependsOn"]}
+
+    assert named == set(properties("ApiStage")["RouteSettings"])
 
 
 def test_the_outputs_name_what_callers_and_operators_need() -> None:
