@@ -94,9 +94,8 @@ def _origins(text: str) -> frozenset[str]:
     for origin in sorted(origins):
         if not _ORIGIN.fullmatch(origin) or origin.endswith(_OWN_PORTS[origin.partition(":")[0]]):
             raise SettingsError(
-                f"ALLOWED_ORIGINS: no browser writes {origin!r}; write "
-                "https://shop.example.com, in lower case, without a path, a dot or slash at the end, "
-                "or the scheme's own port"
+                f"ALLOWED_ORIGINS: no browser writes {origin!r}; write https://shop.example.com: "
+                "in lower case, with no path, no slash or dot at the end, no :443 of https, no :80"
             )
     return origins
 
