@@ -171,6 +171,7 @@ def _post_events() -> Json:
                 {"Retry-After": _ref("headers", "RetryAfter")},
             ),
             **_refusals("BadRequest", "Unauthorized", "MethodNotAllowed", "TooLarge"),
+            **_refusals("Throttled", "Crashed"),
         },
     }
 
@@ -205,6 +206,7 @@ def _post_as_to_cometly() -> Json:
                 {"Retry-After": _ref("headers", "RetryAfter")},
             ),
             **_refusals("BadRequest", "Unauthorized", "MethodNotAllowed", "TooLarge"),
+            **_refusals("Throttled", "Crashed"),
         },
     }
 
@@ -237,6 +239,7 @@ def _post_from_page() -> Json:
         "responses": {
             **readable,
             **_refusals("PageBadRequest", "Forbidden", "MethodNotAllowed", "PageTooLarge"),
+            **_refusals("Throttled", "PageCrashed"),
         },
     }
 
@@ -257,7 +260,7 @@ def _ask_to_post() -> Json:
         "parameters": [_ref("parameters", "Origin")],
         "responses": {
             "204": {"description": "It may.", "headers": {**_CORS, **asked}},
-            **_refusals("Forbidden"),
+            **_refusals("Forbidden", "Throttled", "PageCrashed"),
         },
     }
 
@@ -274,9 +277,13 @@ def _get_client() -> Json:
                 "headers": {
                     "Cache-Control": {"required": True, "schema": {"type": "string"}},
                     "Access-Control-Allow-Origin": {"required": True, "schema": {"const": "*"}},
+                    "Cross-Origin-Resource-Policy": {
+                        "required": True,
+                        "schema": {"const": "cross-origin"},
+                    },
                 },
             },
-            **_refusals("MethodNotAllowed"),
+            **_refusals("MethodNotAllowed", "Throttled", "Crashed"),
         },
     }
 
@@ -294,7 +301,7 @@ def _get_health() -> Json:
         "security": [],
         "responses": {
             "200": _response("It does.", body, {"ok": Reply(200, {"status": "ok"})}),
-            **_refusals("MethodNotAllowed"),
+            **_refusals("MethodNotAllowed", "Throttled", "Crashed"),
         },
     }
 
@@ -312,6 +319,12 @@ _REFUSALS = {
         "413",
         f"More than {browser.MAX_EVENTS} events, or more than {browser.MAX_BODY_BYTES} bytes.",
     ),
+    "Throttled": (
+        "429",
+        "Too many requests a second, says API Gateway; a page cannot read it. Send it again.",
+    ),
+    "Crashed": ("500", "A defect of ours; send it again."),
+    "PageCrashed": ("500", "A defect of ours; send it again."),
     "TooLarge": ("413", f"More than {MAX_EVENTS} events, or more than {MAX_BODY_BYTES} bytes."),
 }
 _CORS_HEADERS: Json = {
@@ -329,6 +342,7 @@ _CORS: Json = {
 _HEADERS: dict[str, Json] = {
     "PageBadRequest": _CORS,
     "PageTooLarge": _CORS,
+    "PageCrashed": _CORS,
     "Unauthorized": {"WWW-Authenticate": {"schema": {"const": "Bearer"}}},
     "MethodNotAllowed": {
         "Allow": {
@@ -529,10 +543,11 @@ def _idempotency_key() -> Json:
         "in": "header",
         "description": (
             "The event's idempotency_key, for one event that has none in its body. "
-            "With an array it is refused."
+            "With an array it is refused. A key must not be guessable, or others can send it "
+            "first: a UUID, made once and stored with the record."
         ),
         "schema": {"type": "string"},
-        "example": "quiz-finished-2024-0007",
+        "example": "0b8f3c1e-6d0c-4a53-9d6e-5a1f2e7c9b40",
     }
 
 
@@ -568,7 +583,10 @@ def _request(
     }
     return {
         "required": True,
-        "description": f"JSON in UTF-8, {most_bytes} bytes at the most.",
+        "description": (
+            f"JSON in UTF-8, {most_bytes} bytes at the most. Bytes that are not UTF-8 are refused, "
+            "or arrive as U+FFFD with a warning: API Gateway may replace them."
+        ),
         "content": dict.fromkeys(kinds, media),
     }
 

@@ -53,6 +53,7 @@ _INTEGER = re.compile(r"[+-]?\d+", re.ASCII)
 # ISO 8601's basic form of a date, such as 20240115: as seconds it would be some day of 1970.
 _BASIC_DATE = re.compile(r"(19|20|21)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])", re.ASCII)
 _UNIX_TIME = re.compile(r"\d+(\.\d+)?", re.ASCII)
+_REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 _TIME_FORMS = "must be ISO 8601, such as 2024-01-15T10:30:00Z, or Unix time in seconds"
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 
@@ -277,6 +278,7 @@ def read_event(raw: object, phone_region: str | None = None) -> tuple[Event, tup
     reading = Reading(phone_region)
     _warn_of_unknown(raw, reading)
     given = given_in(raw)
+    _warn_of_lost_bytes(given, reading)
     faults = _identification_faults(given)
     event = _validated(given, reading, faults)
     if event is None or faults:
@@ -316,6 +318,13 @@ def _identification_faults(given: Mapping[str, object]) -> list[Fault]:
             Fault("email", "or comet_token, or fingerprint with ip, must identify the customer")
         ]
     return []
+
+
+def _warn_of_lost_bytes(given: Mapping[str, object], reading: Reading) -> None:
+    """Decision 12: what a body in another charset may have become on its way here."""
+    for name, value in given.items():
+        if isinstance(value, str) and _REPLACEMENT in value:
+            reading.warn(name, "holds U+FFFD, as text does that is not UTF-8; it is sent as it is")
 
 
 def _warn_of_unknown(raw: Mapping[Any, object], reading: Reading) -> None:

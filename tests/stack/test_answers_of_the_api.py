@@ -109,6 +109,31 @@ def test_the_key_may_come_as_x_api_key(deployed: Deployed) -> None:
     assert answer.status == 422
 
 
+INVALID_UTF_8 = (
+    b'{"event_name": "lead_generated", "email": "ada@example.com", "full_name": "M\xfcller"}'
+)
+
+
+def test_bytes_that_are_not_utf_8_are_refused_where_they_come_through(deployed: Deployed) -> None:
+    answer = deployed.api.post(INVALID_UTF_8, Content_Type="application/octet-stream")
+
+    assert (answer.status, deployed.queues.waiting()) == (400, 0)
+
+
+@pytest.mark.parametrize("kind", ["application/json", "text/plain"])
+def test_bytes_that_the_api_replaced_are_taken_with_a_warning(
+    deployed: Deployed, kind: str
+) -> None:
+    """So does the emulator; of AWS it is not known (decision 12)."""
+    answer = deployed.api.post(INVALID_UTF_8, Content_Type=kind)
+
+    assert answer.status == 202
+    assert [warning["field"] for warning in answer.body["warnings"]] == ["full_name"]
+    deployed.queues.until_all_is_settled()
+    [event] = deployed.sandbox.events()
+    assert event["fields"]["full_name"] == "M\N{REPLACEMENT CHARACTER}ller"
+
+
 def test_health_needs_no_key(deployed: Deployed) -> None:
     answer = deployed.api.with_key(None).request("GET", "/health")
 

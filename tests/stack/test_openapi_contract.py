@@ -47,16 +47,22 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("path", "method", "mode"), CASES)
-def test_every_answer_is_one_that_is_declared(
-    deployed: Deployed, path: str, method: str, mode: GenerationMode
-) -> None:
+def answers_to(
+    deployed: Deployed,
+    path: str,
+    method: str,
+    mode: GenerationMode,
+    *,
+    origin: str = PAGE,
+    examples: int | None = None,
+) -> Counter[int]:
+    """Ask what Schemathesis makes up, hold each answer to the document, and count them."""
     operation = schemathesis.openapi.from_dict(DOCUMENT)[path][method]
     answers: Counter[int] = Counter()
 
     @seed(20240115)
     @settings(
-        max_examples=EXAMPLES[method],
+        max_examples=examples or EXAMPLES[method],
         deadline=None,
         database=None,
         phases=[Phase.generate],
@@ -64,15 +70,37 @@ def test_every_answer_is_one_that_is_declared(
     )
     @given(case=operation.as_strategy(generation_mode=mode))
     def post(case: Any) -> None:
-        headers = {"Authorization": f"Bearer {deployed.api.key}"}
-        if path == "/collect" and mode is GenerationMode.POSITIVE:
-            headers["Origin"] = PAGE
+        headers = {"Authorization": f"Bearer {deployed.api.key}", "Origin": origin}
         response = case.call(base_url=deployed.api.url, headers=headers, timeout=30)
         answers[response.status_code] += 1
         case.validate_response(response, checks=CHECKS)
 
     post()
-
     deployed.queues.until_all_is_settled()
+    return answers
+
+
+@pytest.mark.parametrize(("path", "method", "mode"), CASES)
+def test_every_answer_is_one_that_is_declared(
+    deployed: Deployed, path: str, method: str, mode: GenerationMode
+) -> None:
+    answers = answers_to(deployed, path, method, mode)
+
+    assert 403 not in answers
     if mode is GenerationMode.POSITIVE:
         assert any(status < 300 for status in answers)
+    elif method == "post":
+        assert any(400 <= status < 500 for status in answers)
+
+
+@pytest.mark.parametrize("method", ["post", "options"])
+def test_every_answer_to_another_origin_is_one_that_is_declared(
+    deployed: Deployed, method: str
+) -> None:
+    stranger = "https://evil.example.com"
+
+    answers = answers_to(
+        deployed, "/collect", method, GenerationMode.NEGATIVE, origin=stranger, examples=8
+    )
+
+    assert set(answers) == {403}

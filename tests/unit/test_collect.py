@@ -318,6 +318,15 @@ def test_what_is_no_event_is_refused_briefly_and_the_page_may_read_why(
     assert queue.bodies == []
 
 
+def test_text_that_lost_bytes_before_it_came_here_is_taken_with_a_warning(queue: Queue) -> None:
+    """What becomes of bytes that are not UTF-8 where the API hands over text (decision 12)."""
+    status, _, answer = collect(an_event(full_name="M\ufffdller"))
+
+    assert status == 202
+    assert [warning["field"] for warning in answer["warnings"]] == ["full_name"]
+    assert len(queue.bodies) == 1
+
+
 # --- What is answered, logged and counted -----------------------------------------------------
 
 
@@ -410,6 +419,7 @@ def test_the_script_is_served_to_every_page_and_may_be_kept() -> None:
     assert answer["statusCode"] == 200
     assert headers["content-type"] == "text/javascript; charset=utf-8"
     assert "max-age" in headers["cache-control"]
+    assert headers["cross-origin-resource-policy"] == "cross-origin"
     assert "cometlyForwarder" in answer["body"]
 
 

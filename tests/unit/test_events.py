@@ -111,6 +111,15 @@ def test_an_event_in_its_final_form_passes_unchanged_and_without_a_warning() -> 
     assert warnings == ()
 
 
+@pytest.mark.parametrize("name", ["full_name", "email", "order_id", "idempotency_key"])
+def test_text_that_lost_bytes_is_taken_with_a_warning(name: str) -> None:
+    """Decision 12: a refused event is lost, and what cannot be read is in one field of it."""
+    event, warnings = read_event(an_event(**{name: "m\ufffdller@example.com"}))
+
+    assert event.fields()[name] == "m\ufffdller@example.com"
+    assert [(warning.field, "U+FFFD" in warning.message) for warning in warnings] == [(name, True)]
+
+
 def test_what_is_not_given_is_not_sent() -> None:
     assert fields_of(an_event()) == {"event_name": "purchase", "email": "grace@example.com"}
 

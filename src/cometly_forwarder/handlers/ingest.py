@@ -85,6 +85,8 @@ def client_script() -> Response[str]:
         headers={
             "Access-Control-Allow-Origin": "*",
             "Cache-Control": "public, max-age=3600",
+            # For pages that embed nothing which does not ask to be (COEP).
+            "Cross-Origin-Resource-Policy": "cross-origin",
             "Vary": "Accept-Encoding",
         },
     )
