@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,13 @@ ROOT = Path(__file__).resolve().parents[2]
 README, ARCHITECTURE, OPERATIONS = (
     ROOT / name for name in ("README.md", "docs/architecture.md", "docs/operations.md")
 )
+SOURCES = ROOT / "docs" / "sources.md"
 DOCUMENTS = [README, ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 ALL_METRICS = {*METRICS.values(), "DeliveryLatency"}
 
 _LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
 _FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _SPAN = re.compile(r"`([^`\n]+)`")
 
 
@@ -152,6 +155,75 @@ def test_the_files_that_the_documents_name_exist() -> None:
 
     assert named
     assert {name for name in named if not any((place / name).exists() for place in places)} == set()
+
+
+def test_no_sample_has_a_key_that_can_be_guessed() -> None:
+    """Decision 11: whoever posts a key first makes the real event a duplicate."""
+    texts = [text_of(path) for path in (ROOT / "events").rglob("*.json")]
+    keys = re.findall(r'"idempotency[_-]key": "([^"]*)"', "\n".join(texts), re.IGNORECASE)
+
+    assert keys
+    assert [key for key in keys if not _UUID.fullmatch(key)] == []
+    example = json.loads(text_of(ROOT / "docs" / "openapi.json"))["components"]["parameters"]
+    assert _UUID.fullmatch(example["IdempotencyKey"]["example"])
+
+
+def test_the_readme_shows_the_pair_for_meta_with_its_warning() -> None:
+    text = text_of(README)
+    [example] = [block for block in _FENCE.findall(text) if "fbq(" in block]
+
+    assert "{ eventID: id }" in example
+    assert "idempotency_key: id" in example
+    assert "Whoever sends a key must send the same one from every side" in " ".join(text.split())
+
+
+@pytest.mark.parametrize("path", [README, SOURCES], ids=lambda path: path.name)
+def test_a_key_is_said_to_be_unguessable(path: Path) -> None:
+    assert "key must not be guessable" in text_of(path)
+
+
+def test_the_readme_names_every_answer_that_the_api_declares() -> None:
+    table = text_of(README).split("## Answers")[1].split("\n## ")[0]
+    first_cells = " ".join(re.findall(r"^\|([^|]+)\|", table, re.MULTILINE))
+    named = set(re.findall(r"\b[2-5]\d\d\b", first_cells))
+    paths = json.loads(text_of(ROOT / "docs" / "openapi.json"))["paths"]
+    declared = {
+        status
+        for path, item in paths.items()
+        for method, operation in item.items()
+        for status in operation["responses"]
+        if method == "post"
+    }
+
+    assert named - {"404"} == declared
+
+
+# --- Rules for other systems ------------------------------------------------------------------
+
+TRANSFORMERS = sorted((ROOT / "docs" / "transformers").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", TRANSFORMERS, ids=lambda path: path.name)
+def test_a_rule_has_a_name_by_which_it_can_be_admitted_before_it_is_there(path: Path) -> None:
+    template = yaml.load(text_of(path), _Template)  # noqa: S506 - safe
+
+    assert template["Resources"]["Rule"]["Properties"]["Name"] == "RuleName"
+    assert template["Parameters"]["RuleName"]["Default"]
+
+
+def test_the_recipe_admits_each_rule_before_it_makes_it_and_keeps_the_one_before() -> None:
+    text = text_of(SOURCES)
+    steps = re.findall(
+        r"ExtraRuleArns=\S+|--template-file docs/transformers/(\S+)\.yaml", code_in(SOURCES)
+    )
+    lists = re.findall(r'ExtraRuleArns="([^"]+)"', code_in(SOURCES))
+
+    assert steps == ["", "shopify-order", "", "stripe-payment"]
+    assert lists == ["$SHOPIFY_RULE", "$SHOPIFY_RULE,$STRIPE_RULE"]
+    for name in ("shopify-order", "stripe-payment"):
+        path = ROOT / "docs" / "transformers" / f"{name}.yaml"
+        template = yaml.load(text_of(path), _Template)  # noqa: S506 - safe
+        assert f'/{template["Parameters"]["RuleName"]["Default"]}"' in text
 
 
 def test_the_readme_is_short() -> None:
