@@ -180,6 +180,11 @@ class Queues:
         """Send a message to the event queue past the API; return its id."""
         return self.sqs.send_message(QueueUrl=self.events_url, MessageBody=body)["MessageId"]
 
+    def bodies(self) -> list[str]:
+        """Return what lies on a queue from which nobody takes."""
+        answer = self.sqs.receive_message(QueueUrl=self.events_url, MaxNumberOfMessages=10)
+        return [message["Body"] for message in answer.get("Messages", ())]
+
     def waiting(self) -> int:
         """Count what is on the event queue: waiting, in flight, or put off."""
         return self._count(self.events_url)
