@@ -218,11 +218,11 @@ def test_what_is_published_while_cometly_is_away_is_delivered_or_parked_once_eac
     """Valid, invalid, published twice, in Unicode and of the largest size, together."""
     deployed.sandbox.stop()
     names: dict[str, str | None] = {}
-    for round_, publish in enumerate(EVERY_WAY * 4):
+    for round_, publish in enumerate(EVERY_WAY):
         for kind, fields in {
             "lead": {},
             "order": {**ORDER, "order_id": f"ORD-{round_}"},
-            "unicode": {"full_name": [*UNICODE.values()][round_ % len(UNICODE)]},
+            "unicode": {"full_name": " ".join(UNICODE.values())},
             "large": {},
         }.items():
             email = f"{kind}-{round_}@example.com"
@@ -236,7 +236,7 @@ def test_what_is_published_while_cometly_is_away_is_delivered_or_parked_once_eac
     eventually(deployed.table.pause, bool)
     deployed.sandbox.start()
 
-    parked = deployed.queues.take_dead_letters(4 * len(EVERY_WAY))
+    parked = deployed.queues.take_dead_letters(len(EVERY_WAY))
     deployed.queues.until_all_is_settled(within=120)
     posted = Counter(it["email"] for it in deployed.sandbox.requests())
     assert posted == Counter(names.keys())
@@ -244,7 +244,7 @@ def test_what_is_published_while_cometly_is_away_is_delivered_or_parked_once_eac
     assert {email: fields.get("full_name") for email, fields in came.items()} == names
     large = [len(fields["url"]) for email, fields in came.items() if email.startswith("large")]
     assert min(large) > MOST_BYTES - 1_000
-    assert [letter.attributes["reason"] for letter in parked] == ["invalid"] * 4 * len(EVERY_WAY)
+    assert [letter.attributes["reason"] for letter in parked] == ["invalid"] * len(EVERY_WAY)
     assert len({letter.attributes["event_id"] for letter in parked}) == len(parked)
 
 
