@@ -46,14 +46,15 @@ class Courier:
         except Unavailable as exc:
             return self._hand_back({m: self.delivery.unavailable(exc) for m in batch})
         admitted, rest = batch[: len(admission.slots)], batch[len(admission.slots) :]
-        # What gets no slot goes back at once, unclaimed and unwritten.
-        kept = self._hand_back({m: self._turned_away(m, admission) for m in rest})
         self._tell_of(rest, admission)
+        away: dict[Message, Done | Later] = {m: self._turned_away(m, admission) for m in rest}
         if not admitted:
-            return kept
+            return self._hand_back(away)
         with ThreadPoolExecutor(THREADS) as threads:
+            # What gets no slot goes back at once, unclaimed and unwritten.
+            kept = threads.submit(self._hand_back, away)
             ends = self._ends(admitted, admission, deadline, threads)
-        return kept + self._hand_back({m: ends[m.id] for m in admitted})
+        return kept.result() + self._hand_back({m: ends[m.id] for m in admitted})
 
     def _hand_back(self, ends: Mapping[Message, Done | Later]) -> list[str]:
         """Hide what is to come back, each for its time; returns the ids of those messages."""

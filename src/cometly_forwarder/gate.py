@@ -40,9 +40,10 @@ LOOK_SECONDS = 0.25
 # After a call that failed, the other threads of a worker need not find out for themselves: for as
 # long as it took, but not for longer than this.
 BLIND_SECONDS = 1.0
-# What a call to the table takes, at first. A slow one is believed at once and forgotten by and by.
+# What a call to the table takes, before any was made. Later it is the second slowest of the last
+# few, so that a single one that was slow says nothing.
 _FIRST_TRIP_SECONDS = 0.05
-_FORGETTING = 0.3
+_TRIPS_KEPT = 5
 # Between the admission and a slot lie its own write, the claim, and a look: one that another
 # thread is at, and an own one.
 _TRIPS_TO_LOOK, _TRIPS_TO_SLOT = 2, 4
@@ -111,7 +112,9 @@ class DynamoGate:
     _version: int = 0
     _looked_at: float = 0.0
     _blind_until: float = -math.inf
-    _trip: float = _FIRST_TRIP_SECONDS
+    _trips: deque[float] = field(
+        default_factory=lambda: deque([_FIRST_TRIP_SECONDS], maxlen=_TRIPS_KEPT)
+    )
     _exchanges: deque[_Exchange] = field(default_factory=deque)
     _quotas: list[Quota] = field(default_factory=list)
     _lock: RLock = field(default_factory=RLock)
@@ -134,7 +137,7 @@ class DynamoGate:
 
     def look_ahead(self) -> float:
         """Seconds before its slot at which a thread should ask whether the gate is open."""
-        return _TRIPS_TO_LOOK * self._trip
+        return _TRIPS_TO_LOOK * self._trip()
 
     def is_open(self) -> bool:
         """Say whether a slot that was reserved still holds; looks at most every quarter second."""
@@ -208,7 +211,7 @@ class DynamoGate:
             state = pacing.give_back(state, returned, now=now, configured=self.configured)
         for quota in sorted(self._quotas, key=lambda quota: quota.at):
             state = pacing.observe(state, quota, now=now)
-        lead = pacing.LEAD_SECONDS + _TRIPS_TO_SLOT * self._trip
+        lead = pacing.LEAD_SECONDS + _TRIPS_TO_SLOT * self._trip()
         wish = Wish(now, count, latest + self.clock.offset, self.configured, lead)
         return pacing.admit(state, wish)
 
@@ -296,8 +299,10 @@ class DynamoGate:
         return Unavailable(f"the gate did not answer: {type(exc).__name__}")
 
     def _measure(self, asked_at: float) -> None:
-        took = max(self.clock.local() - asked_at, 0.0)
-        self._trip = max(took, self._trip + (took - self._trip) * _FORGETTING)
+        self._trips.append(max(self.clock.local() - asked_at, 0.0))
+
+    def _trip(self) -> float:
+        return min(sorted(self._trips)[-2:])
 
     def _hear(self, metadata: ResponseMetadataTypeDef, asked_at: float) -> None:
         self._measure(asked_at)

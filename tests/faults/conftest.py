@@ -30,6 +30,14 @@ def _loopback_only() -> None:
     socket_allow_hosts(["127.0.0.1"], allow_unix_socket=True)
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what the random runs came to, with the seeds that repeat them."""
+    for report in terminalreporter.stats.get("passed", []):
+        for name, tally in report.user_properties:
+            if name == "tally":
+                terminalreporter.write_line(tally)
+
+
 @pytest.fixture(scope="session")
 def aws(tmp_path_factory: pytest.TempPathFactory, _loopback_only: None) -> Iterator[Aws]:
     with emulator.running(tmp_path_factory.mktemp("emulator")) as url:

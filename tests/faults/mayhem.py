@@ -31,6 +31,12 @@ CHANCES: dict[str, tuple[float, dict[str, object]]] = {
     "drip": (0.01, {"seconds_per_byte": 0.2}),
     "html_200": (0.02, {}),
 }
+# What is wrong with an event stays wrong: Cometly refuses it, or has it answered by a redirect.
+REDIRECTED = {"do_not_capi": True, "full_name": "Moved Away"}
+FOR_GOOD: list[dict[str, object]] = [
+    {"kind": "redirect", "status": 302, "times": "always", "match": REDIRECTED},
+    {"kind": "status", "status": 422, "times": "always", "match": {"do_not_capi": True}},
+]
 STATUS_CHANCES = {500: 0.03, 502: 0.02, 503: 0.02, 408: 0.01}
 AWS_CHANCE = 0.02
 MOMENTS = (
@@ -120,6 +126,8 @@ class Mayhem:
 
     def _event(self, number: int, dice: Random) -> dict[str, object]:
         event = an_order(number, do_not_capi=dice.randrange(REFUSED) == 0)
+        if event["do_not_capi"] and dice.randrange(2):
+            event |= REDIRECTED
         match dice.randrange(3):
             case 0:
                 event["idempotency_key"] = f"key-{self.seed}-{number}"
@@ -139,7 +147,7 @@ class Mayhem:
 
     def _spoil_cometly(self) -> None:
         self.rig.spoil(
-            {"kind": "status", "status": 422, "times": "always", "match": {"do_not_capi": True}},
+            *FOR_GOOD,
             *[
                 {"kind": kind, "times": "always", "probability": chance, **options}
                 for kind, (chance, options) in CHANCES.items()
@@ -183,16 +191,15 @@ class Mayhem:
         """Nothing more goes wrong, but what Cometly refuses it refuses for ever."""
         self.proxy.heal()
         self.rig.sandbox.faults.clear()
-        self.rig.spoil(
-            {"kind": "status", "status": 422, "times": "always", "match": {"do_not_capi": True}}
-        )
+        self.rig.spoil(*FOR_GOOD)
 
     def _tally(self, crew: Crew, spoilt: int, seconds: float) -> Tally:
         account = self.rig.account()
         account.check()
         assert account.waiting == frozenset()
         assert account.parked.keys() == self.refused, "only what Cometly refuses is parked"
-        assert {parked["reason"] for parked in self.rig.parked()} <= {"HTTP 422"}
+        reasons = {parked["reason"].partition(":")[0] for parked in self.rig.parked()}
+        assert reasons <= {"HTTP 422", "HTTP 302"}
         return Tally(
             self.seed,
             len(account.accepted),
@@ -219,7 +226,8 @@ class _Dice:
 def run(aws: Aws, folder: Path, *, seed: int, events: int) -> Tally:
     settings = Settings(requests_per_minute=NO_LIMIT, seed=seed)
     with (
-        opened(aws, folder, visibility=4, settings=settings) as rig,
+        # Messages come back while an invocation that is slow still has them in hand.
+        opened(aws, folder, visibility=2, settings=settings) as rig,
         aws_proxy.running(aws.url) as proxy,
     ):
         return Mayhem(rig, proxy, seed, events).run()

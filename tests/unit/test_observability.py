@@ -12,6 +12,7 @@ import pytest
 
 from cometly_forwarder.observability import METRICS, NAMESPACE, Journal, make_logger, make_metrics
 from tests.unit.conftest import lines_in, metrics_in
+from tests.unit.fakes import Pipe, answer, message
 
 
 @pytest.fixture(autouse=True)
@@ -137,3 +138,19 @@ def test_threads_may_share_a_journal(journal: Journal, capsys: pytest.CaptureFix
     journal.flush()
 
     assert metrics_in(capsys.readouterr().out) == {"Accepted": 2_000}
+
+
+def test_a_blocked_space_is_counted_from_its_first_answer_on(
+    journal: Journal, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pipe = Pipe()
+    pipe.journal = journal  # type: ignore[assignment]
+    pipe.cometly.respond = lambda _: answer(401)
+
+    counted = []
+    for number in range(2):
+        pipe.deliver(message(number))
+        journal.flush()
+        counted.append(metrics_in(capsys.readouterr().out))
+
+    assert counted == [{"Blocked": 1}, {"Paused": 1}]
