@@ -492,7 +492,8 @@ class Pipe(RuleBasedStateMachine):
             return
         world = self.world
         world.answers = iter(())
-        for _ in range(500):
+        # At two a minute nearly every look finds no slot.
+        for _ in range(5000):
             if not world.queue:
                 break
             soonest = min(waiting.visible_at for waiting in world.queue.values())
