@@ -129,7 +129,7 @@
   queue.forEach(queue.push);
 
   on('storage', ({ key, newValue }) => newValue ?? delete mine[key]); // sent by another tab
-  on('online', () => each((item) => (item.next = 0)));
+  on('online', () => pump(each((item) => (item.next = 0))));
   on('pageshow', () => (gone = 0));
   on('pagehide', () => leave((gone = 1)));
   on('visibilitychange', () => document.hidden && !gone && leave());
