@@ -288,6 +288,21 @@ def test_a_page_that_empties_the_storage_loses_no_event(visit: Visit, page: Page
     assert visit.received_one()["email"] == EMAIL
 
 
+def test_a_page_that_comes_back_leaves_to_others_what_it_handed_over(
+    visit: Visit, page: Page
+) -> None:
+    line = Line(page)
+    page.goto(visit.write(head=""))
+    start_tracking(page, "view_content")
+    page.evaluate("dispatchEvent(new Event('pagehide'))")  # into the back/forward cache
+    page.evaluate("localStorage.clear()")  # the next page has sent it
+
+    page.evaluate("dispatchEvent(new Event('pageshow')); window.cometToken = 'token-1'")
+
+    page.wait_for_timeout(2500)
+    assert line.sent == []
+
+
 def test_what_nobody_can_read_does_not_block_what_lies_behind_it(visit: Visit, page: Page) -> None:
     page.goto(visit.write(head="", path="/bare"))
     start_tracking(page, "view_content")
