@@ -1,142 +1,140 @@
-// cometlyForwarder.track(eventName, fields). How and why: docs/browser.md
-((w, d) => {
-  const api = (w.cometlyForwarder = w.cometlyForwarder || {});
+// cometlyForwarder.track(eventName, fields): see docs/browser.md
+(() => {
+  const api = (window.cometlyForwarder = window.cometlyForwarder || {});
   if (api.version) return;
 
   const PREFIX = 'cometlyForwarder.';
   const PATIENCE = 3e3; // with the pixel
   const LEASE = 15e3; // before other tabs take over
-  const LONGEST = 6e5; // between tries
-  const mine = {}; // in localStorage too
-  const flying = {};
+  const mine = {}; // in storage too, if there is room
   const pixel = {};
   const recent = {};
-  let timer, warned, gone;
+  let warned, gone;
 
-  const on = (name, f) => w.addEventListener(name, f, true);
+  const on = (name, f) => addEventListener(name, f, true);
   const quietly = (f) => {
     try {
       return f();
     } catch {}
   };
-  const endpoint = api.endpoint || quietly(() => new URL('collect', d.currentScript.src).href);
-  const has = (e, ...names) => names.filter((name) => (e[name] ?? '') !== '').length;
-  const random = () => crypto.getRandomValues(new Uint32Array(4)).join('-');
-  const stored = () => Object.keys(localStorage).filter((id) => id.startsWith(PREFIX)).sort();
-  const save = (item) => {
-    item.hold = !gone ? item.next + LEASE : item.sent ? item.next : 0;
-    item.lost = !quietly(() => (localStorage[item.id] = JSON.stringify(item)));
+  const warn = (why) => {
+    if (!warned) console.warn('cometlyForwarder: ' + why);
+    warned = 1;
   };
-  const each = (f) => Object.values(mine).map(f);
+  const endpoint = api.endpoint || quietly(() => /(.+)client\.js/.exec(document.currentScript.src)[1] + 'collect');
+  // Blank is absent: so says the stack.
+  const has = (e, ...names) => names.filter((name) => /\S/.test(e[name] ?? '')).length;
+  const each = (f) => Object.values(mine).map((item) => quietly(() => f(item)));
+  const stored = () => Object.keys(localStorage).filter((id) => id.startsWith(PREFIX)).sort();
+  const save = (item) =>
+    quietly(() => {
+      item.hold = item.next + (gone ? 0 : LEASE);
+      localStorage[item.id] = JSON.stringify(item);
+      const ids = stored();
+      if (ids[50]) localStorage.removeItem(ids.find((id) => !/"order_/.test(localStorage[id])) || ids[0]);
+      return localStorage[item.id];
+    });
   const forget = (id) => {
     delete mine[id];
     quietly(() => localStorage.removeItem(id));
   };
 
-  const ask = async (name, field, pause) => {
+  const ask = async (name, field) => {
     try {
-      const value = await (typeof w[name] == 'function' ? w[name]() : w[name]);
-      if (value && typeof value == 'string') {
-        pixel[field] = value;
-        return pump();
-      }
+      const value = await (window[name].call ? window[name]() : window[name]);
+      if (value.trim()) return pump((pixel[field] = value));
     } catch {}
-    setTimeout(ask, pause, name, field, Math.min(pause * 1.5, 5e3));
+    setTimeout(ask, 500, name, field);
   };
-  const identified = (item) => {
+  const ready = (item) => {
     const e = item.e;
-    if (item.sent) return 1; // as it is
+    if (!endpoint || item.tries) return endpoint; // unchanged: it may have arrived
     for (const field in pixel) if (!has(e, field)) e[field] = pixel[field];
     if (has(e, 'comet_token', 'fingerprint') > 1) item.next = 0;
     return has(e, 'email', 'comet_token', 'fingerprint');
   };
   const sealed = (item) => {
     const now = Date.now();
-    if (now - item.at > 6e4 && !has(item.e, 'event_time')) item.e.event_time = Math.floor(item.at / 1e3);
-    item.sent = 1;
+    if (now - item.at > 6e4) item.e.event_time = item.e.event_time || Math.floor(item.at / 1e3);
+    item.tries++;
     item.next = now + 5e3;
     save(item);
-    return new Blob([JSON.stringify(item.e)], { type: 'text/plain' }); // no preflight
+    return JSON.stringify(item.e);
   };
   const send = async (item) => {
-    let wait = 1;
-    flying[item.id] = 1;
+    let wait = 2 ** item.tries * (500 + 500 * Math.random());
     try {
       const body = sealed(item);
-      const { ok, status, headers } = await fetch(endpoint, { method: 'POST', body, keepalive: body.size < 6e4 });
-      if (status == 429 || status > 499) wait = headers.get('Retry-After') * 1e3 || 1;
-      else {
+      const answer = fetch(endpoint, { method: 'POST', body, keepalive: body.length < 2e4 });
+      item.next = NaN; // on its way
+      const { ok, status, headers } = await answer;
+      if (ok || [400, 413, 422].includes(status)) {
         forget(item.id);
         item.done?.(ok);
-        if (!ok && !warned) console.warn('cometlyForwarder: event refused', (warned = status));
-      }
+        if (!ok) warn('event refused ' + status);
+      } else wait += headers.get('Retry-After') * 1e3 || 0;
     } catch {}
-    if (mine[item.id]) {
-      wait = Math.max(wait, 2 ** ++item.tries * (500 + 500 * Math.random()));
-      item.next = Date.now() + Math.min(LONGEST, wait);
-      save(item);
-    }
-    delete flying[item.id];
-    pump();
+    item.next = Date.now() + Math.min(6e5, wait);
+    if (mine[item.id]) save(item);
   };
 
   const pump = () => {
     const now = Date.now();
-    let soonest = LONGEST;
-    const due = (wait) => {
-      if (wait <= 0 || wait > LONGEST + LEASE) return 1; // the clock was put back
-      soonest = Math.min(soonest, wait);
-    };
     quietly(() =>
       stored().map((id) => {
-        const item = mine[id] || JSON.parse(localStorage[id]);
-        if (mine[id] || !due(item.hold - now)) return;
-        mine[id] = item;
-        if (!item.sent) item.next = now + PATIENCE;
-        save(item);
+        if (mine[id]) return;
+        const item = quietly(() => JSON.parse(localStorage[id]));
+        if (item?.id != id) forget(id);
+        else if (item.hold <= now) {
+          mine[id] = item;
+          item.next = now + PATIENCE;
+          save(item);
+        }
       }),
     );
     each((item) => {
       if (now - item.at > 2592e5) forget(item.id);
-      else if (!item.lost && !localStorage[item.id]) delete mine[item.id]; // sent by another tab
-      else if (!flying[item.id] && identified(item) && due(item.next - now)) send(item);
+      else if (ready(item) && item.next <= now) send(item);
     });
-    clearTimeout(timer);
-    timer = setTimeout(pump, soonest);
   };
   const leave = () =>
     each((item) => {
-      if (!item.sent && identified(item)) navigator.sendBeacon?.(endpoint, sealed(item));
-      save(item);
+      const kept = save(item);
+      if (ready(item) && !(kept && item.tries)) navigator.sendBeacon?.(endpoint, sealed(item)) || send(item);
+      if (gone && kept) delete mine[item.id]; // the next page's
     });
 
   api.version = 1;
   api.track = async (name, fields) => {
-    if (d.prerendering) await new Promise((go) => on('prerenderingchange', go));
+    if (document.prerendering) await new Promise((go) => on('prerenderingchange', go));
     try {
       const same = JSON.stringify({ url: location.href, ...fields, event_name: name });
       if (recent[same]) return recent[same];
       const at = Date.now();
-      const item = { id: PREFIX + at + random(), at, next: at + PATIENCE, tries: 0, e: JSON.parse(same) };
-      if (!has(item.e, 'idempotency_key', 'order_id', 'order_name')) item.e.idempotency_key = random();
-      quietly(() => stored().slice(0, -49).map(forget));
-      mine[item.id] = item;
+      const id = PREFIX + at + crypto.getRandomValues(new Uint32Array(4)).join('-');
+      const item = (mine[id] = { id, at, next: at + PATIENCE, tries: 0, e: JSON.parse(same) });
+      if (!has(item.e, 'idempotency_key', 'order_id', 'order_name')) item.e.idempotency_key = id;
       save(item);
       setTimeout(() => delete recent[same], 1e3);
       recent[same] = new Promise((done) => setTimeout((item.done = done), 1e4, false));
       pump();
       return recent[same];
-    } catch {
+    } catch (error) {
+      warn(error);
       return false;
     }
   };
-  for (const call of api.q || []) api.track(...call);
+  const queue = api.q || [];
+  queue.push = ([name, fields, done]) => done(api.track(name, fields)); // the stub's
+  queue.forEach(queue.push);
 
+  on('storage', ({ key, newValue }) => newValue ?? delete mine[key]); // sent by another tab
   on('online', () => pump(each((item) => (item.next = 0))));
-  on('pageshow', () => pump((gone = 0)));
+  on('pageshow', () => (gone = 0));
   on('pagehide', () => leave((gone = 1)));
-  on('visibilitychange', () => d.hidden && leave());
-  ask('cometToken', 'comet_token', 100);
-  ask('cometFingerprint', 'fingerprint', 100);
-  pump();
-})(window, document);
+  on('visibilitychange', () => document.hidden && !gone && leave());
+  ask('cometToken', 'comet_token');
+  ask('cometFingerprint', 'fingerprint');
+  if (!endpoint) warn('no endpoint');
+  setInterval(pump, 1e3);
+})();

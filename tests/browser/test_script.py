@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 
 import pytest
-from playwright.sync_api import BrowserContext, ConsoleMessage, Page, Route, expect
+from playwright.sync_api import BrowserContext, Page, Route, expect
 
+from local.stack.checkout import Checkout
 from tests.browser.visit import (
     FINGERPRINT,
     KEPT,
     TOKEN,
     WITH_PIXEL,
+    Line,
     Visit,
     kept,
     new_order,
     start_tracking,
     track,
     until_nothing_is_kept,
+    warnings_of,
 )
 
 EMAIL = "ada@example.com"
@@ -35,7 +39,7 @@ def test_an_event_tells_who_it_was_and_where(visit: Visit, page: Page) -> None:
     with page.expect_request("**/collect") as sent:
         assert track(page, "view_content", amount=89)
 
-    assert sent.value.headers["content-type"] == "text/plain"  # which needs no preflight
+    assert sent.value.headers["content-type"].startswith("text/plain")  # which needs no preflight
     event = visit.received_one()
     assert event.pop("idempotency_key")
     assert event.pop("event_time")
@@ -58,6 +62,17 @@ def test_a_page_cannot_say_whose_address_and_agent_it_is(visit: Visit, page: Pag
     event = visit.received_one()
     assert event["ip"] == "127.0.0.1"
     assert event["user_agent"] == page.evaluate("navigator.userAgent")
+
+
+@pytest.mark.parametrize("blank", ["idempotency_key", "order_id", "order_name"])
+def test_what_is_blank_is_no_identity(visit: Visit, page: Page, blank: str) -> None:
+    line = Line(page)
+    page.goto(visit.write())
+
+    assert track(page, "view_content", **{blank: " "})
+
+    assert line.sent[0].post_data_json["idempotency_key"].strip()
+    visit.received_one()
 
 
 @pytest.mark.parametrize(
@@ -181,9 +196,8 @@ def test_a_purchase_survives_that_the_page_is_left_at_once(
 def test_what_was_tracked_offline_is_sent_once_when_the_line_is_back(
     visit: Visit, visitor: BrowserContext, page: Page
 ) -> None:
-    page.goto(visit.write())
+    page.goto(visit.write(head=WITH_PIXEL + ONLY_WHEN_TOLD))
     visitor.set_offline(offline=True)
-    page.evaluate("window.setTimeout = () => 0")  # no other try than the one awaited here
     with page.expect_event("requestfailed"):
         start_tracking(page, "add_to_cart")
     [waiting] = kept(page)
@@ -192,6 +206,9 @@ def test_what_was_tracked_offline_is_sent_once_when_the_line_is_back(
 
     until_nothing_is_kept(page)
     assert visit.received_one()["idempotency_key"] == waiting["idempotency_key"]
+
+
+ONLY_WHEN_TOLD = "<script>window.setInterval = () => 0</script>"
 
 
 def test_the_next_page_sends_what_was_tracked_offline(
@@ -229,6 +246,157 @@ def test_an_event_needs_no_storage(visit: Visit, page: Page, head: str) -> None:
     assert track(page, "view_content")
 
     assert visit.received_one()["comet_token"] == TOKEN
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        pytest.param("navigator.sendBeacon = () => false", id="a beacon is refused"),
+        pytest.param("delete Navigator.prototype.sendBeacon", id="there are no beacons"),
+    ],
+)
+def test_without_storage_and_beacons_what_waits_leaves_by_fetch(
+    visit: Visit, page: Page, pieces: str
+) -> None:
+    page.goto(visit.write(head=f"{FORBIDDEN}<script>{pieces}</script>"))
+    order = new_order()
+    start_tracking(page, "purchase", order_id=order, email=EMAIL)
+
+    page.goto(visit.write_plain("<h1>Thanks</h1>", path="/thanks"))
+
+    assert visit.received_one()["order_id"] == order
+
+
+def test_without_storage_what_failed_leaves_with_the_page(visit: Visit, page: Page) -> None:
+    order, line = new_order(), Line(page)
+    page.goto(visit.write(head=FORBIDDEN + WITH_PIXEL))
+    line.answer(503, Retry_After="60")
+    with page.expect_response("**/collect"):
+        start_tracking(page, "purchase", order_id=order)
+
+    page.goto(visit.write_plain("<h1>Thanks</h1>", path="/thanks"))
+
+    assert visit.received_one()["order_id"] == order
+
+
+def test_a_page_that_empties_the_storage_loses_no_event(visit: Visit, page: Page) -> None:
+    page.goto(visit.write(head=""))
+    start_tracking(page, "purchase", order_id=new_order(), email=EMAIL)
+
+    page.evaluate("localStorage.clear()")
+
+    assert visit.received_one()["email"] == EMAIL
+
+
+def test_a_page_that_comes_back_leaves_to_others_what_it_handed_over(
+    visit: Visit, page: Page
+) -> None:
+    line = Line(page)
+    page.goto(visit.write(head=""))
+    start_tracking(page, "view_content")
+    page.evaluate("dispatchEvent(new Event('pagehide'))")  # into the back/forward cache
+    page.evaluate("localStorage.clear()")  # the next page has sent it
+
+    page.evaluate("dispatchEvent(new Event('pageshow')); window.cometToken = 'token-1'")
+
+    page.wait_for_timeout(5000)  # longer than an event waits for the pixel
+    assert line.sent == []
+
+
+def test_what_nobody_can_read_does_not_block_what_lies_behind_it(visit: Visit, page: Page) -> None:
+    page.goto(visit.write(head="", path="/bare"))
+    start_tracking(page, "view_content")
+    page.goto(visit.write_plain("", path="/plain"))
+    page.evaluate("""['{', 'null', '1', '{}'].forEach((text, n) => {
+      localStorage['cometlyForwarder.' + n] = text;
+    })""")
+
+    page.goto(visit.write(path="/next"))
+
+    until_nothing_is_kept(page)
+    assert visit.received_one()["url"].endswith("/bare")
+
+
+def test_when_too_much_waits_an_order_is_the_last_to_give_way(
+    visit: Visit, visitor: BrowserContext, page: Page
+) -> None:
+    page.goto(visit.write())
+    visitor.set_offline(offline=True)
+    order = new_order()
+    start_tracking(page, "purchase", order_id=order)
+    for amount in range(54):
+        start_tracking(page, "view_content", amount=amount)
+
+    waiting = kept(page)
+
+    assert len(waiting) == 50
+    assert order in [event.get("order_id") for event in waiting]
+    visitor.set_offline(offline=False)
+    events = visit.received(55, within=60)  # the page remembers what the storage could not hold
+    assert len(events) == 55
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 408, 409])
+def test_an_answer_that_says_nothing_of_the_event_does_not_end_it(
+    visit: Visit, page: Page, status: int
+) -> None:
+    line = Line(page)
+    line.answer(status)
+    page.goto(visit.write())
+
+    assert track(page, "view_content")
+
+    first, second = (request.post_data_json for request in line.sent)
+    assert visit.received_one()["idempotency_key"] == first["idempotency_key"]
+    assert first["idempotency_key"] == second["idempotency_key"]
+
+
+@pytest.mark.parametrize("status", [400, 413, 422])
+def test_a_refusal_ends_the_event(visit: Visit, page: Page, status: int) -> None:
+    line = Line(page)
+    line.answer(status)
+    page.goto(visit.write())
+
+    assert track(page, "view_content") is False
+
+    assert kept(page) == []
+    assert len(line.sent) == 1
+
+
+def test_a_throttled_event_waits_as_long_as_it_was_told(visit: Visit, page: Page) -> None:
+    line = Line(page)
+    line.answer(429, Retry_After="3")
+    page.goto(visit.write())
+
+    assert track(page, "view_content")
+
+    first, second = line.moments
+    assert second - first >= 3
+    visit.received_one()
+
+
+def test_an_order_name_alone_is_known_to_cometly_at_least(visit: Visit, page: Page) -> None:
+    name = new_order()
+    page.goto(visit.write(head=""))
+    start_tracking(page, "purchase", order_name=name, email=EMAIL)
+
+    page.goto(visit.write(path="/thanks"))
+
+    until_nothing_is_kept(page)
+    visit.received(2)
+    booked = [event for event in visit.sandbox.events() if event["duplicate_of"] is None]
+    assert [event["fields"]["order_name"] for event in booked] == [name]
+
+
+def test_what_json_cannot_hold_is_told_to_the_developer_alone(visit: Visit, page: Page) -> None:
+    warnings = warnings_of(page)
+    page.goto(visit.write())
+
+    taken = page.evaluate("cometlyForwarder.track('purchase', { amount: 89n })")
+
+    assert taken is False
+    [warning] = warnings
+    assert "BigInt" in warning
 
 
 def test_an_event_is_sent_again_with_the_same_key_when_the_door_was_closed(
@@ -289,14 +457,13 @@ def test_two_tabs_send_what_was_left_behind_once(visit: Visit, visitor: BrowserC
 def test_a_refused_event_is_dropped_with_one_warning_that_names_nobody(
     visit: Visit, page: Page
 ) -> None:
-    warnings: list[ConsoleMessage] = []
-    page.on("console", lambda it: warnings.append(it) if it.type == "warning" else None)
+    warnings = warnings_of(page)
     page.goto(visit.write())
 
     assert not track(page, "misspelled", email=EMAIL)
     assert not track(page, "misspelled_again", email=EMAIL)
 
-    assert [it.text for it in warnings] == ["cometlyForwarder: event refused 422"]
+    assert warnings == ["cometlyForwarder: event refused 422"]
     assert kept(page) == []
     assert visit.sandbox.events() == []
 
@@ -338,19 +505,39 @@ POST_JSON = """(url) => fetch(url, {
 }).then((answer) => answer.status, (error) => error.name)"""
 
 
+GUIDE = (Checkout.here().root / "docs" / "browser.md").read_text("utf-8")
+[STUB] = re.findall(r"```html\n<script>(.*?)</script>\n<script async", GUIDE, re.DOTALL)
+[ENDPOINT] = re.findall(
+    r"<script>(\s+window.cometlyForwarder = Object.*?)</script>", GUIDE, re.DOTALL
+)
+TRACKED = "<script>cometlyForwarder.track('view_content')</script>"
+
+
+def endpoint_of(visit: Visit) -> str:
+    return (
+        "<script>"
+        + re.sub(r"https://.*?/collect", f"{visit.api_url}/collect", ENDPOINT)
+        + "</script>"
+    )
+
+
 def in_an_async_tag(visit: Visit) -> str:
     return (
-        f"<script>{STUB} cometlyForwarder.track('view_content');</script>"
-        f"<script async src='{visit.api_url}/client.js'></script>"
+        f"<script>{STUB}</script>{TRACKED}<script async src='{visit.api_url}/client.js'></script>"
     )
 
 
 def pasted(visit: Visit) -> str:
-    return (
-        f"<script>window.cometlyForwarder = {{endpoint: '{visit.api_url}/collect'}};</script>"
-        f"<script>{script_of(visit)}</script>"
-        "<script>cometlyForwarder.track('view_content')</script>"
-    )
+    return f"{endpoint_of(visit)}<script>{visit.script()}</script>{TRACKED}"
+
+
+def pasted_after_the_stub(visit: Visit) -> str:
+    return f"<script>{STUB}</script>{TRACKED}{endpoint_of(visit)}<script>{visit.script()}</script>"
+
+
+def as_a_module(visit: Visit) -> str:
+    tag = f"<script type=module src='{visit.api_url}/client.js'></script>"
+    return f"<script>{STUB}</script>{TRACKED}{endpoint_of(visit)}{tag}"
 
 
 def under_a_strict_policy(visit: Visit) -> str:
@@ -369,19 +556,16 @@ def loaded_twice(visit: Visit) -> str:
     return f"{tag}{tag}<script>cometlyForwarder.track('view_content')</script>"
 
 
-STUB = (
-    "window.cometlyForwarder = window.cometlyForwarder ||"
-    " { q: [], track() { this.q.push(arguments); } };"
-)
-
-
-def script_of(visit: Visit) -> str:
-    return visit.sandbox.pool.request("GET", f"{visit.api_url}/client.js").data.decode()
-
-
 @pytest.mark.parametrize(
     "head",
-    [in_an_async_tag, pasted, under_a_strict_policy, loaded_twice],
+    [
+        in_an_async_tag,
+        pasted,
+        pasted_after_the_stub,
+        as_a_module,
+        under_a_strict_policy,
+        loaded_twice,
+    ],
     ids=lambda it: it.__name__,
 )
 def test_every_way_to_put_the_script_into_a_page(
@@ -390,6 +574,65 @@ def test_every_way_to_put_the_script_into_a_page(
     page.goto(visit.write_plain(WITH_PIXEL + head(visit)))
 
     assert visit.received_one()["event_name"] == "view_content"
+
+
+def test_the_stub_may_be_used_like_the_script(visit: Visit, page: Page) -> None:
+    early = """<script>
+      const { track } = cometlyForwarder;
+      window.early = track('view_content').then((taken) => ({ taken }));
+    </script>"""
+    tag = f"<script async src='{visit.api_url}/client.js'></script>"
+
+    page.goto(visit.write_plain(f"{WITH_PIXEL}<script>{STUB}</script>{early}{tag}"))
+
+    assert page.evaluate("early") == {"taken": True}
+    assert page.evaluate("track('add_to_cart')") is True  # the stub's own, when the script is there
+    names = [event["event_name"] for event in visit.received(2)]
+    assert names == ["view_content", "add_to_cart"]
+
+
+def test_a_stub_whose_script_is_blocked_says_no(visit: Visit, page: Page) -> None:
+    page.route("**/client.js", lambda route: route.abort())
+    page.clock.install()
+    page.goto(visit.write_plain(in_an_async_tag(visit)))
+    page.evaluate("() => { window.answer = cometlyForwarder.track('purchase'); }")
+
+    page.clock.fast_forward(10_000)
+
+    assert page.evaluate("Promise.race([answer, Promise.resolve('none')])") is False
+
+
+def as_a_module_alone(visit: Visit) -> str:
+    return f"<script type=module src='{visit.api_url}/client.js'></script>"
+
+
+def pasted_alone(visit: Visit) -> str:
+    return f"<script>{visit.script()}</script>"
+
+
+def in_a_bundle(visit: Visit) -> str:
+    visit.site.pages["/bundle.js"] = visit.script()
+    return "<script src='/bundle.js'></script>"
+
+
+@pytest.mark.parametrize(
+    "head", [as_a_module_alone, pasted_alone, in_a_bundle], ids=lambda it: it.__name__
+)
+def test_without_an_endpoint_nothing_is_sent_and_nothing_lost(
+    visit: Visit, page: Page, head: Callable[[Visit], str]
+) -> None:
+    warnings, posts = warnings_of(page), list[str]()
+    page.on("request", lambda it: posts.append(it.url) if it.method == "POST" else None)
+    page.goto(visit.write_plain(WITH_PIXEL + head(visit)))
+    start_tracking(page, "lead_generated", email=EMAIL)
+    page.wait_for_timeout(1500)
+
+    page.goto(visit.write_plain("<p>No script here", path="/plain"))
+
+    assert [event["email"] for event in kept(page)] == [EMAIL]
+    assert (posts, warnings) == ([], ["cometlyForwarder: no endpoint"])
+    page.goto(visit.write(path="/next"))
+    assert visit.received_one()["email"] == EMAIL
 
 
 def test_the_script_comes_small_and_may_be_cached(visit: Visit, page: Page) -> None:

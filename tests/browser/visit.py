@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from playwright.sync_api import Page
+from playwright.sync_api import Page, Request, Route
 
 from tests.stack.deployed import Functions, Queues, Sandbox, Table, eventually
 
@@ -81,6 +82,11 @@ class Visit:
         self.site.pages[path] = f"<!doctype html><meta charset=utf-8><title>A shop</title>{html}"
         return self.site.url + path
 
+    def script(self) -> str:
+        """Return the text of client.js."""
+        answer = self.sandbox.pool.request("GET", f"{self.api_url}/client.js")
+        return answer.data.decode()
+
     def received(self, count: int = 1, *, within: float = 15.0) -> list[Fields]:
         """Wait for so many events at Cometly; return all, duplicates too, in order of arrival."""
         eventually(self.sandbox.events, lambda events: len(events) >= count, within=within)
@@ -90,6 +96,43 @@ class Visit:
     def received_one(self, *, within: float = 15.0) -> Fields:
         [event] = self.received(within=within)
         return event
+
+
+class Line:
+    """What a page posts to the stack; it can be told how to answer in the stack's place."""
+
+    def __init__(self, page: Page) -> None:
+        self.sent: list[Request] = []
+        self.moments: list[float] = []
+        self._answers: list[tuple[int, dict[str, str]]] = []
+        page.route("**/collect", self._on)
+
+    def answer(self, status: int, **headers: str) -> None:
+        """Give this answer to the next post that has none yet; the stack answers the others."""
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        self._answers.append((status, named))
+
+    def _on(self, route: Route) -> None:
+        self.sent.append(route.request)
+        self.moments.append(time.monotonic())
+        if not self._answers:
+            return route.continue_()
+        status, headers = self._answers.pop(0)
+        return route.fulfill(status=status, headers={**READABLE, **headers}, body="{}")
+
+
+READABLE = {
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Expose-Headers": "Retry-After",
+    "Content-Type": "application/json",
+}
+
+
+def warnings_of(page: Page) -> list[str]:
+    """Gather what the page's console warns of, from now on."""
+    texts: list[str] = []
+    page.on("console", lambda it: texts.append(it.text) if it.type == "warning" else None)
+    return texts
 
 
 def new_order() -> str:

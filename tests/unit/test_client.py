@@ -12,6 +12,7 @@ from local.stack.checkout import Checkout
 ROOT = Checkout.here().root
 SCRIPT = ROOT / "src" / "cometly_forwarder" / "client.js"
 TAG = ROOT / "client" / "gtm-tag.html"
+GUIDE = ROOT / "docs" / "browser.md"
 
 
 def test_the_script_takes_less_than_two_kilobytes_on_the_wire() -> None:
@@ -22,6 +23,10 @@ def test_the_script_is_valid() -> None:
     check = subprocess.run(["node", "--check", SCRIPT], capture_output=True, text=True, check=False)
 
     assert (check.returncode, check.stderr) == (0, "")
+
+
+def test_the_script_spares_browsers_that_know_es2020_and_no_more() -> None:
+    assert not re.findall(r"\|\|=|&&=|\?\?=|\.at\(|structuredClone", SCRIPT.read_text("utf-8"))
 
 
 def test_the_script_can_be_pasted_into_a_page() -> None:
@@ -39,3 +44,12 @@ def test_the_tag_is_of_the_javascript_that_tag_manager_takes(tmp_path: Path) -> 
     assert (check.returncode, check.stderr) == (0, "")
     newer = r"=>|`|\b(?:const|let|class|async function|await) |\.\.\.|\?\?|\?\."
     assert not re.findall(newer, re.sub(r"//.*", "", source))
+
+
+def test_the_tag_uses_only_variables_that_the_guide_tells_to_make() -> None:
+    """Tag Manager refuses a tag with an unknown variable, even where it stands in a comment."""
+    used = re.findall(r"\{\{(.*?)\}\}", TAG.read_text("utf-8"))
+    told = re.findall(r"`(DLV - [^`]+)`", GUIDE.read_text("utf-8"))
+
+    assert used
+    assert set(used) <= set(told)
