@@ -1,4 +1,4 @@
-// cometlyForwarder.track(eventName, fields): see docs/browser.md
+// See docs/browser.md
 (() => {
   const api = (window.cometlyForwarder = window.cometlyForwarder || {});
   if (api.version) return;
@@ -9,7 +9,7 @@
   const mine = {}; // in storage too, if there is room
   const pixel = {};
   const recent = {};
-  let warned, gone;
+  let warned, gone, pause = 0;
 
   const on = (name, f) => addEventListener(name, f, true);
   const quietly = (f) => {
@@ -44,7 +44,7 @@
       const value = await (window[name].call ? window[name]() : window[name]);
       if (value.trim()) return pump((pixel[field] = value));
     } catch {}
-    setTimeout(ask, 500, name, field);
+    setTimeout(ask, (pause += 50), name, field);
   };
   const ready = (item) => {
     const e = item.e;
