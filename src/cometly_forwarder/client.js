@@ -5,7 +5,7 @@
 
   const PREFIX = 'cometlyForwarder.';
   const PATIENCE = 3e3; // with the pixel
-  const LEASE = 15e3; // before other tabs take over
+  const LEASE = 15e3;
   const mine = {}; // in storage too, if there is room
   const pixel = {};
   const recent = {};
@@ -28,7 +28,7 @@
   const stored = () => Object.keys(localStorage).filter((id) => id.startsWith(PREFIX)).sort();
   const save = (item) =>
     quietly(() => {
-      item.hold = item.next + (gone ? 0 : LEASE);
+      item.hold = (item.next || Date.now()) + (gone ? 0 : LEASE);
       localStorage[item.id] = JSON.stringify(item);
       const ids = stored();
       if (ids[50]) localStorage.removeItem(ids.find((id) => !/"order_/.test(localStorage[id])) || ids[0]);
@@ -44,11 +44,11 @@
       const value = await (window[name].call ? window[name]() : window[name]);
       if (value.trim()) return pump((pixel[field] = value));
     } catch {}
-    setTimeout(ask, (pause += 50), name, field);
+    setTimeout(ask, (pause = 50 + (pause % 2e3)), name, field);
   };
   const ready = (item) => {
     const e = item.e;
-    if (!endpoint || item.tries) return endpoint; // unchanged: it may have arrived
+    if (!endpoint || item.tries) return endpoint;
     for (const field in pixel) if (!has(e, field)) e[field] = pixel[field];
     if (has(e, 'comet_token', 'fingerprint') > 1) item.next = 0;
     return has(e, 'email', 'comet_token', 'fingerprint');
@@ -85,7 +85,7 @@
         if (mine[id]) return;
         const item = quietly(() => JSON.parse(localStorage[id]));
         if (item?.id != id) forget(id);
-        else if (item.hold <= now) {
+        else if (item.hold <= now || item.at > now) {
           mine[id] = item;
           item.next = now + PATIENCE;
           save(item);
@@ -93,6 +93,7 @@
       }),
     );
     each((item) => {
+      if (item.at > now) item.at = item.next = now; // the clock was put back
       if (now - item.at > 2592e5) forget(item.id);
       else if (ready(item) && item.next <= now) send(item);
     });
@@ -128,7 +129,7 @@
   queue.push = ([name, fields, done]) => done(api.track(name, fields)); // the stub's
   queue.forEach(queue.push);
 
-  on('storage', ({ key, newValue }) => newValue ?? delete mine[key]); // sent by another tab
+  on('storage', ({ key, newValue }) => newValue ?? delete mine[key]);
   on('online', () => pump(each((item) => (item.next = 0))));
   on('pageshow', () => (gone = 0));
   on('pagehide', () => leave((gone = 1)));

@@ -36,8 +36,9 @@ from cometly_forwarder.verdict import Answer, Kind, NoAnswer, Verdict, judge
 MAX_CLAIMS = 5
 # A lease outlives the invocation by this much, for clocks that differ between workers.
 LEASE_MARGIN_SECONDS = 5.0
-# What a post and all that follows it may take at the most: 14 s for Cometly's answer, three calls
-# to AWS of 8 s (the gate, the ledger, the queue), and a second (the sum: test_template.py).
+# What a post and what follows it may take: 14 s for Cometly's answer, three calls to AWS of 8 s
+# (the gate, the ledger, the queue), and a second (the sum: test_template.py). With every service at
+# its slowest, an event that is parked, or whose token is renewed, takes longer: its claim is left.
 POST_SECONDS = 39.0
 # A thread that wakes later than this after its slot gives it up: the gate's sums rest on it.
 LATE_SECONDS = 0.2
@@ -219,11 +220,19 @@ class Delivery:
         """Sleep until the slot. A slot that was missed is exchanged, a gate that closed obeyed."""
         for _ in range(_EXCHANGES):
             self.sleep(max(turn.slot - self.gate.look_ahead() - self.now(), 0))
-            is_open = turn.probe or self.gate.is_open()
+            try:
+                is_open = turn.probe or self.gate.is_open()
+            except Unavailable as exc:
+                self.give_back((turn.slot,), probe=turn.probe)
+                return self.unavailable(exc, job.ticket.event_id)
             self.sleep(max(turn.slot - self.now(), 0))
             if turn.probe or (is_open and self.now() - turn.slot <= LATE_SECONDS):
                 return turn
-            admission = self.gate.exchange(turn.slot, deadline - POST_SECONDS)
+            try:
+                admission = self.gate.exchange(turn.slot, deadline - POST_SECONDS)
+            except Unavailable as exc:
+                # Whether the slot went back is not known: given back twice, it would be another's.
+                return self.unavailable(exc, job.ticket.event_id)
             if not admission.slots:
                 return Later(admission.wait + self.random() * 2)
             turn = Turn(admission.slots[0], admission.probe)

@@ -7,6 +7,7 @@ meanwhile (a version number as the condition), so the rules hold without a lock.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import json
 import math
@@ -52,6 +53,7 @@ TRIES = 12
 
 T = TypeVar("T")
 _Item = Mapping[str, Any]
+_Report = Callable[[GateState], GateState]
 
 
 @dataclass(slots=True)
@@ -117,6 +119,7 @@ class DynamoGate:
     )
     _exchanges: deque[_Exchange] = field(default_factory=deque)
     _quotas: list[Quota] = field(default_factory=list)
+    _reports: list[_Report] = field(default_factory=list)
     _lock: RLock = field(default_factory=RLock)
 
     def admit(self, count: int, latest: float) -> Admission:
@@ -166,19 +169,20 @@ class DynamoGate:
         )
 
     def throttled(self, retry_after: float | None) -> None:
-        self._report(
-            lambda state: pacing.throttled(state, now=self.clock.now(), retry_after=retry_after)
-        )
+        now = self.clock.now()
+        self._report(lambda state: pacing.throttled(state, now=now, retry_after=retry_after))
 
     def blocked(self) -> None:
-        self._report(lambda state: pacing.blocked(state, now=self.clock.now()))
+        now = self.clock.now()
+        self._report(lambda state: pacing.blocked(state, now=now))
 
     def failed(self, *, probe: bool) -> None:
-        self._report(lambda state: pacing.failed(state, now=self.clock.now(), probe=probe))
+        now = self.clock.now()
+        self._report(lambda state: pacing.failed(state, now=now, probe=probe))
 
     def succeeded(self, *, probe: bool) -> None:
         """Report an answer; costs nothing while there was no trouble to end."""
-        if probe or self._state.failures:
+        if probe or self._present().failures:
             self._report(lambda state: pacing.succeeded(state, probe=probe))
 
     def _reserve(self, count: int, latest: float, unused: tuple[float, ...]) -> Admission:
@@ -216,16 +220,28 @@ class DynamoGate:
         return pacing.admit(state, wish)
 
     def _closed(self) -> Pause | None:
-        return pacing.closed(self._state, self.clock.now())
+        return pacing.closed(self._present(), self.clock.now())
 
-    def _report(self, change: Callable[[GateState], GateState]) -> None:
+    def _present(self) -> GateState:
+        """The state, with the reports of this worker that are still to be written."""
+        return self._with(self._reports[:])
+
+    def _with(self, reports: list[_Report]) -> GateState:
+        return functools.reduce(lambda state, report: report(state), reports, self._state)
+
+    def _report(self, report: _Report) -> None:
+        """Write a report. Threads that wait share a write; what fails goes with the next one."""
+        self._reports.append(report)
         with self._lock:
-            self._change(lambda state: (change(state), None))
+            if report in self._reports:
+                self._change(lambda state: (state, None))
 
     def _change(self, change: Callable[[GateState], tuple[GateState, T]]) -> T:
         for attempt in range(TRIES):
-            after, result = change(self._state)
+            reports = self._reports[:]
+            after, result = change(self._with(reports))
             if after == self._state or self._replace(after):
+                del self._reports[: len(reports)]
                 return result
             # Whoever was quicker is at it again soon: spread, or all lose to each other.
             self.sleep(random.uniform(0, 0.01 * 2 ** min(attempt, 4)))  # noqa: S311

@@ -47,8 +47,9 @@ class Quota:
 class Learnt:
     """What headers and 429s taught so far.
 
-    `others` is what other senders post a minute, `window_at` the start of the fixed minute, if
-    Cometly's minute is fixed; `squeeze` is the share of the configured rate that 429s have left.
+    `others` is what other senders post a minute, `confirmed` how much of it 429s have shown.
+    `window_at` is the start of the fixed minute, if Cometly's minute is fixed; `squeeze` is the
+    share of the configured rate that 429s have left.
     """
 
     limit: int = 0
@@ -57,6 +58,7 @@ class Learnt:
     quota_at: float = 0.0
     window_at: float = 0.0
     others: float = 0.0
+    confirmed: float = 0.0
     squeeze: float = 1.0
     squeezed_at: float = 0.0
 
@@ -75,7 +77,7 @@ class Learnt:
             return self
         heard = replace(self, limit_at=now, remaining=quota.remaining, quota_at=quota.at)
         if quota.limit != self.limit:
-            return replace(heard, limit=quota.limit, others=0.0)
+            return replace(heard, limit=quota.limit, others=0.0, confirmed=0.0)
         window_at = self._minute_begun(quota, ours) or self.window_at
         return replace(heard, window_at=window_at, others=self._others(quota, ours, window_at))
 
@@ -83,7 +85,9 @@ class Learnt:
         """Go slower after a 429: with headers, others are more than was thought."""
         if now - self.limit_at < MINUTE:
             most = self.limit * (1 - _LEAST_SQUEEZE)
-            return replace(self, others=min(self.others + self.limit * _SURPRISE, most))
+            others = min(self.others + self.limit * _SURPRISE, most)
+            confirmed = min(self.confirmed + self.limit * _SURPRISE, most)
+            return replace(self, others=others, confirmed=max(others, confirmed))
         squeeze = max(_LEAST_SQUEEZE, self._squeeze(now) * _SQUEEZE)
         return replace(self, squeeze=squeeze, squeezed_at=now)
 
@@ -124,4 +128,4 @@ class Learnt:
         pace = _RISING_SECONDS if beyond > self.others else _FALLING_SECONDS
         weight = min(1.0, (quota.at - self.quota_at) / pace)
         average = max(0.0, self.others + (beyond - self.others) * weight)
-        return min(average, max(quota.limit * _UNCONFIRMED, self.others))
+        return min(average, max(quota.limit * _UNCONFIRMED, self.confirmed))

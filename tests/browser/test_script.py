@@ -167,6 +167,18 @@ def test_an_event_waits_for_the_pixel_but_not_for_long(
     assert tuple(event.get(name) for name in ("comet_token", "fingerprint", "ip")) == expected
 
 
+def test_a_clock_that_is_put_back_does_not_hold_an_event_up(visit: Visit, page: Page) -> None:
+    page.goto(visit.write(head=SLOW))
+
+    page.evaluate(f"""() => {{
+      cometlyForwarder.track('purchase', {{ email: '{EMAIL}', order_id: 'ORD-1' }});
+      const right = Date.now;
+      Date.now = () => right() - 86400e3;
+    }}""")
+
+    assert visit.received_one()["order_id"] == "ORD-1"
+
+
 def buying(order: str) -> str:
     return f"""<button onclick="
       cometlyForwarder.track('purchase', {{email: '{EMAIL}', order_id: '{order}', amount: 89}});

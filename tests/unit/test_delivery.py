@@ -18,7 +18,7 @@ from cometly_forwarder.delivery import (
 from cometly_forwarder.errors import TokenMissing, Unavailable
 from cometly_forwarder.pacing import FAILURES_TO_CLOSE, Cause
 from cometly_forwarder.verdict import Answer, NoAnswer
-from tests.unit.fakes import ACCEPTED, START, Pipe, answer, message
+from tests.unit.fakes import ACCEPTED, START, MemoryGate, Pipe, answer, message
 
 
 @pytest.fixture
@@ -577,6 +577,35 @@ def test_a_slot_in_which_nothing_could_be_posted_is_given_back(pipe: Pipe) -> No
     kept = pipe.deliver(message())
 
     assert kept == ["m-1"]
+    assert reserved(pipe) == 0
+
+
+def test_a_slot_that_was_exchanged_before_the_gate_went_away_is_given_back_once(
+    pipe: Pipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    returned: list[float] = []
+    looks = iter([True])
+
+    def is_open(_: object) -> bool:
+        if next(looks, None) is None:
+            raise Unavailable("the gate is away")
+        return True
+
+    monkeypatch.setattr(MemoryGate, "is_open", is_open)
+    give_back = MemoryGate.give_back
+
+    def noted(gate: MemoryGate, slots: tuple[float, ...], *, probe: bool) -> None:
+        returned.extend(slots)
+        give_back(gate, slots, probe=probe)
+
+    monkeypatch.setattr(MemoryGate, "give_back", noted)
+    oversleep(pipe, 1)
+
+    kept = pipe.deliver(message())
+
+    assert kept == ["m-1"]
+    # The one that was missed, and the one that came for it.
+    assert len(returned) == len(set(returned)) == 2
     assert reserved(pipe) == 0
 
 

@@ -507,6 +507,41 @@ def test_threads_that_wait_for_a_table_that_is_silent_do_not_each_ask() -> None:
     assert worker.admit(1, table.clock.now() + 600).slots
 
 
+def test_a_429_that_could_not_be_written_is_obeyed_here_and_written_with_the_next() -> None:
+    table = Table(Clock(), takes=0.5)
+    worker = of(table)
+    worker.admit(1, START + 60)
+    table.fails = 1
+
+    with pytest.raises(Unavailable):
+        worker.throttled(30)
+    told = worker.wait()
+    table.clock.sleep(1.1)
+    admission = worker.admit(1, table.clock.now() + 60)
+
+    assert told == pytest.approx(30, abs=1)
+    assert admission.cause is Cause.THROTTLED
+    assert of(table).admit(1, table.clock.now() + 60).cause is Cause.THROTTLED
+
+
+def test_reports_of_threads_that_wait_share_a_write() -> None:
+    table = Table(Clock())
+    worker = of(table)
+    worker.admit(1, START + 60)
+    table.hold.clear()
+
+    with ThreadPoolExecutor(9) as threads:
+        told = [threads.submit(worker.failed, probe=False) for _ in range(9)]
+        while table.calls < 2 or len(worker._reports) < 9:
+            time.sleep(0.001)
+        table.hold.set()
+        for each in told:
+            each.result()
+
+    assert json.loads(table.item["state"]["S"])["failures"] == 9
+    assert table.calls == 3  # the admission, whoever came first, and the eight who waited
+
+
 def test_a_call_that_failed_quickly_is_soon_tried_again() -> None:
     table = Table(Clock(), takes=0.01)
     worker = of(table)
