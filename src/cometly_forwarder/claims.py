@@ -21,10 +21,19 @@ class State(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """The message may act for its identity. `claims` counts those since the last outcome."""
+    """The message may act for its identity.
+
+    `claims` counts those since the last outcome, this one included. `deaths` counts posts of this
+    very content that began and left no outcome, as far as they were counted (see `Ledger.begin`).
+    `blocks` counts the answers that speak of the Space (such as 403) and came while other events
+    were taken; `blocked_at` is when the last came, in Unix seconds.
+    """
 
     claims: int
     attempts: int
+    deaths: int = 0
+    blocks: int = 0
+    blocked_at: float = 0.0
     last_answer: str = ""
     request_id: str = ""
 
@@ -36,22 +45,32 @@ class Settled:
 
 @dataclass(frozen=True, slots=True)
 class Duplicate:
-    """Another message answers for this identity."""
+    """The identity is delivered: what another message brings of it is not needed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Leased:
-    """Another copy of this message is being worked on, at the latest until `until`."""
+    """A message of this identity is being worked on, until `until` (Unix seconds) at the latest."""
 
     until: float
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """The identity waits out a back-off, until `until` (Unix seconds)."""
+
+    until: float
+
+
+Claim = Claimed | Settled | Duplicate | Leased | Waiting
 
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
     """What names a claim: only its holder may settle it. `lease` is Unix time in seconds.
 
-    The owner is the message's content, not its id: a message that went through the dead-letter
-    queue comes back with another id, and must not be taken for somebody else's.
+    `owner` stands for the message's content, which outlives its id: a message that went through the
+    dead-letter queue comes back with another id.
     """
 
     event_id: str
@@ -63,17 +82,30 @@ class Ticket:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What the ledger keeps of an attempt. No personal data."""
+    """What the ledger keeps of an attempt. No personal data.
+
+    A waiting identity is free from `retry_at` on (Unix seconds). The counts are those of `Claimed`.
+    """
 
     state: State
     attempts: int
     verdict: Verdict | None = None
     claims: int = 0
+    deaths: int = 0
+    blocks: int = 0
+    blocked_at: float = 0.0
+    retry_at: float = 0.0
 
 
 class Ledger(Protocol):
-    """One record an identity. Both calls raise Unavailable."""
+    """One record an identity. Every call raises Unavailable."""
 
-    def claim(self, ticket: Ticket) -> Claimed | Settled | Duplicate | Leased: ...
+    def claim(self, ticket: Ticket) -> Claim: ...
+
+    def begin(self, ticket: Ticket, deaths: int) -> None:
+        """Count a post as a death, before it begins; its outcome takes the count back.
+
+        Raises Unavailable as well when the claim has passed to another message.
+        """
 
     def settle(self, ticket: Ticket, outcome: Outcome) -> None: ...

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from cometly_forwarder.delivery import (
     LEASE_MARGIN_SECONDS,
     POST_SECONDS,
+    Arrival,
     Delivery,
     Done,
     Job,
@@ -17,7 +19,7 @@ from cometly_forwarder.delivery import (
     Message,
     Turn,
 )
-from cometly_forwarder.errors import Unavailable, trace_of
+from cometly_forwarder.errors import Unavailable
 from cometly_forwarder.pacing import Admission, Cause
 
 T = TypeVar("T")
@@ -41,20 +43,46 @@ class Courier:
 
         `deadline` is Unix time in seconds: when the invocation is over at the latest.
         """
-        try:
-            admission = self.delivery.gate.admit(len(batch), deadline - POST_SECONDS)
-        except Unavailable as exc:
-            return self._hand_back({m: self.delivery.unavailable(exc) for m in batch})
-        admitted, rest = batch[: len(admission.slots)], batch[len(admission.slots) :]
-        self._tell_of(rest, admission)
-        away: dict[Message, Done | Later] = {m: self._turned_away(m, admission) for m in rest}
-        if not admitted:
-            return self._hand_back(away)
+        admission = self._admission(len(batch), deadline - POST_SECONDS)
+        if isinstance(admission, Later):
+            return self._hand_back(dict.fromkeys(batch, admission))
+        if not admission.slots:
+            return self._hand_back(self._turned_away(batch, admission))
+        first, away = self._in_order(batch, deadline)
+        admitted, rest = first[: len(admission.slots)], first[len(admission.slots) :]
+        away |= self._turned_away([each.message for each in rest], admission)
         with ThreadPoolExecutor(THREADS) as threads:
             # What gets no slot goes back at once, unclaimed and unwritten.
             kept = threads.submit(self._hand_back, away)
             ends = self._ends(admitted, admission, deadline, threads)
-        return kept.result() + self._hand_back({m: ends[m.id] for m in admitted})
+        return kept.result() + self._hand_back(ends)
+
+    def _admission(self, count: int, latest: float) -> Admission | Later:
+        try:
+            return self.delivery.gate.admit(count, latest)
+        except Unavailable as exc:
+            return self.delivery.unavailable(exc)
+        except Exception as exc:  # noqa: BLE001 - a defect of the gate's must not be silent
+            return self.delivery.crashed(exc)
+
+    def _in_order(
+        self, batch: Sequence[Message], deadline: float
+    ) -> tuple[list[Arrival], dict[Message, Done | Later]]:
+        """Read a batch: the first event of each identity, by acceptance, and what is to wait."""
+        def read(message: Message) -> Arrival | Later:
+            return self._safely(functools.partial(self.delivery.read, message), message, deadline)
+
+        found = {message: read(message) for message in batch}
+        away: dict[Message, Done | Later] = {
+            message: end for message, end in found.items() if isinstance(end, Later)
+        }
+        arrivals = [arrival for arrival in found.values() if isinstance(arrival, Arrival)]
+        arrivals.sort(key=lambda arrival: arrival.envelope.accepted_at)
+        first: dict[str, Arrival] = {}
+        for arrival in arrivals:
+            if first.setdefault(arrival.envelope.event_id, arrival) is not arrival:
+                away[arrival.message] = self.delivery.follow(arrival)
+        return list(first.values()), away
 
     def _hand_back(self, ends: Mapping[Message, Done | Later]) -> list[str]:
         """Hide what is to come back, each for its time; returns the ids of those messages."""
@@ -69,19 +97,22 @@ class Courier:
 
     def _ends(
         self,
-        admitted: Sequence[Message],
+        admitted: Sequence[Arrival],
         admission: Admission,
         deadline: float,
         threads: ThreadPoolExecutor,
-    ) -> dict[str, Done | Later]:
-        ends: dict[str, Done | Later] = {}
+    ) -> dict[Message, Done | Later]:
+        def claim(arrival: Arrival) -> Job | Done | Later:
+            step = functools.partial(self.delivery.claim, arrival, deadline)
+            return self._safely(step, arrival.message, deadline)
+
+        ends: dict[Message, Done | Later] = {}
         jobs = []
-        claims = threads.map(lambda m: self._safely(self.delivery.claim, m, deadline), admitted)
-        for message, claim in zip(admitted, claims, strict=True):
-            if isinstance(claim, Job):
-                jobs.append(claim)
+        for arrival, claimed in zip(admitted, threads.map(claim, admitted), strict=True):
+            if isinstance(claimed, Job):
+                jobs.append(claimed)
             else:
-                ends[message.id] = claim
+                ends[arrival.message] = claimed
         return ends | self._posted(jobs, admission, deadline, threads)
 
     def _posted(
@@ -90,7 +121,7 @@ class Courier:
         admission: Admission,
         deadline: float,
         threads: ThreadPoolExecutor,
-    ) -> dict[str, Done | Later]:
+    ) -> dict[Message, Done | Later]:
         """Post side by side, and one suspect after all others, so that it takes none with it."""
         steady = [job for job in jobs if not job.is_suspect]
         suspects = [job for job in jobs if job.is_suspect]
@@ -99,46 +130,42 @@ class Courier:
         self.delivery.give_back(admission.slots[posting:], probe=admission.probe)
 
         def post(job: Job, turn: Turn) -> Done | Later:
-            return self._safely(self.delivery.post, job, turn, deadline)
+            step = functools.partial(self.delivery.post, job, turn, deadline)
+            return self._safely(step, job.message, deadline)
 
-        ends = [self.delivery.apart(job) for job in suspects[1:]]
-        posts = [*threads.map(post, steady, turns)]
-        posts += [post(job, turns[len(steady)]) for job in suspects[:1]]
-        ordered = [*steady, *suspects[:1], *suspects[1:]]
-        return {job.message.id: end for job, end in zip(ordered, [*posts, *ends], strict=True)}
+        ends: dict[Message, Done | Later] = {}
+        ends |= {job.message: self.delivery.apart(job) for job in suspects[1:]}
+        posts = threads.map(post, steady, turns)
+        ends |= {job.message: end for job, end in zip(steady, posts, strict=True)}
+        return ends | {job.message: post(job, turns[len(steady)]) for job in suspects[:1]}
 
-    def _safely(self, step: Callable[..., T], *arguments: Any) -> T | Later:  # noqa: ANN401
-        """Keep a defect of ours to its own event: a claim without an outcome, then poison.
-
-        The last argument is the deadline, by which the claim's lease ends.
-        """
+    def _safely(self, step: Callable[[], T], message: Message, deadline: float) -> T | Later:
+        """Keep a defect of ours to its own event: its claim ends without an outcome."""
         try:
-            return step(*arguments)
+            return step()
         except Exception as exc:  # noqa: BLE001 - whatever it is, the others must go on
-            self.delivery.journal.record(
-                "delivery.crashed", message_id=_message_of(arguments[0]).id, reason=trace_of(exc)
-            )
-            return Later(max(arguments[-1] + LEASE_MARGIN_SECONDS - self.delivery.now(), 0) + 1)
+            self.delivery.crashed(exc, message)
+            lease = deadline + LEASE_MARGIN_SECONDS
+            return Later(max(lease - self.delivery.now(), 0) + 1)
 
-    def _tell_of(self, rest: Sequence[Message], admission: Admission) -> None:
-        """Leave a trace of messages that got no slot."""
-        if rest and admission.cause:
+    def _turned_away(
+        self, messages: Sequence[Message], admission: Admission
+    ) -> dict[Message, Done | Later]:
+        """Send back what got no slot, with a trace of it."""
+        if messages and admission.cause:
             self.delivery.journal.record(
-                "delivery.paused", cause=admission.cause.value, count=len(rest)
+                "delivery.paused", cause=admission.cause.value, count=len(messages)
             )
-        elif rest:
-            self.delivery.journal.record("delivery.no_slot", count=len(rest))
+        elif messages:
+            self.delivery.journal.record("delivery.no_slot", count=len(messages))
+        return {message: self._away(message, admission) for message in messages}
 
-    def _turned_away(self, message: Message, admission: Admission) -> Later:
+    def _away(self, message: Message, admission: Admission) -> Later:
         """Wait for the gate; while Cometly is dead, come back less and less often."""
         spread = 2.0
         if admission.cause is Cause.FAILING:
             spread = min(2.0 ** min(message.receives, 30), _LONGEST_SPREAD_SECONDS)
         return Later(admission.wait + self.delivery.random() * spread)
-
-
-def _message_of(work: Message | Job) -> Message:
-    return work.message if isinstance(work, Job) else work
 
 
 def least_wait(message: Message) -> float:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -25,15 +25,25 @@ from cometly_forwarder.claims import (
     Settled,
     State,
     Ticket,
+    Waiting,
 )
 from cometly_forwarder.envelope import Envelope, Origin, read_envelope
-from cometly_forwarder.errors import TokenMissing, Unavailable, summary_of
+from cometly_forwarder.errors import TokenMissing, Unavailable, summary_of, trace_of
 from cometly_forwarder.pacing import Admission
 from cometly_forwarder.quota import Quota
 from cometly_forwarder.verdict import Answer, Kind, NoAnswer, Verdict, judge
 
-# An event whose worker died on it this often without leaving an outcome is parked.
-MAX_CLAIMS = 5
+# An event on which this many workers died is parked. The first death is not counted as one: it
+# only makes the event a suspect, whose posts are.
+MAX_DEATHS = 5
+# So is an event that was refused this often as if the Space were blocked, while others were taken.
+MAX_BLOCKS = 5
+# "While" allows for answers that overtook each other, in seconds.
+_OVERTAKING_SECONDS = 5.0
+# Whoever was refused so lets others probe first; refused alone, it comes back after about a minute,
+# then less and less often.
+_YIELD_SECONDS = 15.0
+_ALONE_STEP = 4
 # A lease outlives the invocation by this much, for clocks that differ between workers.
 LEASE_MARGIN_SECONDS = 5.0
 # What a post and what follows it may take: 14 s for Cometly's answer, three calls to AWS of 8 s
@@ -45,6 +55,7 @@ LATE_SECONDS = 0.2
 _EXCHANGES = 3
 # How long a message waits when an AWS service, not Cometly, was the reason.
 UNAVAILABLE_SECONDS = 20.0
+_LONGEST_PATIENCE_SECONDS = 64.0
 _LONGEST_BACK_OFF_SECONDS = 3600.0
 _FIRST_BACK_OFF_SECONDS = 4.0
 
@@ -78,6 +89,9 @@ class Gate(Protocol):
     def give_back(self, slots: tuple[float, ...], *, probe: bool) -> None: ...
 
     def note(self, quota: Quota) -> None: ...
+
+    def last_taken(self) -> float:
+        """Say when an event was last taken or refused for its own sake, as Unix time; 0: never."""
 
     def throttled(self, retry_after: float | None) -> None: ...
 
@@ -126,6 +140,14 @@ class Later:
 
 
 @dataclass(frozen=True, slots=True)
+class Arrival:
+    """A message, and the event in it."""
+
+    message: Message
+    envelope: Envelope
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     """A claimed event that is fit to be posted. A suspect's last claim ended without an outcome."""
 
@@ -137,6 +159,14 @@ class Job:
     @property
     def is_suspect(self) -> bool:
         return self.claim.claims > 1
+
+    @property
+    def kept(self) -> Outcome:
+        """What stays of the identity's history while it waits."""
+        claim = self.claim
+        return Outcome(
+            State.WAITING, claim.attempts, blocks=claim.blocks, blocked_at=claim.blocked_at
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,9 +192,12 @@ class Delivery:
     horizon_seconds: float
     phone_region: str | None = None
 
-    def claim(self, message: Message, deadline: float) -> Job | Done | Later:
-        """Read a message and claim its event; returns a job if it is to be posted."""
-        envelope = read_envelope(message.body, _origin_of(message), self.phone_region)
+    def read(self, message: Message) -> Arrival:
+        return Arrival(message, read_envelope(message.body, _origin_of(message), self.phone_region))
+
+    def claim(self, arrival: Arrival, deadline: float) -> Job | Done | Later:
+        """Claim an event for its message; returns a job if it is to be posted."""
+        message, envelope = arrival.message, arrival.envelope
         lease = deadline + LEASE_MARGIN_SECONDS
         owner = hashlib.sha256(message.body.encode()).hexdigest()[:32]
         ticket = Ticket(envelope.event_id, owner, message.id, lease, envelope.accepted_at)
@@ -173,7 +206,9 @@ class Delivery:
                 case Claimed() as claim:
                     return self._fit(Job(message, envelope, ticket, claim))
                 case Leased(until):
-                    return Later(max(until - self.now(), 0) + 1)
+                    return self._hold(arrival, min(until - self.now() + 1, patience(message)))
+                case Waiting(until):
+                    return self._hold(arrival, until - self.now() + 1)
                 case Duplicate():
                     self.journal.record("delivery.duplicate", event_id=envelope.event_id)
                 case Settled():
@@ -182,12 +217,24 @@ class Delivery:
         except Unavailable as exc:
             return self.unavailable(exc, envelope.event_id)
 
+    def _hold(self, arrival: Arrival, seconds: float) -> Later:
+        """Wait for what becomes of another message of the identity, or for its back-off."""
+        delay = max(seconds, 1.0)
+        self.journal.record(
+            "delivery.held", event_id=arrival.envelope.event_id, delay=round(delay, 1)
+        )
+        return Later(delay)
+
+    def follow(self, arrival: Arrival) -> Later:
+        """Wait for an earlier event of the same identity in the same batch."""
+        return self._hold(arrival, patience(arrival.message))
+
     def _fit(self, job: Job) -> Job | Done | Later:
         """Park an event that must not be posted at all; hand on any other."""
         if job.envelope.faults:
             message = summary_of(job.envelope.faults)
             return self._park(job, Verdict(Kind.PERMANENT, "invalid", message=message), 0)
-        if job.claim.claims > MAX_CLAIMS:
+        if job.is_suspect and job.claim.deaths >= MAX_DEATHS - 1:
             return self._park(job, Verdict(Kind.PERMANENT, "poison"), 0)
         if self.now() - job.message.sent_at > self.horizon_seconds:
             return self._park(job, Verdict(Kind.PERMANENT, "expired"), 0)
@@ -202,6 +249,8 @@ class Delivery:
         """Post a claimed event in its turn, and settle what comes of it."""
         try:
             self.cometly.make_ready()
+            if job.is_suspect:
+                self.ledger.begin(job.ticket, job.claim.deaths + 1)
             turned = self._wait_for(job, turn, deadline)
             if isinstance(turned, Later):
                 return self._release(job, turned)
@@ -257,9 +306,10 @@ class Delivery:
                 return self._retry(job, verdict)
             case Kind.THROTTLED:
                 self.tell(lambda: self.gate.throttled(verdict.retry_after))
+                delay = self.gate.wait() + self.random() * 2
+                return self._wait(job, verdict, delay, job.claim.blocks)
             case Kind.BLOCKED:
-                self.tell(self.gate.blocked)
-        return self._wait(job, verdict)
+                return self._blocked(job, verdict, turn)
 
     def _delivered(self, job: Job, verdict: Verdict) -> Done | Later:
         """Record it. If that fails, the message must not be posted again within its lease."""
@@ -280,15 +330,36 @@ class Delivery:
     def _retry(self, job: Job, verdict: Verdict) -> Later:
         attempts = job.claim.attempts + 1
         delay = back_off(attempts, self.random())
-        self._record_softly(job, Outcome(State.WAITING, attempts, verdict))
+        outcome = replace(job.kept, attempts=attempts, verdict=verdict, retry_at=self.now() + delay)
+        self._record_softly(job, outcome)
         self._note("delivery.retried", job, verdict, tries=1, delay=round(delay, 1))
         return Later(delay)
 
-    def _wait(self, job: Job, verdict: Verdict) -> Later:
+    def _blocked(self, job: Job, verdict: Verdict, turn: Turn) -> Done | Later:
+        """Close the gate; but not for an event that is refused while others are taken."""
+        blocks = job.claim.blocks
+        is_alone = blocks and self.gate.last_taken() > job.claim.blocked_at + _OVERTAKING_SECONDS
+        if not is_alone:
+            self.tell(self.gate.blocked)
+            delay = self.gate.wait() + _YIELD_SECONDS * (1 + self.random())
+            return self._wait(job, verdict, delay, max(blocks, 1))
+        if turn.probe:
+            self.tell(lambda: self.gate.give_back((), probe=True))
+        if blocks + 1 >= MAX_BLOCKS:
+            reason = f"{verdict.reason}, again and again, while other events were taken"
+            return self._park(job, replace(verdict, reason=reason), 1)
+        return self._wait(job, verdict, back_off(_ALONE_STEP + blocks, self.random()), blocks + 1)
+
+    def _wait(self, job: Job, verdict: Verdict, delay: float, blocks: int) -> Later:
         """The Space, not the event, was the reason: it costs no attempt."""
-        self._record_softly(job, Outcome(State.WAITING, job.claim.attempts, verdict))
+        now = self.now()
+        blocked_at = now if verdict.kind is Kind.BLOCKED else job.claim.blocked_at
+        outcome = replace(
+            job.kept, verdict=verdict, blocks=blocks, blocked_at=blocked_at, retry_at=now + delay
+        )
+        self._record_softly(job, outcome)
         self._note(f"delivery.{verdict.kind.value}", job, verdict)
-        return Later(self.gate.wait() + self.random() * 2)
+        return Later(delay)
 
     def _park(self, job: Job, verdict: Verdict, tries: int) -> Done | Later:
         attempts = job.claim.attempts + tries
@@ -305,8 +376,8 @@ class Delivery:
 
     def _release(self, job: Job, later: Later) -> Later:
         """Undo a claim that led to no post, with all that it counts."""
-        before = job.claim.claims - 1
-        self._record_softly(job, Outcome(State.WAITING, job.claim.attempts, claims=before))
+        before = replace(job.kept, claims=job.claim.claims - 1, deaths=job.claim.deaths)
+        self._record_softly(job, before)
         return later
 
     def _record_softly(self, job: Job, outcome: Outcome) -> None:
@@ -326,6 +397,15 @@ class Delivery:
 
     def unavailable(self, exc: Unavailable, event_id: str | None = None) -> Later:
         self.journal.record("delivery.unavailable", event_id=event_id, reason=str(exc))
+        return self._soon()
+
+    def crashed(self, exc: Exception, message: Message | None = None) -> Later:
+        """Leave a trace of a defect of ours."""
+        message_id = message.id if message else None
+        self.journal.record("delivery.crashed", message_id=message_id, reason=trace_of(exc))
+        return self._soon()
+
+    def _soon(self) -> Later:
         return Later(UNAVAILABLE_SECONDS * (0.5 + self.random()))
 
     def _note(
@@ -343,6 +423,11 @@ class Delivery:
 
     def _age(self, job: Job) -> float:
         return max(self.now() - job.ticket.accepted_at.timestamp(), 0.0)
+
+
+def patience(message: Message) -> float:
+    """Seconds after which a message asks again what became of another one: few receives."""
+    return min(2.0 ** min(message.receives, 30), _LONGEST_PATIENCE_SECONDS)
 
 
 def back_off(attempts: int, random: float) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 from botocore.exceptions import BotoCoreError, ClientError
 
 from cometly_forwarder.claims import (
+    Claim,
     Claimed,
     Duplicate,
     Leased,
@@ -17,34 +19,38 @@ from cometly_forwarder.claims import (
     Settled,
     State,
     Ticket,
+    Waiting,
 )
 from cometly_forwarder.errors import Unavailable
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_dynamodb.literals import ReturnValueType
+    from mypy_boto3_dynamodb.type_defs import UpdateItemInputTypeDef
 
 RETENTION_SECONDS = 30 * 24 * 3600
 
-# An identity is free when nobody has it, or when its owner comes back and no other copy of it is at
-# work.
+# An identity is free when no message has it, when what it waited for is over, or when the worker
+# that had it left no outcome. So is one that is parked, for another message than the one that was.
+# An item of a version before retry_at waits for nothing.
 _FREE = (
     "attribute_not_exists(event_id)"
-    " OR (#state = :waiting AND #owner = :owner)"
-    " OR (#state = :claimed AND #owner = :owner AND lease < :now)"
+    " OR (#state = :waiting AND (attribute_not_exists(retry_at) OR retry_at <= :now))"
+    " OR (#state = :claimed AND lease < :now)"
+    " OR (#state = :parked AND message_id <> :message_id)"
 )
-# So is one that is parked, for another message than the one that was: a replay.
-_PARKED = "#state = :parked AND message_id <> :message_id"
-_TAKE = (
+_CLAIM = (
     "SET #state = :claimed, #owner = :owner, message_id = :message_id, mark = :mark,"
     " lease = :lease, accepted_at = :accepted_at,"
     " updated_at = :now, expires_at = :expires_at"
+    " ADD claims :one"
 )
-_CLAIM = f"{_TAKE} ADD claims :one"
-_REPLAY = f"{_TAKE}, claims = :one, attempts = :none"
+_HELD = "#owner = :owner AND #state = :claimed AND lease = :lease"
+_BEGIN = "SET deaths = :deaths, deaths_of = :owner, updated_at = :now, expires_at = :expires_at"
 _SETTLE = (
-    "SET #state = :state, attempts = :attempts, claims = :claims, updated_at = :now,"
-    " expires_at = :expires_at"
+    "SET #state = :state, #owner = :owner, message_id = :message_id, attempts = :attempts,"
+    " claims = :claims, deaths = :deaths, blocks = :blocks, blocked_at = :blocked_at,"
+    " retry_at = :retry_at, updated_at = :now, expires_at = :expires_at"
 )
 _NAMES = {"#state": "state", "#owner": "owner"}
 _Item = Mapping[str, Any]
@@ -59,15 +65,15 @@ class DynamoLedger:
     now: Callable[[], float]
     new_mark: Callable[[], str] = lambda: uuid.uuid4().hex[:12]
 
-    def claim(self, ticket: Ticket) -> Claimed | Settled | Duplicate | Leased:
-        """Claim an identity, if it is free.
+    def claim(self, ticket: Ticket) -> Claim:
+        """Claim an identity, if it is free: one write.
 
         botocore sends a request again whose answer was lost; the claim that then stands in its way
         is known by its mark.
         """
         mark = self.new_mark()
         values = {
-            **_states(State.CLAIMED),
+            **_states(State.CLAIMED, State.WAITING, State.PARKED),
             **self._values(ticket),
             ":message_id": {"S": ticket.message_id},
             ":mark": {"S": mark},
@@ -76,31 +82,44 @@ class DynamoLedger:
             ":one": _number(1),
         }
         try:
-            free = values | _states(State.WAITING)
-            return _claim_in(self._update(ticket, _CLAIM, _FREE, free, "ALL_NEW"))
-        except _Refused as refused:
-            if not _is_parked_for(refused.item, ticket):
-                return _held(refused.item, ticket, mark)
-        try:
-            parked = values | _states(State.PARKED) | {":none": _number(0)}
-            return _claim_in(self._update(ticket, _REPLAY, _PARKED, parked, "ALL_NEW"))
+            return _claim_in(self._update(ticket, _CLAIM, _FREE, values, "ALL_NEW"), ticket)
         except _Refused as refused:
             return _held(refused.item, ticket, mark)
 
+    def begin(self, ticket: Ticket, deaths: int) -> None:
+        """Count a post of a suspect before it begins."""
+        values = {
+            **_states(State.CLAIMED),
+            **self._values(ticket),
+            ":lease": _number(ticket.lease),
+            ":deaths": _number(deaths),
+        }
+        try:
+            self._update(ticket, _BEGIN, _HELD, values, "NONE")
+        except _Refused as refused:
+            raise Unavailable("the claim has passed to another message") from refused
+
     def settle(self, ticket: Ticket, outcome: Outcome) -> None:
-        """Record an outcome. A claim that has passed to somebody else is left alone.
+        """Record an outcome. A claim that has passed to another message is left alone.
 
         That an event was delivered is recorded even then: it is true whoever holds the claim.
+        A parked identity begins anew, so it keeps no attempts; the parked message names them.
         """
+        is_parked = outcome.state is State.PARKED
         values = {
             **self._values(ticket),
+            ":message_id": {"S": ticket.message_id},
             ":state": {"S": outcome.state.value},
-            ":attempts": _number(outcome.attempts),
+            ":attempts": _number(0 if is_parked else outcome.attempts),
             ":claims": _number(outcome.claims),
+            ":deaths": _number(outcome.deaths),
+            ":blocks": _number(outcome.blocks),
+            ":blocked_at": _number(outcome.blocked_at),
+            ":retry_at": _number(outcome.retry_at),
         }
-        update, condition = _SETTLE, "#owner = :owner"
+        update, condition = _SETTLE, None
         if outcome.state is not State.DELIVERED:
-            condition += " AND #state = :claimed AND lease = :lease"
+            condition = _HELD
             values |= {**_states(State.CLAIMED), ":lease": _number(ticket.lease)}
         if outcome.verdict:
             update += ", answer = :answer, request_id = :request_id"
@@ -108,10 +127,8 @@ class DynamoLedger:
                 ":answer": {"S": outcome.verdict.reason},
                 ":request_id": {"S": outcome.verdict.request_id or ""},
             }
-        try:
+        with contextlib.suppress(_Refused):
             self._update(ticket, update, condition, values, "NONE")
-        except _Refused:
-            return
 
     def _values(self, ticket: Ticket) -> dict[str, Any]:
         return {
@@ -124,21 +141,23 @@ class DynamoLedger:
         self,
         ticket: Ticket,
         update: str,
-        condition: str,
+        condition: str | None,
         values: Mapping[str, Any],
         returned: ReturnValueType,
     ) -> _Item:
+        request: UpdateItemInputTypeDef = {
+            "TableName": self.table,
+            "Key": {"event_id": {"S": ticket.event_id}},
+            "UpdateExpression": update,
+            "ExpressionAttributeNames": _NAMES,
+            "ExpressionAttributeValues": values,
+            "ReturnValues": returned,
+        }
+        if condition:
+            request["ConditionExpression"] = condition
+            request["ReturnValuesOnConditionCheckFailure"] = "ALL_OLD"
         try:
-            answer = self.client.update_item(
-                TableName=self.table,
-                Key={"event_id": {"S": ticket.event_id}},
-                UpdateExpression=update,
-                ConditionExpression=condition,
-                ExpressionAttributeNames=_NAMES,
-                ExpressionAttributeValues=values,
-                ReturnValues=returned,
-                ReturnValuesOnConditionCheckFailure="ALL_OLD",
-            )
+            answer = self.client.update_item(**request)
         except self.client.exceptions.ConditionalCheckFailedException as exc:
             raise _Refused(cast("_Item", exc.response.get("Item", {}))) from exc
         except (ClientError, BotoCoreError) as exc:
@@ -162,34 +181,37 @@ def _number(value: float) -> dict[str, str]:
     return {"N": repr(value)}
 
 
-def _integer(item: _Item, name: str) -> int:
-    return int(item[name]["N"]) if name in item else 0
+def _value(item: _Item, name: str) -> float:
+    return float(item[name]["N"]) if name in item else 0.0
 
 
-def _claim_in(item: _Item) -> Claimed:
-    """Read a claim from the item that holds it."""
+def _claim_in(item: _Item, ticket: Ticket) -> Claimed:
+    """Read a claim from the item that holds it. Deaths of another content are not this one's."""
+    is_own = item.get("deaths_of") == {"S": ticket.owner}
     return Claimed(
-        _integer(item, "claims"),
-        _integer(item, "attempts"),
-        item.get("answer", {}).get("S", ""),
-        item.get("request_id", {}).get("S", ""),
+        claims=int(_value(item, "claims")),
+        attempts=int(_value(item, "attempts")),
+        deaths=int(_value(item, "deaths")) if is_own else 0,
+        blocks=int(_value(item, "blocks")),
+        blocked_at=_value(item, "blocked_at"),
+        last_answer=item.get("answer", {}).get("S", ""),
+        request_id=item.get("request_id", {}).get("S", ""),
     )
 
 
-def _is_parked_for(item: _Item, ticket: Ticket) -> bool:
-    return (
-        item.get("state") == {"S": State.PARKED.value}
-        and item["message_id"]["S"] != ticket.message_id
-    )
-
-
-def _held(item: _Item, ticket: Ticket, mark: str) -> Claimed | Settled | Duplicate | Leased:
-    if "owner" not in item:
+def _held(item: _Item, ticket: Ticket, mark: str) -> Claim:
+    """Tell what stands in the way of a claim that was refused."""
+    if "state" not in item:
         # Whose it is was not said: to call it a duplicate would drop the message unheard.
         raise Unavailable("the ledger refused a claim without saying who holds it")
-    if item["owner"]["S"] != ticket.owner:
-        return Duplicate()
-    if item["state"]["S"] == State.CLAIMED.value:
-        is_ours = item.get("mark") == {"S": mark}
-        return _claim_in(item) if is_ours else Leased(float(item["lease"]["N"]))
-    return Settled() if item["message_id"]["S"] == ticket.message_id else Duplicate()
+    match State(item["state"]["S"]):
+        case State.CLAIMED:
+            is_ours = item.get("mark") == {"S": mark}
+            return _claim_in(item, ticket) if is_ours else Leased(_value(item, "lease"))
+        case State.WAITING:
+            return Waiting(_value(item, "retry_at"))
+        case State.PARKED:
+            return Settled()
+        case State.DELIVERED:
+            is_same = item["message_id"] == {"S": ticket.message_id}
+            return Settled() if is_same else Duplicate()

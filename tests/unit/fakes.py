@@ -9,6 +9,7 @@ from typing import Any
 
 from cometly_forwarder import pacing
 from cometly_forwarder.claims import (
+    Claim,
     Claimed,
     Duplicate,
     Leased,
@@ -16,6 +17,7 @@ from cometly_forwarder.claims import (
     Settled,
     State,
     Ticket,
+    Waiting,
 )
 from cometly_forwarder.courier import Courier
 from cometly_forwarder.delivery import Delivery, Message
@@ -52,51 +54,80 @@ class MemoryLedger:
     items: dict[str, dict[str, Any]] = field(default_factory=dict)
     broken: set[str] = field(default_factory=set)
 
-    def claim(self, ticket: Ticket) -> Claimed | Settled | Duplicate | Leased:
+    def claim(self, ticket: Ticket) -> Claim:
         self._check("claim")
-        item = self.items.get(ticket.event_id)
-        held = self._held(item, ticket) if item else None
-        if held:
+        item = self.items.get(ticket.event_id, {})
+        if held := self._held(item, ticket):
             return held
-        is_replay = item is None or item["state"] is State.PARKED
-        claims, attempts = (0, 0) if is_replay else (item["claims"], item["attempts"])
-        self.items[ticket.event_id] = {
-            **(item or {}),
+        self.items[ticket.event_id] = item = {
+            **item,
             "owner": ticket.owner,
             "message_id": ticket.message_id,
             "state": State.CLAIMED,
             "lease": ticket.lease,
-            "claims": claims + 1,
-            "attempts": attempts,
+            "claims": item.get("claims", 0) + 1,
+            "attempts": item.get("attempts", 0),
         }
-        before = item or {}
-        answer, request_id = before.get("answer", ""), before.get("request_id", "")
-        return Claimed(claims + 1, attempts, answer, request_id)
+        is_own = item.get("deaths_of") == ticket.owner
+        return Claimed(
+            item["claims"],
+            item["attempts"],
+            item.get("deaths", 0) if is_own else 0,
+            item.get("blocks", 0),
+            item.get("blocked_at", 0.0),
+            item.get("answer", ""),
+            item.get("request_id", ""),
+        )
+
+    def begin(self, ticket: Ticket, deaths: int) -> None:
+        self._check("begin")
+        item = self.items.get(ticket.event_id, {})
+        if not self._holds(item, ticket):
+            raise Unavailable("the claim has passed to another message")
+        item |= {"deaths": deaths, "deaths_of": ticket.owner}
 
     def settle(self, ticket: Ticket, outcome: Outcome) -> None:
         self._check("settle")
-        item = self.items.get(ticket.event_id)
-        if not item or item["owner"] != ticket.owner:
+        item = self.items.get(ticket.event_id, {})
+        if not self._holds(item, ticket) and outcome.state is not State.DELIVERED:
             return
-        is_held = item["state"] is State.CLAIMED and item["lease"] == ticket.lease
-        if not is_held and outcome.state is not State.DELIVERED:
-            return
-        item["state"], item["attempts"] = outcome.state, outcome.attempts
-        item["claims"] = outcome.claims
+        self.items[ticket.event_id] = item | {
+            "owner": ticket.owner,
+            "message_id": ticket.message_id,
+            "state": outcome.state,
+            "attempts": 0 if outcome.state is State.PARKED else outcome.attempts,
+            "claims": outcome.claims,
+            "deaths": outcome.deaths,
+            "blocks": outcome.blocks,
+            "blocked_at": outcome.blocked_at,
+            "retry_at": outcome.retry_at,
+        }
         if outcome.verdict:
-            item["answer"] = outcome.verdict.reason
-            item["request_id"] = outcome.verdict.request_id or ""
+            self.items[ticket.event_id] |= {
+                "answer": outcome.verdict.reason,
+                "request_id": outcome.verdict.request_id or "",
+            }
 
-    def _held(self, item: dict[str, Any], ticket: Ticket) -> Settled | Duplicate | Leased | None:
-        is_same = item["message_id"] == ticket.message_id
-        if item["state"] is State.PARKED and not is_same:
-            return None
-        if item["owner"] != ticket.owner:
-            return Duplicate()
-        if item["state"] is State.CLAIMED and item["lease"] >= self.clock.now():
-            return Leased(item["lease"])
-        if item["state"] in {State.DELIVERED, State.PARKED}:
-            return Settled() if is_same else Duplicate()
+    def _holds(self, item: dict[str, Any], ticket: Ticket) -> bool:
+        return (
+            item.get("state") is State.CLAIMED
+            and item["owner"] == ticket.owner
+            and item["lease"] == ticket.lease
+        )
+
+    def _held(
+        self, item: dict[str, Any], ticket: Ticket
+    ) -> Settled | Duplicate | Leased | Waiting | None:
+        is_same = item.get("message_id") == ticket.message_id
+        match item.get("state"):
+            case State.CLAIMED if item["lease"] >= self.clock.now():
+                return Leased(item["lease"])
+            case State.WAITING if item["retry_at"] > self.clock.now():
+                return Waiting(item["retry_at"])
+            case State.PARKED if is_same:
+                return Settled()
+            case State.DELIVERED:
+                return Settled() if is_same else Duplicate()
         return None
 
     def _check(self, call: str) -> None:
@@ -117,6 +148,7 @@ class MemoryGate:
     is_broken: bool = False
     admitted: int = 0
     given_back: int = 0
+    taken_at: float = 0.0
 
     def admit(self, count: int, latest: float) -> Admission:
         if self.is_broken:
@@ -146,6 +178,9 @@ class MemoryGate:
             self.state, slots, now=self.clock.now(), configured=self.configured, probe=probe
         )
 
+    def last_taken(self) -> float:
+        return self.taken_at
+
     def note(self, quota: Quota) -> None:
         self.state = pacing.observe(self.state, quota, now=self.clock.now())
 
@@ -160,6 +195,7 @@ class MemoryGate:
 
     def succeeded(self, *, probe: bool) -> None:
         self.state = pacing.succeeded(self.state, probe=probe)
+        self.taken_at = self.clock.now()
 
 
 @dataclass

@@ -5,18 +5,21 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
+from collections.abc import Mapping
+from typing import Any
 
 import pytest
 
-from cometly_forwarder.claims import State
+from cometly_forwarder.claims import Claim, Claimed, State, Ticket
 from cometly_forwarder.delivery import (
     LEASE_MARGIN_SECONDS,
-    MAX_CLAIMS,
+    MAX_BLOCKS,
+    MAX_DEATHS,
     Message,
     back_off,
 )
 from cometly_forwarder.errors import TokenMissing, Unavailable
-from cometly_forwarder.pacing import FAILURES_TO_CLOSE, Cause
+from cometly_forwarder.pacing import FAILURES_TO_CLOSE, Admission, Cause
 from cometly_forwarder.verdict import Answer, NoAnswer
 from tests.unit.fakes import ACCEPTED, START, MemoryGate, Pipe, answer, message
 
@@ -58,15 +61,129 @@ def test_another_message_with_the_same_identity_is_dropped_unposted(pipe: Pipe) 
     assert "delivery.duplicate" in pipe.journal.names()
 
 
-def test_a_duplicate_is_dropped_even_while_the_first_still_waits(pipe: Pipe) -> None:
+def test_another_message_waits_out_the_back_off_of_its_identity(pipe: Pipe) -> None:
     pipe.cometly.respond = lambda _: answer(500)
     pipe.deliver(message(1))
     again = other_message_of(1)
 
     kept = pipe.deliver(again)
 
-    assert kept == []
+    assert kept == ["m-other"]
     assert len(pipe.cometly.posted) == 1
+    assert pipe.queue.hidden["m-other"] >= pipe.queue.hidden["r-1"]
+    [item] = pipe.ledger.items.values()
+    assert item["attempts"] == 1
+
+
+def refuse_typos(event: Mapping[str, Any]) -> Answer:
+    """Answer as Cometly does to an event with a bad field and to its correction."""
+    return answer(422) if event.get("url") == "https://shop.example.com/typo" else ACCEPTED
+
+
+def typo(number: int = 1) -> Message:
+    return message(number, url="https://shop.example.com/typo")
+
+
+def correction(number: int = 1) -> Message:
+    right = message(number, url="https://shop.example.com/right")
+    return dataclasses.replace(right, id="m-right", receipt="r-right", sent_at=START + 1)
+
+
+def test_a_correction_is_delivered_when_what_it_corrects_is_refused_later(pipe: Pipe) -> None:
+    pipe.cometly.respond = lambda _: NoAnswer("connection refused")
+    pipe.deliver(typo())
+    pipe.deliver(correction())
+    pipe.cometly.respond = refuse_typos
+    pipe.clock.time += pipe.queue.hidden["r-right"]
+
+    first = pipe.deliver(typo())
+    second = pipe.deliver(correction())
+
+    assert (first, second) == ([], [])
+    assert pipe.ledger.states() == ["delivered"]
+    assert [a["reason"] for _, a in pipe.queue.parked] == ["HTTP 422"]
+
+
+def test_a_correction_in_the_same_batch_waits_for_what_comes_of_the_first(pipe: Pipe) -> None:
+    pipe.cometly.respond = refuse_typos
+
+    kept = pipe.deliver(typo(), correction())
+    pipe.clock.time += pipe.queue.hidden["r-right"]
+    later = pipe.deliver(correction())
+
+    assert (kept, later) == (["m-right"], [])
+    assert pipe.ledger.states() == ["delivered"]
+
+
+def test_the_first_of_a_batch_is_who_was_accepted_first(pipe: Pipe) -> None:
+    later = dataclasses.replace(message(1, amount=2), id="m-later", sent_at=START + 0.2)
+    sooner = dataclasses.replace(message(1, amount=1), id="m-sooner", sent_at=START + 0.1)
+
+    kept = pipe.deliver(later, sooner)
+
+    assert kept == ["m-later"]
+    assert [event["amount"] for event in pipe.cometly.posted] == [1]
+
+
+def test_of_one_identity_a_batch_claims_and_posts_one_event(pipe: Pipe) -> None:
+    twins = [other_message_of(1, f"t-{n}") for n in range(9)]
+
+    kept = pipe.deliver(message(1), *twins)
+
+    assert len(kept) == 9
+    assert pipe.gate.given_back == 9
+    assert [item["claims"] for item in pipe.ledger.items.values()] == [0]
+
+
+def test_waiting_for_another_takes_few_receives_and_no_attempt(pipe: Pipe) -> None:
+    pipe.ledger.broken = {"settle"}
+    pipe.deliver(message(1))
+    lease = next(iter(pipe.ledger.items.values()))["lease"]
+    receives = 0
+
+    while pipe.clock.time <= lease:
+        receives += 1
+        again = dataclasses.replace(other_message_of(1), receives=receives)
+        assert pipe.deliver(again) == ["m-other"]
+        pipe.clock.time += pipe.queue.hidden["m-other"]
+
+    assert receives <= 7
+    assert len(pipe.cometly.posted) == 1
+
+
+def test_what_is_resent_while_it_is_being_parked_is_delivered_or_parked(pipe: Pipe) -> None:
+    pipe.cometly.respond = lambda _: answer(422)
+    park, kept = pipe.queue.park, []
+
+    def park_and_resend(body: str, attributes: Mapping[str, str]) -> None:
+        pipe.queue.park = park  # type: ignore[method-assign]
+        kept.extend(pipe.deliver(Message("m-moved", body, START, "r-moved")))
+        park(body, attributes)
+
+    pipe.queue.park = park_and_resend  # type: ignore[method-assign]
+
+    assert pipe.deliver(message(1)) == []
+    assert kept == ["m-moved"]
+    assert len(pipe.queue.parked) == 1
+
+
+def test_claims_whose_answers_were_lost_are_no_deaths(pipe: Pipe) -> None:
+    claim, away = pipe.ledger.claim, True
+
+    def claim_unheard(ticket: Ticket) -> Claim:
+        found = claim(ticket)
+        if away and isinstance(found, Claimed):
+            raise Unavailable("the ledger did not answer")
+        return found
+
+    pipe.ledger.claim = claim_unheard  # type: ignore[method-assign]
+    for _ in range(3 * MAX_DEATHS):
+        assert pipe.deliver(message(1)) == ["m-1"]
+        pipe.clock.time += 100
+    away = False
+
+    assert pipe.deliver(message(1)) == []
+    assert pipe.ledger.states() == ["delivered"]
 
 
 def test_slots_that_duplicates_did_not_need_are_given_back(pipe: Pipe) -> None:
@@ -78,7 +195,7 @@ def test_slots_that_duplicates_did_not_need_are_given_back(pipe: Pipe) -> None:
     assert pipe.gate.given_back == 4
 
 
-def test_the_same_message_twice_at_once_is_handed_back_until_the_lease_is_over(pipe: Pipe) -> None:
+def test_the_same_message_twice_at_once_is_handed_back_and_not_posted(pipe: Pipe) -> None:
     job = message(1)
     pipe.ledger.broken = {"settle"}
     pipe.deliver(job)
@@ -87,7 +204,7 @@ def test_the_same_message_twice_at_once_is_handed_back_until_the_lease_is_over(p
 
     assert kept == ["m-1"]
     assert len(pipe.cometly.posted) == 1
-    assert pipe.queue.hidden["r-1"] > LEASE_MARGIN_SECONDS
+    assert pipe.queue.hidden["r-1"] >= 1
 
 
 def test_a_delivered_event_whose_settling_failed_is_not_posted_within_its_lease(pipe: Pipe) -> None:
@@ -223,9 +340,9 @@ def test_a_dead_cometly_gets_a_probe_and_then_all_are_delivered(pipe: Pipe) -> N
     pipe.deliver(*waiting.values())
     before = len(pipe.cometly.posted)
 
-    for _ in range(10):
+    for number in range(10, 20):
         pipe.clock.time += 61
-        pipe.deliver(*waiting.values())
+        pipe.deliver(message(number), message(number + 10))
     probes = len(pipe.cometly.posted) - before
     pipe.cometly.respond = lambda _: ACCEPTED
     while waiting:
@@ -234,7 +351,7 @@ def test_a_dead_cometly_gets_a_probe_and_then_all_are_delivered(pipe: Pipe) -> N
         waiting = {name: waiting[name] for name in kept}
 
     assert probes == 10
-    assert pipe.ledger.states() == ["delivered"] * 10
+    assert pipe.ledger.states()[:10] == ["delivered"] * 10
 
 
 @pytest.mark.parametrize("status", [422, 400, 404, 303], ids=str)
@@ -297,6 +414,7 @@ def test_a_waiting_message_that_is_redriven_under_another_id_is_no_duplicate(pip
     pipe.cometly.respond = lambda _: answer(500)
     pipe.deliver(message(1))
     pipe.cometly.respond = lambda _: ACCEPTED
+    pipe.clock.time += pipe.queue.hidden["r-1"]
 
     pipe.deliver(dataclasses.replace(message(1), id="m-redriven", receipt="r-redriven"))
 
@@ -368,7 +486,7 @@ def _die_on(pipe: Pipe, *orders: str) -> None:
 def test_an_event_that_kills_its_worker_five_times_is_parked_as_poison(pipe: Pipe) -> None:
     _die_on(pipe, "o-1")
 
-    for _ in range(MAX_CLAIMS):
+    for _ in range(MAX_DEATHS):
         assert pipe.deliver(message(1)) == ["m-1"]
         pipe.clock.time += 120
     kept = pipe.deliver(message(1))
@@ -376,7 +494,7 @@ def test_an_event_that_kills_its_worker_five_times_is_parked_as_poison(pipe: Pip
     [(_, attributes)] = pipe.queue.parked
     assert kept == []
     assert attributes["reason"] == "poison"
-    assert len(pipe.cometly.posted) == MAX_CLAIMS
+    assert len(pipe.cometly.posted) == MAX_DEATHS
 
 
 def test_the_others_of_a_poisoned_batch_go_on(pipe: Pipe) -> None:
@@ -416,6 +534,89 @@ def test_a_suspect_that_was_turned_away_is_still_a_suspect(pipe: Pipe) -> None:
     pipe.deliver(message(1))
 
     assert next(iter(pipe.ledger.items.values()))["claims"] == 1
+
+
+def poison(number: int = 99) -> Message:
+    return message(number, full_name="refused alone")
+
+
+def refuse_poison(event: Mapping[str, Any]) -> Answer:
+    return answer(403) if event.get("full_name") == "refused alone" else ACCEPTED
+
+
+def test_an_event_that_is_refused_as_if_the_space_were_blocked_is_parked_after_a_few(
+    pipe: Pipe,
+) -> None:
+    pipe.cometly.respond = refuse_poison
+    kept, pauses = pipe.deliver(poison()), 1
+
+    for number in range(MAX_BLOCKS - 1):
+        pipe.clock.time += pipe.queue.hidden["r-99"]
+        pipe.deliver(message(number))
+        pipe.clock.time += 10
+        pauses += pipe.gate.state.pause is not None
+        kept = pipe.deliver(poison())
+
+    [(_, attributes)] = pipe.queue.parked
+    assert kept == []
+    assert pauses == 1
+    assert attributes["reason"].startswith("HTTP 403, again and again")
+    assert pipe.ledger.states().count("delivered") == MAX_BLOCKS - 1
+
+
+def test_a_blocked_space_parks_nothing_however_often_an_event_is_refused(pipe: Pipe) -> None:
+    pipe.deliver(message(1))
+    pipe.cometly.respond = lambda _: answer(403)
+
+    for _ in range(4 * MAX_BLOCKS):
+        assert pipe.deliver(poison()) == ["m-99"]
+        pipe.clock.time += pipe.queue.hidden["r-99"]
+
+    assert pipe.queue.parked == []
+
+
+def test_an_answer_that_was_overtaken_does_not_blame_an_event(pipe: Pipe) -> None:
+    pipe.cometly.respond = lambda _: answer(403)
+    pipe.deliver(poison())
+    pipe.gate.taken_at = pipe.clock.time + 1
+
+    for _ in range(2 * MAX_BLOCKS):
+        pipe.clock.time += 1000
+        assert pipe.deliver(poison()) == ["m-99"]
+
+    assert pipe.gate.state.pause is not None
+
+
+def test_a_probe_that_is_refused_alone_leaves_probing_to_the_next(pipe: Pipe) -> None:
+    pipe.cometly.respond = refuse_poison
+    pipe.deliver(poison())
+    pipe.clock.time += pipe.queue.hidden["r-99"] + 10
+    pipe.deliver(message(1))
+    pipe.cometly.respond = lambda _: answer(401)
+    pipe.clock.time += 10
+    pipe.deliver(message(2))
+    pipe.clock.time += 61
+
+    pipe.deliver(poison())
+    pipe.cometly.respond = lambda _: ACCEPTED
+
+    assert pipe.deliver(message(3)) == []
+
+
+@pytest.mark.parametrize("defect", [ValueError("an odd item"), Unavailable("away")], ids=repr)
+def test_a_gate_that_fails_in_any_way_is_said_and_keeps_the_batch(
+    pipe: Pipe, monkeypatch: pytest.MonkeyPatch, defect: Exception
+) -> None:
+    def admit(*_: object) -> Admission:
+        raise defect
+
+    monkeypatch.setattr(MemoryGate, "admit", admit)
+
+    kept = pipe.deliver(message(1), message(2))
+
+    assert kept == ["m-1", "m-2"]
+    assert pipe.journal.names()[-1] in {"delivery.crashed", "delivery.unavailable"}
+    assert pipe.ledger.items == {}
 
 
 def test_nothing_starts_that_the_remaining_time_cannot_finish(pipe: Pipe) -> None:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from moto import mock_aws
 
 from cometly_forwarder.claims import (
+    Claim,
     Claimed,
     Duplicate,
     Leased,
@@ -23,6 +24,7 @@ from cometly_forwarder.claims import (
     Settled,
     State,
     Ticket,
+    Waiting,
 )
 from cometly_forwarder.errors import Unavailable
 from cometly_forwarder.ledger import RETENTION_SECONDS, DynamoLedger
@@ -70,17 +72,14 @@ def test_a_new_identity_is_claimed(ledger: DynamoLedger) -> None:
     assert ledger.claim(TICKET) == Claimed(claims=1, attempts=0)
 
 
-def test_another_message_with_the_identity_is_a_duplicate(ledger: DynamoLedger) -> None:
-    ledger.claim(TICKET)
-
-    assert ledger.claim(OTHER) == Duplicate()
-
-
-def test_the_same_message_waits_while_its_lease_runs(ledger: DynamoLedger, clock: Clock) -> None:
+@pytest.mark.parametrize("other", [TICKET, REDRIVEN, OTHER], ids=["copy", "redriven", "another"])
+def test_who_comes_while_a_claim_is_in_progress_waits_for_its_outcome(
+    ledger: DynamoLedger, clock: Clock, other: Ticket
+) -> None:
     ledger.claim(TICKET)
     clock.time = TICKET.lease
 
-    assert ledger.claim(TICKET) == Leased(TICKET.lease)
+    assert ledger.claim(other) == Leased(TICKET.lease)
 
 
 def test_the_same_message_claims_again_when_its_lease_is_over(
@@ -114,29 +113,76 @@ def test_a_settled_message_that_comes_back_is_settled(ledger: DynamoLedger, stat
     assert ledger.claim(TICKET) == Settled()
 
 
-@pytest.mark.parametrize("state", [State.DELIVERED, State.WAITING])
-def test_only_a_parked_identity_passes_to_another_message(
-    ledger: DynamoLedger, state: State
-) -> None:
+def test_only_what_is_delivered_makes_a_duplicate(ledger: DynamoLedger) -> None:
     ledger.claim(TICKET)
-    ledger.settle(TICKET, Outcome(state, 1))
+    ledger.settle(TICKET, Outcome(State.DELIVERED, 1))
 
     assert ledger.claim(OTHER) == Duplicate()
+
+
+@pytest.mark.parametrize("other", [TICKET, OTHER], ids=["itself", "another"])
+def test_a_back_off_holds_for_every_message_of_the_identity(
+    ledger: DynamoLedger, clock: Clock, other: Ticket
+) -> None:
+    ledger.claim(TICKET)
+    ledger.settle(TICKET, Outcome(State.WAITING, 3, retry_at=START + 100))
+
+    assert ledger.claim(other) == Waiting(START + 100)
+
+    clock.time = START + 100
+    assert ledger.claim(other) == Claimed(claims=1, attempts=3)
+
+
+def test_a_claim_whose_lease_is_over_passes_to_another_message(
+    ledger: DynamoLedger, clock: Clock
+) -> None:
+    ledger.claim(TICKET)
+    clock.time = TICKET.lease + 1
+
+    assert ledger.claim(replace(OTHER, lease=clock.time + 65)) == Claimed(claims=2, attempts=0)
+
+
+def test_deaths_are_those_of_one_content(ledger: DynamoLedger, clock: Clock) -> None:
+    ledger.claim(TICKET)
+    ledger.begin(TICKET, 3)
+    clock.time = TICKET.lease + 1
+    other = replace(OTHER, lease=clock.time + 65)
+
+    assert ledger.claim(other).deaths == 0  # type: ignore[union-attr]
+
+    clock.time = other.lease + 1
+    assert ledger.claim(replace(TICKET, lease=clock.time + 65)).deaths == 3  # type: ignore[union-attr]
+
+
+def test_a_post_begins_only_under_a_claim_of_its_own(ledger: DynamoLedger, clock: Clock) -> None:
+    ledger.claim(TICKET)
+    clock.time = TICKET.lease + 1
+    ledger.claim(replace(OTHER, lease=clock.time + 65))
+
+    with pytest.raises(Unavailable, match="passed"):
+        ledger.begin(TICKET, 1)
+
+
+def test_who_was_refused_alone_is_remembered(ledger: DynamoLedger) -> None:
+    ledger.claim(TICKET)
+    ledger.settle(TICKET, Outcome(State.WAITING, 0, blocks=2, blocked_at=START - 60))
+
+    assert ledger.claim(OTHER) == Claimed(1, 0, blocks=2, blocked_at=START - 60)
 
 
 def test_a_replay_claims_a_parked_identity_with_a_clean_slate(ledger: DynamoLedger) -> None:
     ledger.claim(TICKET)
     ledger.settle(TICKET, Outcome(State.PARKED, 7, REFUSAL))
 
-    assert ledger.claim(OTHER) == Claimed(1, 0, "HTTP 422", "req-1")
-    assert ledger.claim(replace(OTHER, owner="body-3")) == Duplicate()
+    assert ledger.claim(OTHER) == Claimed(1, 0, last_answer="HTTP 422", request_id="req-1")
+    assert ledger.claim(replace(OTHER, owner="body-3")) == Leased(OTHER.lease)
 
 
 def test_a_parked_message_that_is_redriven_claims_again(ledger: DynamoLedger) -> None:
     ledger.claim(TICKET)
     ledger.settle(TICKET, Outcome(State.PARKED, 1, REFUSAL))
 
-    assert ledger.claim(REDRIVEN) == Claimed(1, 0, "HTTP 422", "req-1")
+    assert ledger.claim(REDRIVEN) == Claimed(1, 0, last_answer="HTTP 422", request_id="req-1")
 
 
 def test_a_waiting_message_that_came_through_the_last_net_is_no_duplicate(
@@ -161,7 +207,7 @@ def test_the_last_answer_is_remembered_for_the_next_claim(ledger: DynamoLedger) 
     ledger.claim(TICKET)
     ledger.settle(TICKET, Outcome(State.WAITING, 1))
 
-    assert ledger.claim(TICKET) == Claimed(1, 1, "HTTP 503", "")
+    assert ledger.claim(TICKET) == Claimed(1, 1, last_answer="HTTP 503")
 
 
 def test_a_late_worker_does_not_overwrite_who_claimed_after_it(
@@ -178,16 +224,20 @@ def test_a_late_worker_does_not_overwrite_who_claimed_after_it(
     assert float(item(ledger)["lease"]["N"]) == heir.lease
 
 
-def test_a_late_worker_that_delivered_is_believed(ledger: DynamoLedger, clock: Clock) -> None:
+@pytest.mark.parametrize("heir_of", [TICKET, OTHER], ids=["the same message", "another"])
+def test_a_late_worker_that_delivered_is_believed(
+    ledger: DynamoLedger, clock: Clock, heir_of: Ticket
+) -> None:
     ledger.claim(TICKET)
     clock.time = TICKET.lease + 1
-    heir = replace(TICKET, lease=TICKET.lease + 65)
+    heir = replace(heir_of, lease=TICKET.lease + 65)
     ledger.claim(heir)
 
     ledger.settle(TICKET, Outcome(State.DELIVERED, 1))
     ledger.settle(heir, Outcome(State.WAITING, 1))
 
     assert item(ledger)["state"]["S"] == "delivered"
+    assert ledger.claim(heir) == (Settled() if heir_of is TICKET else Duplicate())
 
 
 def test_items_expire_and_hold_nothing_personal(ledger: DynamoLedger) -> None:
@@ -210,6 +260,9 @@ def test_a_table_that_fails_is_unavailable(ledger: DynamoLedger, code: str) -> N
         stub.add_client_error("update_item", code)
         with pytest.raises(Unavailable, match="ledger"):
             ledger.claim(TICKET)
+        stub.add_client_error("update_item", code)
+        with pytest.raises(Unavailable, match="ledger"):
+            ledger.begin(TICKET, 1)
         stub.add_client_error("update_item", code)
         with pytest.raises(Unavailable, match="ledger"):
             ledger.settle(TICKET, Outcome(State.DELIVERED, 1))
@@ -239,14 +292,14 @@ def test_a_replay_whose_worker_died_has_not_the_attempts_of_before(
 
 
 class Forgetful:
-    """A client that loses its first answers to updates `of` a kind, so that botocore asks again."""
+    """A client that loses its first answers to updates, so that botocore asks again."""
 
-    def __init__(self, client: DynamoDBClient, lost: int, of: str = "SET") -> None:
-        self.client, self.lost, self.of = client, lost, of
+    def __init__(self, client: DynamoDBClient, lost: int) -> None:
+        self.client, self.lost = client, lost
         self.exceptions = client.exceptions
 
     def update_item(self, **request: Any) -> Any:
-        if self.lost and self.of in request["UpdateExpression"]:
+        if self.lost:
             self.lost -= 1
             self.client.update_item(**request)
         return self.client.update_item(**request)
@@ -269,11 +322,41 @@ def test_a_replay_whose_answer_was_lost_is_known_again(
 ) -> None:
     ledger.claim(TICKET)
     ledger.settle(TICKET, Outcome(State.PARKED, attempts=3))
-    forgetful = Forgetful(dynamodb, lost=1, of="attempts = :none")
+    forgetful = Forgetful(dynamodb, lost=1)
 
     claim = DynamoLedger(forgetful, "ledger", ledger.now).claim(REDRIVEN)  # type: ignore[arg-type]
 
     assert claim == Claimed(claims=1, attempts=0)
+
+
+@pytest.mark.parametrize(
+    ("state", "found"),
+    [
+        ("waiting", Claimed(claims=1, attempts=2)),
+        ("claimed", Claimed(claims=4, attempts=2)),
+        ("parked", Claimed(claims=1, attempts=2)),
+        ("delivered", Duplicate()),
+    ],
+)
+def test_an_item_of_the_version_before_is_understood(
+    ledger: DynamoLedger, dynamodb: DynamoDBClient, state: str, found: Claim
+) -> None:
+    """Version 0.1.0 before retry_at: what it left is what an upgraded stack finds."""
+    dynamodb.put_item(
+        TableName="ledger",
+        Item={
+            "event_id": {"S": "evt_1"},
+            "state": {"S": state},
+            "owner": {"S": "body-1"},
+            "message_id": {"S": "message-1"},
+            "mark": {"S": "0123456789ab"},
+            "lease": {"N": str(START - 1)},
+            "claims": {"N": "3" if state == "claimed" else "0"},
+            "attempts": {"N": "2"},
+        },
+    )
+
+    assert ledger.claim(OTHER) == found
 
 
 MESSAGES = [
@@ -284,11 +367,25 @@ MESSAGES = [
 STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("claim"), st.integers(0, 3)),
-        st.tuples(st.just("settle"), st.integers(0, 5), st.sampled_from(State)),
+        st.tuples(
+            st.just("settle"),
+            st.integers(0, 5),
+            st.sampled_from(State),
+            st.sampled_from([0.0, 30.0]),
+        ),
+        st.tuples(st.just("begin"), st.integers(0, 5)),
         st.tuples(st.just("wait"), st.sampled_from([1.0, 70.0])),
     ),
     max_size=14,
 )
+
+
+def _begins(ledger: DynamoLedger | MemoryLedger, ticket: Ticket, deaths: int) -> bool:
+    try:
+        ledger.begin(ticket, deaths)
+    except Unavailable:
+        return False
+    return True
 
 
 @given(STEPS)
@@ -310,10 +407,22 @@ def test_the_ledger_of_the_tests_keeps_the_rules_of_the_real_one(
                 answer = real.claim(ticket)
                 assert answer == model.claim(ticket)
                 claims += [ticket] if isinstance(answer, Claimed) else []
-            case "settle", place, state:
+            case "settle", place, state, delay:
                 if state is not State.CLAIMED and claims:
-                    outcome = Outcome(state, attempts=place, verdict=REFUSAL)
+                    outcome = Outcome(
+                        state,
+                        attempts=place,
+                        verdict=REFUSAL,
+                        deaths=place % 2,
+                        blocks=place,
+                        blocked_at=clock.time,
+                        retry_at=clock.time + delay,
+                    )
                     for each in (real, model):
                         each.settle(claims[place % len(claims)], outcome)
+            case "begin", place:
+                if claims:
+                    ticket = claims[place % len(claims)]
+                    assert _begins(real, ticket, place) == _begins(model, ticket, place)
             case _, seconds:
                 clock.sleep(seconds)

@@ -34,7 +34,7 @@ from cometly_forwarder.claims import (
 from cometly_forwarder.courier import Courier
 from cometly_forwarder.delivery import (
     LATE_SECONDS,
-    MAX_CLAIMS,
+    MAX_DEATHS,
     POST_SECONDS,
     Delivery,
     Message,
@@ -265,7 +265,7 @@ class World:
     def park(self, body: str, attributes: Mapping[str, str]) -> None:
         event_id, reason = attributes["event_id"], attributes["reason"]
         if reason == "poison":
-            insist(self.ledger.unresolved[event_id] >= MAX_CLAIMS, "parked as poison too early")
+            insist(self.ledger.unresolved[event_id] >= MAX_DEATHS, "parked as poison too early")
         elif reason != "expired":
             insist(event_id in self.refused, f"parked for {reason}")
         self.parked.append((body, dict(attributes)))
