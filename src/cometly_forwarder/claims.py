@@ -50,9 +50,13 @@ class Duplicate:
 
 @dataclass(frozen=True, slots=True)
 class Leased:
-    """A message of this identity is being worked on, until `until` (Unix seconds) at the latest."""
+    """A message of this identity is being worked on, until `until` (Unix seconds) at the latest.
+
+    `is_same` when it is this very message: handed out twice, or its worker died.
+    """
 
     until: float
+    is_same: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,6 +69,7 @@ class Courier:
         self, batch: Sequence[Message], deadline: float
     ) -> tuple[list[Arrival], dict[Message, Done | Later]]:
         """Read a batch: the first event of each identity, by acceptance, and what is to wait."""
+
         def read(message: Message) -> Arrival | Later:
             return self._safely(functools.partial(self.delivery.read, message), message, deadline)
 

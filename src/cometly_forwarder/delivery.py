@@ -205,8 +205,9 @@ class Delivery:
             match self.ledger.claim(ticket):
                 case Claimed() as claim:
                     return self._fit(Job(message, envelope, ticket, claim))
-                case Leased(until):
-                    return self._hold(arrival, min(until - self.now() + 1, patience(message)))
+                case Leased(until, is_same):
+                    left = until - self.now() + 1
+                    return self._hold(arrival, left if is_same else min(left, patience(message)))
                 case Waiting(until):
                     return self._hold(arrival, until - self.now() + 1)
                 case Duplicate():

@@ -26,7 +26,6 @@ from cometly_forwarder.errors import Unavailable
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_dynamodb.literals import ReturnValueType
-    from mypy_boto3_dynamodb.type_defs import UpdateItemInputTypeDef
 
 RETENTION_SECONDS = 30 * 24 * 3600
 
@@ -35,7 +34,7 @@ RETENTION_SECONDS = 30 * 24 * 3600
 # An item of a version before retry_at waits for nothing.
 _FREE = (
     "attribute_not_exists(event_id)"
-    " OR (#state = :waiting AND (attribute_not_exists(retry_at) OR retry_at <= :now))"
+    " OR (#state = :waiting AND (attribute_not_exists(retry_at) OR retry_at < :now))"
     " OR (#state = :claimed AND lease < :now)"
     " OR (#state = :parked AND message_id <> :message_id)"
 )
@@ -45,7 +44,10 @@ _CLAIM = (
     " updated_at = :now, expires_at = :expires_at"
     " ADD claims :one"
 )
+# A claim is settled by its holder alone, save that an event was delivered: that is true whoever
+# holds the claim by then.
 _HELD = "#owner = :owner AND #state = :claimed AND lease = :lease"
+_NOT_DELIVERED = "attribute_not_exists(event_id) OR #state <> :delivered"
 _BEGIN = "SET deaths = :deaths, deaths_of = :owner, updated_at = :now, expires_at = :expires_at"
 _SETTLE = (
     "SET #state = :state, #owner = :owner, message_id = :message_id, attempts = :attempts,"
@@ -102,7 +104,6 @@ class DynamoLedger:
     def settle(self, ticket: Ticket, outcome: Outcome) -> None:
         """Record an outcome. A claim that has passed to another message is left alone.
 
-        That an event was delivered is recorded even then: it is true whoever holds the claim.
         A parked identity begins anew, so it keeps no attempts; the parked message names them.
         """
         is_parked = outcome.state is State.PARKED
@@ -117,8 +118,10 @@ class DynamoLedger:
             ":blocked_at": _number(outcome.blocked_at),
             ":retry_at": _number(outcome.retry_at),
         }
-        update, condition = _SETTLE, None
-        if outcome.state is not State.DELIVERED:
+        update, condition = _SETTLE, _NOT_DELIVERED
+        if outcome.state is State.DELIVERED:
+            values |= _states(State.DELIVERED)
+        else:
             condition = _HELD
             values |= {**_states(State.CLAIMED), ":lease": _number(ticket.lease)}
         if outcome.verdict:
@@ -141,23 +144,21 @@ class DynamoLedger:
         self,
         ticket: Ticket,
         update: str,
-        condition: str | None,
+        condition: str,
         values: Mapping[str, Any],
         returned: ReturnValueType,
     ) -> _Item:
-        request: UpdateItemInputTypeDef = {
-            "TableName": self.table,
-            "Key": {"event_id": {"S": ticket.event_id}},
-            "UpdateExpression": update,
-            "ExpressionAttributeNames": _NAMES,
-            "ExpressionAttributeValues": values,
-            "ReturnValues": returned,
-        }
-        if condition:
-            request["ConditionExpression"] = condition
-            request["ReturnValuesOnConditionCheckFailure"] = "ALL_OLD"
         try:
-            answer = self.client.update_item(**request)
+            answer = self.client.update_item(
+                TableName=self.table,
+                Key={"event_id": {"S": ticket.event_id}},
+                UpdateExpression=update,
+                ConditionExpression=condition,
+                ExpressionAttributeNames=_NAMES,
+                ExpressionAttributeValues=values,
+                ReturnValues=returned,
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
+            )
         except self.client.exceptions.ConditionalCheckFailedException as exc:
             raise _Refused(cast("_Item", exc.response.get("Item", {}))) from exc
         except (ClientError, BotoCoreError) as exc:
@@ -204,14 +205,15 @@ def _held(item: _Item, ticket: Ticket, mark: str) -> Claim:
     if "state" not in item:
         # Whose it is was not said: to call it a duplicate would drop the message unheard.
         raise Unavailable("the ledger refused a claim without saying who holds it")
+    is_same = item["message_id"] == {"S": ticket.message_id}
     match State(item["state"]["S"]):
+        case State.CLAIMED if item.get("mark") == {"S": mark}:
+            return _claim_in(item, ticket)
         case State.CLAIMED:
-            is_ours = item.get("mark") == {"S": mark}
-            return _claim_in(item, ticket) if is_ours else Leased(_value(item, "lease"))
+            return Leased(_value(item, "lease"), is_same)
         case State.WAITING:
             return Waiting(_value(item, "retry_at"))
         case State.PARKED:
             return Settled()
         case State.DELIVERED:
-            is_same = item["message_id"] == {"S": ticket.message_id}
             return Settled() if is_same else Duplicate()

@@ -89,7 +89,10 @@ class MemoryLedger:
     def settle(self, ticket: Ticket, outcome: Outcome) -> None:
         self._check("settle")
         item = self.items.get(ticket.event_id, {})
-        if not self._holds(item, ticket) and outcome.state is not State.DELIVERED:
+        is_delivered = outcome.state is State.DELIVERED
+        if not self._holds(item, ticket) and not is_delivered:
+            return
+        if is_delivered and item.get("state") is State.DELIVERED:
             return
         self.items[ticket.event_id] = item | {
             "owner": ticket.owner,
@@ -121,8 +124,8 @@ class MemoryLedger:
         is_same = item.get("message_id") == ticket.message_id
         match item.get("state"):
             case State.CLAIMED if item["lease"] >= self.clock.now():
-                return Leased(item["lease"])
-            case State.WAITING if item["retry_at"] > self.clock.now():
+                return Leased(item["lease"], is_same)
+            case State.WAITING if item["retry_at"] >= self.clock.now():
                 return Waiting(item["retry_at"])
             case State.PARKED if is_same:
                 return Settled()

@@ -195,7 +195,7 @@ def test_slots_that_duplicates_did_not_need_are_given_back(pipe: Pipe) -> None:
     assert pipe.gate.given_back == 4
 
 
-def test_the_same_message_twice_at_once_is_handed_back_and_not_posted(pipe: Pipe) -> None:
+def test_the_same_message_twice_at_once_is_handed_back_until_the_lease_is_over(pipe: Pipe) -> None:
     job = message(1)
     pipe.ledger.broken = {"settle"}
     pipe.deliver(job)
@@ -204,7 +204,7 @@ def test_the_same_message_twice_at_once_is_handed_back_and_not_posted(pipe: Pipe
 
     assert kept == ["m-1"]
     assert len(pipe.cometly.posted) == 1
-    assert pipe.queue.hidden["r-1"] >= 1
+    assert pipe.queue.hidden["r-1"] > LEASE_MARGIN_SECONDS
 
 
 def test_a_delivered_event_whose_settling_failed_is_not_posted_within_its_lease(pipe: Pipe) -> None:
@@ -414,7 +414,7 @@ def test_a_waiting_message_that_is_redriven_under_another_id_is_no_duplicate(pip
     pipe.cometly.respond = lambda _: answer(500)
     pipe.deliver(message(1))
     pipe.cometly.respond = lambda _: ACCEPTED
-    pipe.clock.time += pipe.queue.hidden["r-1"]
+    pipe.clock.time += pipe.queue.hidden["r-1"] + 1
 
     pipe.deliver(dataclasses.replace(message(1), id="m-redriven", receipt="r-redriven"))
 
