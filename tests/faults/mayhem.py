@@ -21,8 +21,10 @@ from tests.faults.worker import Death
 
 WORKERS = 4
 WAVES = 5
-# One in so many events is refused by Cometly, comes twice, has a worker killed.
-REFUSED, TWICE, KILLED = 30, 8, 25
+# One in so many events is refused by Cometly, comes twice, comes with a typo besides that Cometly
+# refuses, has a worker killed.
+REFUSED, TWICE, MISTYPED, KILLED = 30, 8, 12, 25
+TYPO = {"url": "https://shop.example.com/typo"}
 CHANCES: dict[str, tuple[float, dict[str, object]]] = {
     "process_then_cut": (0.04, {}),
     "process_then_hang": (0.01, {"seconds": 30}),
@@ -36,6 +38,7 @@ REDIRECTED = {"do_not_capi": True, "full_name": "Moved Away"}
 FOR_GOOD: list[dict[str, object]] = [
     {"kind": "redirect", "status": 302, "times": "always", "match": REDIRECTED},
     {"kind": "status", "status": 422, "times": "always", "match": {"do_not_capi": True}},
+    {"kind": "status", "status": 422, "times": "always", "match": TYPO},
 ]
 STATUS_CHANCES = {500: 0.03, 502: 0.02, 503: 0.02, 408: 0.01}
 AWS_CHANCE = 0.02
@@ -119,7 +122,10 @@ class Mayhem:
     def _waves(self, dice: Random) -> list[list[dict[str, object]]]:
         """Make the events, some twice, in an order that is not theirs."""
         events = [self._event(number, dice) for number in range(self.events)]
-        events += dice.sample(events, self.events // TWICE)
+        twice = dice.sample(events, self.events // TWICE)
+        events += twice + [
+            {**each, **TYPO} for each in dice.sample(events, self.events // MISTYPED)
+        ]
         dice.shuffle(events)
         size = -(-len(events) // WAVES)
         return [events[start : start + size] for start in range(0, len(events), size)]
@@ -197,14 +203,17 @@ class Mayhem:
         account = self.rig.account()
         account.check()
         assert account.waiting == frozenset()
-        assert account.parked.keys() == self.refused, "only what Cometly refuses is parked"
+        parked = {content.event_id for content in account.parked if content.url != TYPO["url"]}
+        assert parked == self.refused, "only what Cometly refuses is parked"
+        right = {content.event_id for content in account.accepted} - self.refused
+        assert account.identities().keys() == right, "a correction is booked, whatever it corrects"
         reasons = {parked["reason"].partition(":")[0] for parked in self.rig.parked()}
         assert reasons <= {"HTTP 422", "HTTP 302"}
         return Tally(
             self.seed,
-            len(account.accepted),
+            len({content.event_id for content in account.accepted}),
             len(account.booked),
-            len(account.parked),
+            len(parked),
             Counter(str(post.status) for post in self.rig.posts()),
             crew.deaths,
             spoilt,

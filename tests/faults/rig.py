@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 import boto3
@@ -97,21 +97,33 @@ class Aws:
         return list(queue)
 
 
+class Content(NamedTuple):
+    """What was sent: an identity, and which of its contents, told apart by their `url`."""
+
+    event_id: str
+    url: str
+
+
 @dataclass(frozen=True)
 class Account:
-    """Where the accepted events are, by event id."""
+    """Where the accepted events are."""
 
-    accepted: frozenset[str]
-    booked: Counter[str]
-    parked: Counter[str]
-    waiting: frozenset[str]
+    accepted: frozenset[Content]
+    booked: Counter[Content]
+    parked: Counter[Content]
+    waiting: frozenset[Content]
+
+    def identities(self) -> Counter[str]:
+        """Count how often each identity is booked."""
+        return Counter(content.event_id for content in self.booked.elements())
 
     def check(self) -> None:
-        """Accepted = delivered + parked + waiting, and no identity is booked twice."""
-        twice = [event_id for event_id, times in self.booked.items() if times > 1]
-        assert twice == [], "booked twice"
+        """Each content is booked as its identity, parked or waiting; none is booked twice."""
+        identities = self.identities()
+        assert max(identities.values(), default=0) <= 1, "booked twice"
         found = self.booked.keys() | self.parked.keys() | self.waiting
-        assert self.accepted - found == frozenset(), "lost"
+        lost = {each for each in self.accepted - found if not identities[each.event_id]}
+        assert lost == set(), "lost"
         assert found - self.accepted == set(), "out of nowhere"
         assert self.booked.keys() & self.parked.keys() == set(), "both delivered and parked"
 
@@ -177,7 +189,7 @@ class Rig:
     dead_letter_url: str
     table: str
     secret: str
-    accepted: set[str] = field(default_factory=set)
+    accepted: set[Content] = field(default_factory=set)
     _logs: Iterator[int] = field(default_factory=itertools.count)
 
     @property
@@ -192,7 +204,10 @@ class Rig:
         door = Door(outbox, lambda: datetime.now(UTC), lambda: uuid4().hex)
         ids = [receipt.event_id for receipt in accept(events, door)]
         assert None not in ids
-        self.accepted |= set(ids)
+        self.accepted |= {
+            Content(event_id, str(event.get("url", "")))
+            for event_id, event in zip(ids, events, strict=True)
+        }
         return ids
 
     def spoil(self, *rules: Mapping[str, object]) -> None:
@@ -304,9 +319,12 @@ class Rig:
     def account(self) -> Account:
         return Account(
             accepted=frozenset(self.accepted),
-            booked=Counter(_id_of(event.fields) for event in self.bookings()),
-            parked=Counter(_id_in(message) for message in self.aws.peek(self.dead_letter_url)),
-            waiting=frozenset(_id_in(message) for message in self.waiting()),
+            booked=Counter(
+                Content(_id_of(event.fields), str(event.fields.get("url", "")))
+                for event in self.bookings()
+            ),
+            parked=Counter(_content_in(each) for each in self.aws.peek(self.dead_letter_url)),
+            waiting=frozenset(_content_in(message) for message in self.waiting()),
         )
 
     def story(self) -> str:
@@ -378,8 +396,9 @@ def changed(settings: Settings, **changes: Any) -> Settings:
     return dataclasses.replace(settings, **changes)
 
 
-def _id_in(message: Mapping[str, Any]) -> str:
-    return str(json.loads(message["Body"])["event_id"])
+def _content_in(message: Mapping[str, Any]) -> Content:
+    sealed = json.loads(message["Body"])
+    return Content(sealed["event_id"], sealed["event"].get("url", ""))
 
 
 def _id_of(event: Mapping[str, object]) -> str:

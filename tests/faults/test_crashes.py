@@ -36,6 +36,7 @@ TIMES: dict[str, Any] = {
 APART = {"UNAVAILABLE_SECONDS": 3.0}
 FAULTS: dict[str, list[dict[str, object]]] = {
     "accepted": [],
+    "suspect": [],
     "refused": [{"kind": "status", "status": 422, "times": "always"}],
     "failing": [{"kind": "status", "status": 503}],
 }
@@ -43,7 +44,10 @@ FAULTS: dict[str, list[dict[str, object]]] = {
 
 @dataclass(frozen=True)
 class Case:
-    """Where the worker dies, what Cometly answers, and how many posts there may be at most."""
+    """Where the worker dies, what Cometly answers, and how many posts there may be at most.
+
+    A suspect is accepted, and a worker died on it before.
+    """
 
     moment: str
     answer: str
@@ -51,9 +55,19 @@ class Case:
     parked: int = 0
 
     @property
-    def death(self) -> Death:
+    def deaths(self) -> list[Death]:
+        first = [Death("after ledger.claim")] if self.answer == "suspect" else []
+        return [*first, self._death]
+
+    @property
+    def _death(self) -> Death:
         """A settling that records no answer says that nothing was posted: it is not meant."""
-        answers = {"accepted": "HTTP 202", "refused": "HTTP 422", "failing": "HTTP 503"}
+        answers = {
+            "accepted": "HTTP 202",
+            "suspect": "HTTP 202",
+            "refused": "HTTP 422",
+            "failing": "HTTP 503",
+        }
         is_settling = self.moment.endswith("ledger.settle")
         return Death(self.moment, mention=answers[self.answer] if is_settling else "")
 
@@ -72,6 +86,9 @@ CASES = [
     Case("after ledger.settle", "accepted", posts=1),
     Case("before delete", "accepted", posts=1),
     Case("after delete", "accepted", posts=1),
+    Case("before ledger.begin", "suspect", posts=1),
+    Case("after ledger.begin", "suspect", posts=1),
+    Case("after cometly.post", "suspect", posts=2),
     Case("before queue.park", "refused", posts=2, parked=1),
     Case("after queue.park", "refused", posts=2, parked=2),
     Case("before ledger.settle", "refused", posts=2, parked=2),
@@ -99,8 +116,8 @@ def after(aws: Aws, folder: Path, case: Case) -> Aftermath:
     with opened(aws, folder, visibility=VISIBILITY) as rig:
         [event_id] = rig.accept(an_order(1))
         rig.spoil(*FAULTS[case.answer])
-        with rig.working(deaths=[case.death], **TIMES) as crew:
-            rig.until(lambda: crew.deaths, crew)
+        with rig.working(deaths=case.deaths, **TIMES) as crew:
+            rig.until(lambda: crew.deaths == len(case.deaths), crew)
             rig.drain(crew)
         return Aftermath(
             crew.deaths, len(rig.posts()), rig.account(), rig.ledger(event_id)["state"]
@@ -130,7 +147,7 @@ def test_a_killed_worker_loses_nothing_and_books_nothing_twice(
 ) -> None:
     end = aftermath(case)
 
-    assert end.deaths == 1
+    assert end.deaths == len(case.deaths)
     assert end.posts == case.posts
     assert end.account.parked.total() == case.parked
     assert end.account.waiting == frozenset()

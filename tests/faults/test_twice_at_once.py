@@ -62,18 +62,36 @@ def test_two_messages_with_one_identity_in_one_batch_are_posted_once(rig: Rig) -
     rig.account().check()
 
 
-def test_a_duplicate_does_not_end_the_event_that_still_waits(rig: Rig) -> None:
+def test_a_second_message_waits_for_the_event_that_still_waits(rig: Rig) -> None:
     rig.accept(an_order(1))
     rig.spoil({"kind": "status", "status": 503})
-    with rig.working() as crew:
+    slow = {"_FIRST_BACK_OFF_SECONDS": 20.0, "_LONGEST_BACK_OFF_SECONDS": 20.0}
+    with rig.working(constants=slow) as crew:
         rig.until(lambda: rig.journal("delivery.retried"), crew)
         rig.accept(an_order(1))
-        rig.until(lambda: rig.journal("delivery.duplicate"), crew)
+        rig.until(lambda: rig.journal("delivery.held") or rig.journal("delivery.duplicate"), crew)
         rig.account().check()
         rig.drain(crew)
 
     assert [post.status for post in rig.posts()] == [503, 202]
     rig.account().check()
+
+
+def test_a_correction_is_booked_when_what_it_corrects_is_refused_later(rig: Rig) -> None:
+    typo = {"url": "https://shop.example.com/typo"}
+    rig.spoil(
+        {"kind": "status", "status": 503, "match": typo},
+        {"kind": "status", "status": 422, "match": typo, "times": "always"},
+    )
+    rig.accept(an_order(1, **typo))
+    with rig.working(2) as crew:
+        rig.until(lambda: rig.journal("delivery.retried"), crew)
+        rig.accept(an_order(1, url="https://shop.example.com/right"))
+        rig.drain(crew)
+
+    [booking] = rig.bookings()
+    assert booking.fields["url"] == "https://shop.example.com/right"
+    assert [parked["reason"] for parked in rig.parked()] == ["HTTP 422"]
 
 
 def test_a_parked_event_that_is_sent_again_is_delivered_once(rig: Rig) -> None:

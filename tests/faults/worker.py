@@ -47,6 +47,9 @@ SHORT: Mapping[str, object] = {
     "_FIRST_BACK_OFF_SECONDS": 0.1,
     "_LONGEST_BACK_OFF_SECONDS": 2.0,
     "_LONGEST_SPREAD_SECONDS": 1.0,
+    "_LONGEST_PATIENCE_SECONDS": 1.0,
+    "_YIELD_SECONDS": 0.2,
+    "_OVERTAKING_SECONDS": 0.5,
     # With pauses as short as these, messages are received many times within seconds.
     "_RECEIVES_UNCOUNTED": 100_000,
     "PROBE_SECONDS": 4.0,
