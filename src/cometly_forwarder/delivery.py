@@ -368,10 +368,8 @@ class Delivery:
             self.queue.park(_parked_body(job), _attributes(job, attempts, verdict, self.now()))
         except Unavailable as exc:
             return self._release(job, self.unavailable(exc, job.ticket.event_id))
-        try:
-            self.ledger.settle(job.ticket, Outcome(State.PARKED, attempts, verdict))
-        except Unavailable as exc:
-            return self._after_lease(job, exc)
+        # Even if this fails the dead-letter queue has it, and the claim ends with its lease.
+        self._record_softly(job, Outcome(State.PARKED, attempts, verdict))
         self._note("delivery.parked", job, verdict, tries=tries)
         return Done()
 

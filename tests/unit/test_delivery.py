@@ -451,6 +451,16 @@ def test_an_event_is_settled_as_parked_only_after_the_dead_letter_queue_took_it(
     assert pipe.ledger.states() == ["parked"]
 
 
+def test_an_event_that_is_parked_while_the_ledger_is_away_is_parked_once(pipe: Pipe) -> None:
+    pipe.cometly.respond = lambda _: answer(422)
+    pipe.ledger.broken = {"settle"}
+
+    kept = pipe.deliver(message(1))
+
+    assert kept == []
+    assert len(pipe.queue.parked) == 1
+
+
 def test_an_event_past_the_horizon_is_parked_with_its_last_answer(pipe: Pipe) -> None:
     pipe.cometly.respond = lambda _: answer(503)
     pipe.deliver(message(1))
@@ -530,10 +540,16 @@ def test_a_suspect_that_was_turned_away_is_still_a_suspect(pipe: Pipe) -> None:
     def no_token(_: object) -> object:
         raise TokenMissing("none")
 
-    pipe.cometly.respond = no_token  # type: ignore[assignment]
-    pipe.deliver(message(1))
+    for _ in range(MAX_DEATHS):
+        pipe.cometly.respond = no_token  # type: ignore[assignment]
+        pipe.deliver(message(1))
+        pipe.clock.time += 1000
+        _die_on(pipe, "o-1")
+        pipe.deliver(message(1))
+        pipe.clock.time += 1000
 
-    assert next(iter(pipe.ledger.items.values()))["claims"] == 1
+    pipe.deliver(message(1))
+    assert [attributes["reason"] for _, attributes in pipe.queue.parked] == ["poison"]
 
 
 def poison(number: int = 99) -> Message:

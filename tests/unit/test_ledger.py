@@ -370,7 +370,7 @@ STEPS = st.lists(
         st.tuples(
             st.just("settle"),
             st.integers(0, 5),
-            st.sampled_from(State),
+            st.sampled_from([*State, State.DELIVERED]),
             st.sampled_from([0.0, 30.0]),
         ),
         st.tuples(st.just("begin"), st.integers(0, 5)),
@@ -389,7 +389,7 @@ def _begins(ledger: DynamoLedger | MemoryLedger, ticket: Ticket, deaths: int) ->
 
 
 @given(STEPS)
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_the_ledger_of_the_tests_keeps_the_rules_of_the_real_one(
     dynamodb: DynamoDBClient, steps: list[tuple[Any, ...]]
 ) -> None:
