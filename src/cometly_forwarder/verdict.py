@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from enum import Enum
+from itertools import islice
 
 from cometly_forwarder import jsontext
 from cometly_forwarder.errors import Unreadable
@@ -56,12 +57,24 @@ class Verdict:
 
 
 _ACCEPTED = 202  # the one success that Cometly's reference documents
-_UNAUTHORIZED, _FORBIDDEN = 401, 403
-_THROTTLED = 429
-_UNSETTLED = frozenset({_FORBIDDEN, 408, 425})
+_FORBIDDEN, _THROTTLED = 403, 429
 _REDIRECTS = range(300, 400)
-_CLIENT_ERRORS = range(400, 500)
+# These speak of the Space or of the endpoint, and not of the event.
+_BLOCKED: Mapping[int, str] = {
+    401: "the token is missing or wrong",
+    402: "payment is required",
+    403: "the token lacks the permission, or the subscription is inactive",
+    404: "nothing is at this address",
+    405: "this address takes no POST",
+    410: "nothing is at this address any more",
+    **dict.fromkeys(_REDIRECTS, "a redirect, which is never followed"),
+}
+# These say that the event itself is wrong, in Cometly's words or none; a proxy in front of Cometly
+# says two of them in a page of its own, before Cometly sees the event.
+_WRONG = frozenset({400, 409, 411, 413, 414, 415, 422, 431})
+_WRONG_IN_A_PAGE = frozenset({413, 431})
 _MESSAGE_LENGTH = 500
+_REQUEST_ID_LENGTH = 200
 
 
 def judge(answer: Answer | NoAnswer, now: float) -> Verdict:
@@ -76,7 +89,7 @@ def judge(answer: Answer | NoAnswer, now: float) -> Verdict:
         reason,
         answer.status,
         _message_of(answer),
-        answer.headers.get("request-id"),
+        _request_id_of(answer),
         _seconds_in(answer.headers.get("retry-after", ""), now if sent_at is None else sent_at),
         _whole_number_in(answer.headers.get("x-ratelimit-limit", "")),
         _whole_number_in(answer.headers.get("x-ratelimit-remaining", "")),
@@ -90,11 +103,9 @@ def _class_of(answer: Answer) -> tuple[Kind, str]:
     if status == _THROTTLED:
         return Kind.THROTTLED, reason
     # A firewall's 403, a page, is about one event; Cometly's own is about the whole Space.
-    if status == _UNAUTHORIZED or (status == _FORBIDDEN and not _is_foreign(answer)):
-        return Kind.BLOCKED, reason
-    if status in _REDIRECTS:
-        return Kind.PERMANENT, f"{reason}: a redirect, which is never followed"
-    if status in _CLIENT_ERRORS and status not in _UNSETTLED and not _is_foreign(answer):
+    if status in _BLOCKED and not (status == _FORBIDDEN and _is_foreign(answer)):
+        return Kind.BLOCKED, f"{reason}: {_BLOCKED[status]}"
+    if status in _WRONG and (status in _WRONG_IN_A_PAGE or not _is_foreign(answer)):
         return Kind.PERMANENT, reason
     if status < 500:  # noqa: PLR2004 - HTTP's own border
         reason += ": not an answer of Cometly's"
@@ -117,6 +128,11 @@ def _object_in(answer: Answer) -> dict[str, object] | None:
 def _message_of(answer: Answer) -> str | None:
     message = (_object_in(answer) or {}).get("message")
     return message[:_MESSAGE_LENGTH] if isinstance(message, str) else None
+
+
+def _request_id_of(answer: Answer) -> str | None:
+    printable = filter(str.isprintable, answer.headers.get("request-id", ""))
+    return "".join(islice(printable, _REQUEST_ID_LENGTH)).strip() or None
 
 
 def _seconds_in(text: str, now: float) -> float | None:

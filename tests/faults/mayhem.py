@@ -33,10 +33,10 @@ CHANCES: dict[str, tuple[float, dict[str, object]]] = {
     "drip": (0.01, {"seconds_per_byte": 0.2}),
     "html_200": (0.02, {}),
 }
-# What is wrong with an event stays wrong: Cometly refuses it, or has it answered by a redirect.
-REDIRECTED = {"do_not_capi": True, "full_name": "Moved Away"}
+# What is wrong with an event stays wrong: Cometly refuses it, or what stands before it does.
+LARGE = {"do_not_capi": True, "full_name": "Too Long"}
 FOR_GOOD: list[dict[str, object]] = [
-    {"kind": "redirect", "status": 302, "times": "always", "match": REDIRECTED},
+    {"kind": "status", "status": 413, "times": "always", "match": LARGE},
     {"kind": "status", "status": 422, "times": "always", "match": {"do_not_capi": True}},
     {"kind": "status", "status": 422, "times": "always", "match": TYPO},
 ]
@@ -133,7 +133,7 @@ class Mayhem:
     def _event(self, number: int, dice: Random) -> dict[str, object]:
         event = an_order(number, do_not_capi=dice.randrange(REFUSED) == 0)
         if event["do_not_capi"] and dice.randrange(2):
-            event |= REDIRECTED
+            event |= LARGE
         match dice.randrange(3):
             case 0:
                 event["idempotency_key"] = f"key-{self.seed}-{number}"
@@ -208,7 +208,7 @@ class Mayhem:
         right = {content.event_id for content in account.accepted} - self.refused
         assert account.identities().keys() == right, "a correction is booked, whatever it corrects"
         reasons = {parked["reason"].partition(":")[0] for parked in self.rig.parked()}
-        assert reasons <= {"HTTP 422", "HTTP 302"}
+        assert reasons <= {"HTTP 422", "HTTP 413"}
         return Tally(
             self.seed,
             len({content.event_id for content in account.accepted}),

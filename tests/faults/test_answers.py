@@ -108,17 +108,30 @@ def test_an_answer_that_dawdles_in_each_of_its_parts_ends_within_the_invocation(
     assert crew.deaths == 0
 
 
-@pytest.mark.parametrize("status", [301, 303, 307])
-def test_a_redirect_parks_the_event_and_is_not_followed(rig: Rig, status: int) -> None:
-    rig.accept(an_order(1))
-    rig.spoil({"kind": "redirect", "status": status, "location": TRACK_PATH})
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"kind": "redirect", "status": 301, "location": TRACK_PATH},
+        {"kind": "redirect", "status": 303, "location": TRACK_PATH},
+        {"kind": "redirect", "status": 307, "location": TRACK_PATH},
+        {"kind": "status", "status": 404},
+        {"kind": "status", "status": 405},
+    ],
+    ids=lambda fault: str(fault["status"]),
+)
+def test_an_endpoint_that_moved_is_waited_for_and_not_followed(
+    rig: Rig, fault: dict[str, object]
+) -> None:
+    [event_id] = rig.accept(an_order(1))
+    rig.spoil({**fault, "times": 2})
 
     with rig.working() as crew:
         rig.drain(crew)
 
-    [parked] = rig.parked()
-    assert parked["status"] == str(status)
-    assert len(rig.posts()) == 1
+    assert rig.parked() == []
+    assert [post.status for post in rig.posts()] == [fault["status"], fault["status"], 202]
+    assert rig.journal("delivery.blocked")[0]["reason"].startswith(f"HTTP {fault['status']}: ")
+    assert rig.ledger(event_id)["attempts"] == 1
     rig.account().check()
 
 

@@ -323,6 +323,36 @@ def test_a_probe_that_is_a_duplicate_leaves_probing_to_the_next(pipe: Pipe) -> N
     assert pipe.gate.state.pause is None
 
 
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (404, b'{"message": "The route could not be found."}'),
+        (404, b"<html></html>"),
+        (405, b""),
+        (410, b""),
+        (302, b"<html></html>"),
+        (402, b"{}"),
+    ],
+    ids=["404", "404 page", "405", "410", "302", "402"],
+)
+def test_an_endpoint_that_is_not_there_parks_nothing_and_is_probed(
+    pipe: Pipe, status: int, body: bytes
+) -> None:
+    pipe.cometly.respond = lambda _: Answer(status, {}, body)
+    pipe.deliver(*[message(number) for number in range(10)])
+    at_first = len(pipe.cometly.posted)
+
+    pipe.clock.time += 61
+    kept = pipe.deliver(*[message(number) for number in range(10, 20)])
+
+    assert len(kept) == 10
+    assert len(pipe.cometly.posted) == at_first + 1  # a probe
+    assert pipe.queue.parked == []
+    assert {item["attempts"] for item in pipe.ledger.items.values()} == {0}
+    assert pipe.gate.state.pause is not None
+    assert pipe.gate.state.pause.cause is Cause.BLOCKED
+
+
 def test_many_failures_in_a_row_close_the_gate(pipe: Pipe) -> None:
     pipe.cometly.respond = lambda _: NoAnswer("connection refused")
 
@@ -354,7 +384,7 @@ def test_a_dead_cometly_gets_a_probe_and_then_all_are_delivered(pipe: Pipe) -> N
     assert pipe.ledger.states()[:10] == ["delivered"] * 10
 
 
-@pytest.mark.parametrize("status", [422, 400, 404, 303], ids=str)
+@pytest.mark.parametrize("status", [422, 400, 413], ids=str)
 def test_a_permanent_refusal_parks_at_once_with_its_reasons(pipe: Pipe, status: int) -> None:
     pipe.cometly.respond = lambda _: answer(status, "The amount is odd.", request_id="req-9")
 
