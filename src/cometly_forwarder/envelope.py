@@ -21,12 +21,13 @@ from typing import Any
 
 from cometly_forwarder import jsontext
 from cometly_forwarder.errors import Fault, InvalidEvent, TooLarge, Unreadable
-from cometly_forwarder.events import Event, given_in, iso_time, read_event
+from cometly_forwarder.events import Event, iso_time, read_event
 
 # A queue message holds 1 MiB (SQS, since August 2025), and a parked one carries its reasons too.
 MAX_BODY_BYTES = 768 * 1024
 
 _EVENT_ID = re.compile("evt_[0-9a-f]{32}")
+_PHONE = re.compile("[1-9][0-9]{0,31}")
 _MARK = "cometly_forwarder"
 _VERSION = 1
 
@@ -83,14 +84,15 @@ def read_envelope(body: str, origin: Origin, phone_region: str | None = None) ->
 
     `origin` is the queue's own view, used where the body names no better source. Never raises for
     what the body holds: an unreadable one gives an envelope with faults.
-    What is sealed already is judged by the same rules, for anyone who may send to the queue can
-    write the like, and goes on as it is: some phone numbers change when normalised twice.
+    What is sealed already is read by the same rules, for anyone who may send to the queue can write
+    the like. Of what ingest sealed this changes nothing, save that a phone number must be left as
+    it is: some change when normalised twice.
     """
     source = origin
     try:
         content = jsontext.parse(body)
         if isinstance(content, dict) and _is_sealed(content):
-            return _unsealed(content)
+            return _unsealed(content, phone_region)
         # A rule may put its events on a topic: then the event is within both.
         while wrapper := _wrapper_of(content, origin):
             source, content = wrapper, _inside(content)
@@ -125,20 +127,28 @@ def _is_sealed(content: Mapping[str, Any]) -> bool:
     return type(version) is int and version == _VERSION  # True == 1, for Python
 
 
-def _unsealed(content: Mapping[str, Any]) -> Envelope:
+def _unsealed(content: Mapping[str, Any], phone_region: str | None) -> Envelope:
     event_id, fields, accepted_at = (content.get(k) for k in ("event_id", "event", "accepted_at"))
     if not (isinstance(event_id, str) and _EVENT_ID.fullmatch(event_id)):
         raise Unreadable("the envelope has no event_id such as ingest makes")
     if not (isinstance(fields, dict) and isinstance(accepted_at, str)):
         raise Unreadable("the envelope lacks accepted_at or event")
     moment = _moment(accepted_at)
-    event, _ = read_event(fields)
+    event, _ = read_event(fields, phone_region)
     if not _may_be_called(event_id, event):
         raise InvalidEvent((Fault("", "the envelope's event_id is that of another event"),))
-    given = given_in(fields)
-    sealed = {name: value for name, value in fields.items() if name in given}
+    sealed = event.fields() | _sealed_phone(fields)
     sealed.setdefault("event_time", iso_time(moment))
     return Envelope(event_id, moment, sealed)
+
+
+def _sealed_phone(fields: Mapping[str, Any]) -> dict[str, str]:
+    """Keep a phone number that has the form in which ingest seals them (decision 10)."""
+    match fields.get("phone"):
+        case str(phone) if _PHONE.fullmatch(phone):
+            return {"phone": phone}
+        case _:
+            return {}
 
 
 def _may_be_called(event_id: str, event: Event) -> bool:

@@ -277,7 +277,7 @@ def read_event(raw: object, phone_region: str | None = None) -> tuple[Event, tup
         raise InvalidEvent((Fault("", "an event must be a JSON object"),))
     reading = Reading(phone_region)
     _warn_of_unknown(raw, reading)
-    given = given_in(raw)
+    given = _given_in(raw)
     _warn_of_lost_bytes(given, reading)
     faults = _identification_faults(given)
     event = _validated(given, reading, faults)
@@ -286,7 +286,7 @@ def read_event(raw: object, phone_region: str | None = None) -> tuple[Event, tup
     return event, tuple(reading.warnings)
 
 
-def given_in(raw: Mapping[Any, object]) -> dict[str, object]:
+def _given_in(raw: Mapping[Any, object]) -> dict[str, object]:
     """What an event holds of Cometly's fields, as it is; what is blank counts as absent."""
     return {name: raw[name] for name in FIELDS if name in raw and not _is_blank(raw[name])}
 

@@ -184,6 +184,51 @@ def test_what_ingest_sealed_is_read_back_as_it_was() -> None:
     assert read_envelope(envelope.body(), QUEUE) == envelope
 
 
+def in_envelope_of_0_1_0(event_id: str, event: Mapping[str, object]) -> str:
+    accepted_at = "2024-01-15T12:00:00+00:00"
+    return json.dumps(
+        {"cometly_forwarder": 1, "event_id": event_id, "accepted_at": accepted_at, "event": event},
+        separators=(",", ":"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("event_id", "event"),
+    [
+        pytest.param(
+            "evt_54d85890a25b2c1a9021e3c2847e5b9d",
+            {
+                "event_name": "purchase",
+                "email": "grace@example.com",
+                "full_name": "Zoë",
+                "phone": "4792731000",
+                "amount": 99.9,
+                "order_id": "1002",
+                "event_time": "2024-01-15T12:00:00Z",
+            },
+            id="order",
+        ),
+        pytest.param(
+            "evt_cababc34a9cecb3f05e2f01df6e00d4b",
+            {
+                "event_name": "contact",
+                "email": "grace@example.com",
+                "is_upsell": False,
+                "event_time": "2024-01-15T12:00:00Z",
+                "idempotency_key": "evt_cababc34a9cecb3f05e2f01df6e00d4b",
+            },
+            id="neither key nor order",
+        ),
+    ],
+)
+def test_an_envelope_that_waits_while_the_stack_is_upgraded_is_read_as_it_was_sealed(
+    event_id: str, event: Mapping[str, object]
+) -> None:
+    read = read_envelope(in_envelope_of_0_1_0(event_id, event), QUEUE, "US")
+
+    assert read == Envelope(event_id, NOON, event)
+
+
 def in_sns(raw: object, **changes: object) -> str:
     wrapped = {
         "Type": "Notification",
@@ -397,6 +442,39 @@ def test_what_ingest_seals_neither_lacks_a_time_nor_has_unknown_fields() -> None
     fields = {name: it for name, it in envelope.event.items() if name != "event_time"}
 
     read = read_envelope(changed(envelope, event=fields | {"x": [1], "url": " "}), QUEUE)
+
+    assert read == envelope
+
+
+@pytest.mark.parametrize(
+    ("field", "written", "posted"),
+    [
+        pytest.param("email", " ADA@Example.com", "ada@example.com", id="email"),
+        pytest.param("amount", "99.90", 99.9, id="amount"),
+        pytest.param("is_upsell", "true", True, id="boolean"),
+        pytest.param("event_time", 1705314600, "2024-01-15T10:30:00Z", id="time"),
+        pytest.param("order_name", 1002, "1002", id="number as name"),
+        pytest.param("url", " https://shop.example.com ", "https://shop.example.com", id="blanks"),
+        pytest.param("phone", "(650)555-1212", "16505551212", id="phone"),
+        pytest.param("phone", 4792731000, "14792731000", id="phone as a number"),
+        pytest.param("phone", "4792731000", "4792731000", id="phone in its sealed form"),
+    ],
+)
+def test_what_others_sealed_is_posted_in_the_normal_form(
+    field: str, written: object, posted: object
+) -> None:
+    envelope = sealed(an_event(email="ada@example.com", idempotency_key="k"))
+    fields = {**envelope.event, field: written}
+
+    read = read_envelope(changed(envelope, event=fields), QUEUE, "US")
+
+    assert read == replace(envelope, event={**envelope.event, field: posted})
+
+
+def test_a_phone_number_without_a_digit_is_left_out_of_what_others_sealed() -> None:
+    envelope = sealed(an_event(order_id="1"))
+
+    read = read_envelope(changed(envelope, event={**envelope.event, "phone": "none"}), QUEUE)
 
     assert read == envelope
 

@@ -227,6 +227,33 @@ def test_normalising_twice_changes_nothing(raw: dict[str, object], region: str |
     assert json_of(twice.fields()) == json_of(expected.fields())
 
 
+@given(raw=posted_events(), region=regions, region_of_deliver=regions)
+def test_what_ingest_sealed_is_read_as_the_very_same_event(
+    raw: dict[str, object], region: str | None, region_of_deliver: str | None
+) -> None:
+    envelope = seal(read_event(raw, region)[0], ORIGIN)
+
+    read = read_envelope(envelope.body(), QUEUE, region_of_deliver)
+
+    assert read == envelope
+    assert json_of(read.event) == json_of(envelope.event)
+
+
+@given(raw=posted_events(), region=regions)
+def test_what_others_sealed_is_read_in_the_normal_form(
+    raw: dict[str, object], region: str | None
+) -> None:
+    normal = seal(read_event({**raw, "phone": None}, region)[0], ORIGIN)
+    by_hand = {**raw, "phone": None, "idempotency_key": normal.event.get("idempotency_key")}
+    body = json.dumps({**json.loads(normal.body()), "event": by_hand})
+
+    read = read_envelope(body, QUEUE, region)
+
+    assert read.faults == ()
+    assert read.event_id == normal.event_id
+    assert json_of(read.event) == json_of(normal.event)
+
+
 @pytest.mark.parametrize("region", REGIONS)
 @given(phone=phones.map(str))
 def test_a_phone_number_in_its_normal_form_stays(region: str | None, phone: str) -> None:
