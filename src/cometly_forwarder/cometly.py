@@ -1,4 +1,7 @@
-"""The HTTP call to Cometly: one event, one POST, no retry of its own, no redirect followed."""
+"""The HTTP call to Cometly: one event, one POST, no redirect followed.
+
+It is repeated in two cases alone: with a new token, and where a kept connection turned out dead.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,7 @@ from urllib3.exceptions import (
 )
 
 from cometly_forwarder import jsontext
+from cometly_forwarder.connections import Stale
 from cometly_forwarder.cutoff import cut_off_after
 from cometly_forwarder.secrets import CometlyToken
 from cometly_forwarder.verdict import Answer, NoAnswer
@@ -26,7 +30,8 @@ from cometly_forwarder.verdict import Answer, NoAnswer
 PATH = "/public-api/v1/events/track"
 CONNECT_SECONDS = 3.0
 READ_SECONDS = 10.0
-# A post as a whole, however its answer drips: urllib3's own time-outs start anew with each byte.
+# A post as a whole, whatever it meets: urllib3's time-outs start anew with each address of a host
+# and with each byte of an answer.
 ANSWER_SECONDS = 14.0
 # A renewed token is tried at once only if this much of that is left.
 _SECOND_SECONDS = 5.0
@@ -80,15 +85,11 @@ class CometlyClient:
         return NoAnswer("no answer in time") if cutoff.is_over else answer
 
     def _exchange(self, event: Mapping[str, Any], token: str) -> Answer | NoAnswer:
-        response = self.pool.request(
-            "POST",
-            self.base_url + PATH,
-            body=jsontext.dump(event).encode(),
-            headers=_headers(token),
-            redirect=False,
-            preload_content=False,
-            pool_timeout=CONNECT_SECONDS,
-        )
+        try:
+            response = self._request(event, token)
+        except Stale:
+            # Cometly drops it by its identity, should the first have arrived after all.
+            response = self._request(event, token)
         try:
             body = _body_of(response)
         finally:
@@ -97,6 +98,17 @@ class CometlyClient:
             return NoAnswer("the answer does not end")
         headers = {name.lower(): value for name, value in response.headers.items()}
         return Answer(response.status, headers, body)
+
+    def _request(self, event: Mapping[str, Any], token: str) -> urllib3.BaseHTTPResponse:
+        return self.pool.request(
+            "POST",
+            self.base_url + PATH,
+            body=jsontext.dump(event).encode(),
+            headers=_headers(token),
+            redirect=False,
+            preload_content=False,
+            pool_timeout=CONNECT_SECONDS,
+        )
 
 
 def _headers(token: str) -> dict[str, str]:

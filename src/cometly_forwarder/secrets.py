@@ -32,7 +32,7 @@ _AFTER_401_SECONDS = 1.0
 
 @dataclass(slots=True)
 class Secret:
-    """One cached secret."""
+    """One cached secret. `now` counts seconds as `Stopwatch` does: else an age could shrink."""
 
     client: SecretsManagerClient
     arn: str

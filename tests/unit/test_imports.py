@@ -16,7 +16,19 @@ PACKAGE = "cometly_forwarder"
 # From the handlers down to the errors. A module knows its own layer and those below it.
 LAYERS = (
     {"handlers.ingest", "handlers.deliver"},
-    {"aws", "cometly", "cutoff", "gate", "ledger", "observability", "secrets", "settings", "sqs"},
+    {
+        "aws",
+        "cometly",
+        "connections",
+        "cutoff",
+        "gate",
+        "ledger",
+        "observability",
+        "secrets",
+        "settings",
+        "sqs",
+        "stopwatch",
+    },
     {"doors"},
     {"answers", "courier", "delivery", "ingestion", "pacing", "quota", "window"},
     {"browser", "claims", "envelope", "events", "phones", "jsontext", "verdict"},

@@ -15,6 +15,8 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 
 from cometly_forwarder import aws, secrets
 from cometly_forwarder.handlers import ingest
+from cometly_forwarder.secrets import ServerKeys
+from cometly_forwarder.stopwatch import Stopwatch
 from tests.unit.conftest import (
     SERVER_KEY,
     Aws,
@@ -75,6 +77,12 @@ def log(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
 
 def posted(stack: Aws) -> list[dict[str, Any]]:
     return [json.loads(message["Body"])["event"] for message in stack.queued()]
+
+
+@pytest.mark.usefixtures("stack")
+def test_a_key_ages_while_the_function_is_frozen_or_the_clock_is_put_back() -> None:
+    assert isinstance(ingest.doors().keys, ServerKeys)
+    assert isinstance(ingest.doors().keys.secret.now, Stopwatch)
 
 
 # --- AWS that fails ---------------------------------------------------------------------------

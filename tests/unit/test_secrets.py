@@ -18,6 +18,8 @@ from cometly_forwarder.secrets import (
     Secret,
     ServerKeys,
 )
+from cometly_forwarder.stopwatch import Stopwatch
+from tests.unit import fakes
 from tests.unit.conftest import SERVER_KEY, Aws
 
 
@@ -222,6 +224,29 @@ def test_wrong_keys_do_not_have_the_secret_read_each_time(clock: Clock) -> None:
         clock.now += MIN_AGE_SECONDS / 10
 
     assert manager.reads <= 11
+
+
+@pytest.mark.parametrize(
+    ("by_wall", "by_monotonic"),
+    [
+        pytest.param(MAX_AGE_SECONDS, 0.0, id="frozen"),
+        pytest.param(MAX_AGE_SECONDS - 3600, MAX_AGE_SECONDS, id="put back by an hour"),
+    ],
+)
+def test_a_key_taken_away_is_refused_in_time_whichever_clock_is_wrong(
+    by_wall: float, by_monotonic: float
+) -> None:
+    wall, monotonic = fakes.Clock(), fakes.Clock()
+    manager = FakeSecretsManager(keys_of("old"))
+    stopwatch = Stopwatch(wall.now, monotonic.now)
+    keys = ServerKeys(Secret(manager, "arn:secret", stopwatch))  # type: ignore[arg-type]
+    keys.admit("old")
+
+    manager.value = keys_of("new")
+    wall.time += by_wall
+    monotonic.time += by_monotonic
+
+    assert not keys.admit("old")
 
 
 # --- Cometly's token --------------------------------------------------------------------------

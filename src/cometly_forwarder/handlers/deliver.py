@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from cometly_forwarder import aws
 from cometly_forwarder.cometly import CONNECT_SECONDS, READ_SECONDS, CometlyClient
+from cometly_forwarder.connections import make_pool
 from cometly_forwarder.courier import THREADS, Courier
-from cometly_forwarder.cutoff import make_pool
 from cometly_forwarder.delivery import Delivery, Message
 from cometly_forwarder.gate import DynamoGate, SharedClock
 from cometly_forwarder.ledger import DynamoLedger
@@ -19,6 +19,7 @@ from cometly_forwarder.observability import Journal, make_logger, make_metrics
 from cometly_forwarder.secrets import CometlyToken, Secret
 from cometly_forwarder.settings import DeliverSettings
 from cometly_forwarder.sqs import SqsQueue
+from cometly_forwarder.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -30,7 +31,7 @@ journal = Journal(make_logger(), make_metrics())
 def courier() -> Courier:
     """Build the clients: once, in the first invocation."""
     settings = DeliverSettings.read(os.environ)
-    secret = Secret(aws.client("secretsmanager"), settings.token_secret_arn, time.time)
+    secret = Secret(aws.client("secretsmanager"), settings.token_secret_arn, Stopwatch())
     dynamodb = aws.client("dynamodb")
     delivery = Delivery(
         ledger=DynamoLedger(dynamodb, settings.table_name, time.time),

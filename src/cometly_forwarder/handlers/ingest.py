@@ -22,6 +22,7 @@ from cometly_forwarder.observability import Journal, make_logger, make_metrics
 from cometly_forwarder.secrets import Secret, ServerKeys
 from cometly_forwarder.settings import IngestSettings
 from cometly_forwarder.sqs import SqsOutbox
+from cometly_forwarder.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -34,7 +35,7 @@ app = APIGatewayHttpResolver()
 def doors() -> Doors:
     """Build the clients: once, in the first invocation that needs them."""
     settings = IngestSettings.read(os.environ)
-    secret = Secret(aws.client("secretsmanager"), settings.keys_secret_arn, time.time)
+    secret = Secret(aws.client("secretsmanager"), settings.keys_secret_arn, Stopwatch())
     outbox = SqsOutbox(aws.client("sqs"), settings.queue_url, journal, time.monotonic)
     door = Door(outbox, _utc_now, lambda: str(uuid.uuid4()), settings.phone_region)
     return Doors(door, ServerKeys(secret), settings.browser, journal)
