@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 CONNECT_SECONDS = 1
 READ_SECONDS = 3
 TRIES = 2
+# botocore's "standard" mode waits up to 2 ** 0 seconds before the second of two tries.
+BACK_OFF_SECONDS = 1
+# One call at its worst, if one address of the service at the most does not answer: connecting takes
+# CONNECT_SECONDS for each that does not.
+CALL_SECONDS = TRIES * (CONNECT_SECONDS + READ_SECONDS) + BACK_OFF_SECONDS
 _CONFIG = Config(
     connect_timeout=CONNECT_SECONDS,
     read_timeout=READ_SECONDS,

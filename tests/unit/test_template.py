@@ -59,9 +59,6 @@ INGEST, DELIVER = properties("IngestFunction"), properties("DeliverFunction")
 EVENT_QUEUE, DEAD_LETTER_QUEUE = properties("EventQueue"), properties("DeadLetterQueue")
 MAPPING: dict[str, Node] = DELIVER["Events"]["Queue"]["Properties"]
 
-# One call to AWS at its worst: each try connects and reads as long as it may.
-AWS_SECONDS = aws.TRIES * (aws.CONNECT_SECONDS + aws.READ_SECONDS)
-
 
 def test_a_message_stays_hidden_for_six_times_the_functions_time_out() -> None:
     """https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html"""
@@ -70,7 +67,7 @@ def test_a_message_stays_hidden_for_six_times_the_functions_time_out() -> None:
 
 def test_a_post_and_what_follows_it_fit_into_the_time_that_is_kept_for_them() -> None:
     """The gate is told, the outcome recorded, the message handed back."""
-    assert cometly.ANSWER_SECONDS + 3 * AWS_SECONDS < delivery.POST_SECONDS
+    assert cometly.ANSWER_SECONDS + 3 * aws.CALL_SECONDS < delivery.POST_SECONDS
 
 
 def test_a_post_is_cut_off_only_after_it_could_connect_and_wait_for_an_answer() -> None:
@@ -79,7 +76,7 @@ def test_a_post_is_cut_off_only_after_it_could_connect_and_wait_for_an_answer() 
 
 def test_a_batch_can_claim_before_its_last_moment_to_post() -> None:
     """A gate, a claim, and then the post that nothing may cut short."""
-    assert DELIVER["Timeout"] > 2 * AWS_SECONDS + delivery.POST_SECONDS
+    assert DELIVER["Timeout"] > 2 * aws.CALL_SECONDS + delivery.POST_SECONDS
 
 
 def test_a_lease_outlives_the_invocation_and_ends_before_the_message_comes_back() -> None:
@@ -91,7 +88,7 @@ def test_a_lease_outlives_the_invocation_and_ends_before_the_message_comes_back(
 
 def test_ingest_answers_before_its_time_out_and_the_apis() -> None:
     """Its worst case for one event: the keys are read, then the queue is slow."""
-    assert 2 * AWS_SECONDS < INGEST["Timeout"] < HTTP_API_SECONDS
+    assert 2 * aws.CALL_SECONDS < INGEST["Timeout"] < HTTP_API_SECONDS
 
 
 def test_each_message_of_a_batch_has_a_thread() -> None:

@@ -1,0 +1,50 @@
+"""How long a call to AWS may take, by what botocore makes of our settings."""
+
+from __future__ import annotations
+
+import pytest
+from botocore.exceptions import ClientError
+from botocore.retries.standard import ExponentialBackoff, RetryContext
+
+from cometly_forwarder import aws
+from tests.unit.conftest import REGION
+from tests.unit.loopback import reply, serving
+
+pytestmark = pytest.mark.usefixtures("socket_enabled")
+
+
+def test_a_failing_service_is_asked_so_often_with_one_wait_between(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr("botocore.endpoint.time.sleep", waits.append)
+    with serving(lambda sock, _: sock.sendall(reply("500 Failed", b"{}"))) as server:
+        for name, value in {
+            "AWS_ENDPOINT_URL": server.url,
+            "AWS_DEFAULT_REGION": REGION,
+            "AWS_ACCESS_KEY_ID": "none",
+            "AWS_SECRET_ACCESS_KEY": "none",
+        }.items():
+            monkeypatch.setenv(name, value)
+        with pytest.raises(ClientError):
+            aws.client("secretsmanager").get_secret_value(SecretId="s")
+
+    assert len(server.requests) == aws.TRIES
+    assert len(waits) == aws.TRIES - 1
+
+
+def test_the_wait_between_two_tries_is_at_the_most_what_the_time_budget_allows() -> None:
+    longest = ExponentialBackoff(random=lambda: 1.0)
+    waits = [longest.delay_amount(RetryContext(attempt)) for attempt in range(1, aws.TRIES)]
+
+    assert sum(waits) == aws.BACK_OFF_SECONDS
+
+
+def test_a_call_waits_no_longer_for_a_connection_or_an_answer_than_the_budget_says(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
+    config = aws.client("sqs").meta.config
+
+    assert (config.connect_timeout, config.read_timeout) == (aws.CONNECT_SECONDS, aws.READ_SECONDS)
+    assert config.retries == {"mode": "standard", "total_max_attempts": aws.TRIES}
