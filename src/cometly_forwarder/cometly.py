@@ -21,7 +21,7 @@ from urllib3.exceptions import (
     SSLError,
 )
 
-from cometly_forwarder import jsontext
+from cometly_forwarder import __version__, jsontext
 from cometly_forwarder.connections import Stale
 from cometly_forwarder.cutoff import cut_off_after
 from cometly_forwarder.secrets import CometlyToken
@@ -116,6 +116,7 @@ def _headers(token: str) -> dict[str, str]:
         "Authorization": f"Bearer {token}",
         "Accept": "application/json",
         "Content-Type": "application/json",
+        "User-Agent": f"cometly-forwarder/{__version__}",
     }
 
 

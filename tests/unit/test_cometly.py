@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from cometly_forwarder import cometly
+from cometly_forwarder import __version__, cometly
 from cometly_forwarder.errors import TokenMissing
 from cometly_forwarder.verdict import Answer, Kind, NoAnswer, judge
 from tests.unit.loopback import QUEUED, client, reply, serving
@@ -26,6 +26,7 @@ def test_an_event_is_posted_with_the_headers_that_cometly_requires() -> None:
     assert b"Authorization: Bearer t-1" in head
     assert b"Accept: application/json" in head
     assert b"Content-Type: application/json" in head
+    assert f"User-Agent: cometly-forwarder/{__version__}".encode() in head.split(b"\r\n")
     assert json.loads(body) == {"event_name": "purchase", "amount": 99.99}
     assert isinstance(answer, Answer)
     assert (answer.status, answer.body, answer.headers["request-id"]) == (202, QUEUED, "r-1")

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from cometly_forwarder import __version__
 from cometly_forwarder.observability import METRICS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -228,3 +229,10 @@ def test_the_recipe_admits_each_rule_before_it_makes_it_and_keeps_the_one_before
 
 def test_the_readme_is_short() -> None:
     assert len(text_of(README).splitlines()) <= 200
+
+
+def test_the_newest_version_of_the_changelog_is_the_products() -> None:
+    changelog = (ROOT / "CHANGELOG.md").read_text("utf-8")
+    versions = re.findall(r"^## \[(\d[^]]*)]", changelog, re.MULTILINE)
+
+    assert versions[0] == __version__
