@@ -49,6 +49,22 @@ def test_an_answer_lost_for_an_event_without_an_order_is_one_booking(rig: Rig) -
     rig.account().check()
 
 
+@pytest.mark.parametrize("kind", ["cut_before", "process_then_cut"])
+def test_a_kept_connection_that_breaks_unanswered_costs_no_attempt(rig: Rig, kind: str) -> None:
+    with rig.working(constants={"connections.IDLE_SECONDS": 600.0}) as crew:
+        rig.accept(an_order(1))
+        rig.until(lambda: rig.journal("delivery.delivered"), crew)
+        rig.spoil({"kind": kind})
+        [event_id] = rig.accept(an_order(2))
+        rig.drain(crew)
+
+    assert len(rig.posts()) == 3
+    assert len(rig.bookings()) == 2
+    assert rig.ledger(event_id)["attempts"] == 1
+    assert rig.journal("delivery.retried") == []
+    rig.account().check()
+
+
 @pytest.mark.parametrize(
     "fault",
     [
