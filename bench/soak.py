@@ -171,11 +171,11 @@ def _first_request(stack: Stack) -> float:
 
 def _first_accepted(stack: Stack) -> float:
     requests = _rows(stack.sandbox("requests"))
-    return min(row["received_at"] for row in requests if row["status"] == 202)
+    return min(float(row["received_at"]) for row in requests if row["status"] == 202)
 
 
 def _last_request(stack: Stack) -> float:
-    return max(row["received_at"] for row in _rows(stack.sandbox("requests")))
+    return max(float(row["received_at"]) for row in _rows(stack.sandbox("requests")))
 
 
 def _by_minute(stack: Stack, began: float, minutes: int) -> list[tuple[int, int]]:
