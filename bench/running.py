@@ -92,6 +92,12 @@ class Running:
             queues=_queues(session, url),
         )
 
+    @property
+    def waiting_queues(self) -> list[str]:
+        """Return the URLs of the queues from which deliver takes."""
+        dead_letters = self.stack.names.dead_letter_queue_url
+        return [url for url in self.queues.values() if url != dead_letters]
+
     def post_from_page(self, content: object) -> int:
         """Post as a page of an allowed origin does; return the status."""
         page = self.api.with_key(None)

@@ -23,7 +23,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import urllib3
 
@@ -162,6 +162,7 @@ def checked_out(revision: str) -> Bench:
     if not commit:
         raise UsageError(f"--from {revision}: this repository has no such revision.")
     bench = Bench.of(NAME, root / ".local" / f"bench-{NAME}" / "trees" / commit)
+    # The archive is in the order of names: the template comes last, and says that all is there.
     if not bench.template.exists():
         bench.tree.mkdir(parents=True, exist_ok=True)
         archive = bench.tree.with_suffix(".tar")
@@ -231,23 +232,31 @@ def _back_off(upgrade: Upgrade) -> None:
 
 
 def _pause(upgrade: Upgrade) -> None:
-    sandbox, table = upgrade.running.sandbox, upgrade.running.table
-    sandbox.recover()
-    sandbox.set(tokens=["another-token"])
+    """Let Cometly refuse the token until the gate has turned every message away."""
+    running = upgrade.running
+    running.sandbox.recover()
+    running.sandbox.set(tokens=["another-token"])
     _accept_all(upgrade, State.PAUSED)
     eventually(
-        table.pause, lambda it: it is not None and it["cause"] == "blocked", within=REACHED_WITHIN
+        lambda: {request["status"] for request in running.sandbox.requests()},
+        lambda statuses: 401 in statuses,
+        within=REACHED_WITHIN,
     )
-    eventually(lambda: _unreceived(upgrade.running), lambda it: it == 0, within=REACHED_WITHIN)
+    eventually(lambda: _to_be_had(running), lambda it: it == 0, within=REACHED_WITHIN)
 
 
-def _unreceived(running: Running) -> int:
-    """Count what is neither in flight nor waits for the gate."""
-    answer = running.sqs.get_queue_attributes(
-        QueueUrl=running.stack.names.event_queue_url,
-        AttributeNames=["ApproximateNumberOfMessages"],
+def _to_be_had(running: Running) -> int:
+    """Count the messages that are neither in flight nor hidden."""
+    return sum(
+        int(_attribute(running, url, "ApproximateNumberOfMessages"))
+        for url in running.waiting_queues
     )
-    return int(answer["Attributes"]["ApproximateNumberOfMessages"])
+
+
+def _attribute(
+    running: Running, url: str, name: Literal["ApproximateNumberOfMessages", "VisibilityTimeout"]
+) -> str:
+    return running.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=[name])["Attributes"][name]
 
 
 def _leave_waiting(upgrade: Upgrade) -> None:
@@ -297,19 +306,18 @@ def _kill_workers(running: Running) -> None:
 
 @contextlib.contextmanager
 def _coming_back_soon(running: Running) -> Iterator[None]:
-    usual = _hide_for(running, str(COMES_BACK_SECONDS))
+    usual = {url: _attribute(running, url, "VisibilityTimeout") for url in running.waiting_queues}
+    _hide_for(running, dict.fromkeys(usual, str(COMES_BACK_SECONDS)))
     try:
         yield
     finally:
         _hide_for(running, usual)
 
 
-def _hide_for(running: Running, seconds: str) -> str:
-    """Set for how long the event queue hides what is received; return what it was."""
-    url = running.stack.names.event_queue_url
-    answer = running.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["VisibilityTimeout"])
-    running.sqs.set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": seconds})
-    return answer["Attributes"]["VisibilityTimeout"]
+def _hide_for(running: Running, seconds: Mapping[str, str]) -> None:
+    """Set for how long each queue hides what is received."""
+    for url, value in seconds.items():
+        running.sqs.set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": value})
 
 
 # --- The new version ------------------------------------------------------------------------------
@@ -362,10 +370,10 @@ def resend_parked(running: Running) -> int:
 
 def _url_of(running: Running, attributes: Mapping[str, Any]) -> str:
     """Return the page queue for what came from it, if there is one, and else the event queue."""
-    names = running.stack.names
-    others = set(running.queues.values()) - {names.event_queue_url, names.dead_letter_queue_url}
+    events = running.stack.names.event_queue_url
+    others = [url for url in running.waiting_queues if url != events]
     is_page = attributes.get("queue", {}).get("StringValue") == "pages"
-    return others.pop() if is_page and others else names.event_queue_url
+    return others[0] if is_page and others else events
 
 
 # --- What came of it ------------------------------------------------------------------------------
