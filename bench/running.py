@@ -22,8 +22,10 @@ if TYPE_CHECKING:
     from mypy_boto3_lambda import LambdaClient
     from mypy_boto3_sqs import SQSClient
 
-# No bound a visitor's address: all pages of a measurement share one. Absent in older versions.
-UNBOUND_VISITORS = ("VisitorEventsPerMinute", "0")
+PAGE_EVENT_NAMES = ("lead_generated", "view_content")
+# What both versions of a template read alike, as far as they have it. All pages of a measurement
+# share an address, so it must not be bounded.
+PARAMETERS = {"VisitorEventsPerMinute": "0", "BrowserEventNames": ",".join(PAGE_EVENT_NAMES)}
 
 
 @dataclass(frozen=True)
@@ -55,8 +57,9 @@ class Bench(Checkout):
 
     def parameters(self) -> tuple[str, ...]:
         """Return what a measurement asks for, as far as this template has it."""
-        name, value = UNBOUND_VISITORS
-        return (f"{name}={value}",) if name in template.parameters_of(self.template) else ()
+        known = template.parameters_of(self.template)
+        found = template.only_declared(PARAMETERS, known)
+        return tuple(f"{name}={value}" for name, value in found.items())
 
 
 @dataclass(frozen=True)

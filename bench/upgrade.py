@@ -115,41 +115,45 @@ class Upgrade:
 
     def accept(self, event: Event) -> None:
         """Send an event; raises StepFailed where it is not taken."""
-        if not self._send(event):
-            raise StepFailed(f"{event.door.value} did not take an event.")
+        self._send_or_fail(event)
         self.accepted.append(event)
 
     def repeat(self, state: State) -> None:
         """Send once more what an order names: the rest would be events of their own."""
         for event in self.accepted[:]:
-            if event.state is state and event.order and not self._send(event):
-                raise StepFailed(f"{event.door.value} did not take an event again.")
+            if event.state is state and event.order:
+                self._send_or_fail(event)
 
     def accept_in_the_end(self, event: Event) -> None:
         """Send an event as callers do who try again: an upgrade may cost an answer."""
-        eventually(lambda: self._tried(event), bool, within=REACHED_WITHIN)
+        eventually(lambda: self._try(event), bool, within=REACHED_WITHIN)
         self.accepted.append(event)
 
-    def _tried(self, event: Event) -> bool:
-        try:
-            taken = self._send(event)
-        except (urllib3.exceptions.HTTPError, ValueError):
-            taken = False
-        self.refused += not taken
-        return taken
+    def _send_or_fail(self, event: Event) -> None:
+        if (status := self._send(event)) != 202:
+            raise StepFailed(f"{event.door.value} answered {status}, and not 202.")
 
-    def _send(self, event: Event) -> bool:
+    def _try(self, event: Event) -> bool:
+        try:
+            is_taken = self._send(event) == 202
+        except (urllib3.exceptions.HTTPError, ValueError):
+            is_taken = False
+        self.refused += not is_taken
+        return is_taken
+
+    def _send(self, event: Event) -> int:
         match event.door:
             case Door.SERVICE:
-                return self.running.api.post(event.fields).status == 202
+                return self.running.api.post(event.fields).status
             case Door.DROP_IN:
-                return self.running.api.post(event.fields, path=DROP_IN).status == 202
+                return self.running.api.post(event.fields, path=DROP_IN).status
             case Door.PAGE:
-                return self.running.post_from_page(event.fields) == 202
+                return self.running.post_from_page(event.fields)
             case Door.TOPIC:
-                return bool(self.running.topic.publish(event.fields))
+                self.running.topic.publish(event.fields)
             case Door.BUS:
-                return bool(self.running.bus.put(event.fields))
+                self.running.bus.put(event.fields)
+        return 202
 
 
 # --- The older version ----------------------------------------------------------------------------
