@@ -196,7 +196,10 @@ def bring_into_every_state(upgrade: Upgrade) -> None:
         (State.WAITING, _leave_waiting),
     ):
         with step(state.value):
-            bring(upgrade)
+            try:
+                bring(upgrade)
+            except AssertionError as exc:
+                raise StepFailed(f"The older version did not get there: {exc}") from exc
 
 
 def _deliver(upgrade: Upgrade) -> None:
