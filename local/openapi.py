@@ -65,6 +65,7 @@ _LEAD = {
 }
 _VIEW = {"event_name": "view_content", "fingerprint": "fp_3c9d20aa", "ip": "198.51.100.24"}
 _PAGE_VIEW = {"event_name": "view_content", "fingerprint": "fp_3c9d20aa"}
+_CART = {"event_name": "add_to_cart", "email": "ada.byron@example.com", "amount": 99.99}
 _MISSPELLED = _PURCHASE | {"frist_name": "Ada"}
 
 _EVENT_ID = "evt_73b74b2960d0c5745839aa18de8292fd"
@@ -226,20 +227,21 @@ def _post_from_page() -> Json:
             f"Takes {events}, as JSON whatever the content type says: text/plain needs no "
             "preflight. ip and user_agent are those of the connection, never of the body; url, "
             "where it is absent, is the Referer. AllowedOrigins names the origins, "
-            "BrowserEventNames the events that are taken."
+            "BrowserEventNames the events that are taken: unless it names them, those that carry "
+            f"money are not ({', '.join(sorted(browser.MONEY_NAMES))})."
         ),
         "security": [],
         "parameters": [_ref("parameters", "Origin")],
         "requestBody": _request(
             {"oneOf": [_schema("PageEvent"), _schema("PageEvents")]},
-            {"purchase": _PURCHASE, "a page view": _PAGE_VIEW, "many": [_PURCHASE, _PAGE_VIEW]},
+            {"a cart": _CART, "a page view": _PAGE_VIEW, "many": [_CART, _PAGE_VIEW]},
             kinds=("application/json", "text/plain"),
             most_bytes=browser.MAX_BODY_BYTES,
         ),
         "responses": {
             **readable,
             **_refusals("PageBadRequest", "Forbidden", "MethodNotAllowed", "PageTooLarge"),
-            **_refusals("Throttled", "PageCrashed"),
+            **_refusals("PageThrottled", "PageCrashed"),
         },
     }
 
@@ -323,6 +325,11 @@ _REFUSALS = {
         "429",
         "Too many requests a second, says API Gateway; a page cannot read it. Send it again.",
     ),
+    "PageThrottled": (
+        "429",
+        "Too many events a minute from one address: then with Retry-After, for the page to read. Or "
+        "too many requests a second, says API Gateway, which a page cannot read. Send it again.",
+    ),
     "Crashed": ("500", "A defect of ours; send it again."),
     "PageCrashed": ("500", "A defect of ours; send it again."),
     "TooLarge": ("413", f"More than {MAX_EVENTS} events, or more than {MAX_BODY_BYTES} bytes."),
@@ -343,6 +350,16 @@ _HEADERS: dict[str, Json] = {
     "PageBadRequest": _CORS,
     "PageTooLarge": _CORS,
     "PageCrashed": _CORS,
+    "PageThrottled": {
+        "Retry-After": {
+            "description": "Seconds until the address may send again.",
+            "schema": {"type": "string", "pattern": "^[0-9]+$"},
+        },
+        "Access-Control-Allow-Origin": {
+            "description": "The page's origin, unless API Gateway answers.",
+            "schema": {"type": "string"},
+        },
+    },
     "Unauthorized": {"WWW-Authenticate": {"schema": {"const": "Bearer"}}},
     "MethodNotAllowed": {
         "Allow": {

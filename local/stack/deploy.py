@@ -28,6 +28,7 @@ class Deployed:
     topic_arn: str
     event_bus_name: str
     event_queue_url: str
+    page_queue_url: str | None
     dead_letter_queue_url: str
     table_name: str
     ingest_function: str
@@ -75,6 +76,7 @@ def look_up(aws: Aws) -> Deployed:
             topic_arn=outputs["TopicArn"],
             event_bus_name=outputs["EventBusName"],
             event_queue_url=outputs["EventQueueUrl"],
+            page_queue_url=outputs.get("PageQueueUrl"),
             dead_letter_queue_url=outputs["DeadLetterQueueUrl"],
             table_name=outputs["TableName"],
             ingest_function=outputs["IngestFunctionName"],

@@ -245,6 +245,8 @@ def _parameters(plan: Plan, options: Options, known: frozenset[str]) -> dict[str
             "CometlyUrl": plan.cometly_url,
             "CometlyToken": plan.token,
             "AllowedOrigins": shop.origins_of(plan.shop_url),
+            # The shop has no back end: its page sends the purchase.
+            "BrowserEventNames": "*",
             "CometlyRequestsPerMinute": None if rate is None else str(rate),
         },
         known,

@@ -12,12 +12,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from cometly_forwarder.errors import Fault, InvalidEvent
+from cometly_forwarder.events import EVENT_NAMES
 
+# These carry money, and first in wins: a visitor could book an order before the back end does.
+MONEY_NAMES = frozenset({"purchase", "subscribe", "start_trial"})
+PAGE_NAMES = EVENT_NAMES - MONEY_NAMES
+_EVERY_NAME = "*"
 # A page that is being left may send 64 KiB with keepalive, by the Fetch standard.
 MAX_BODY_BYTES = 64 * 1024
 MAX_EVENTS = 20
 _OWN_FIELDS = ("ip", "user_agent")
 _LONGEST_AGENT = 1024
+_NOT_ADMITTED = "is not taken from browsers here (the parameter BrowserEventNames can admit it)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +37,13 @@ class Visitor:
 
 @dataclass(frozen=True, slots=True)
 class BrowserRules:
-    """Who may come in. Without an origin the door is shut; without names every event may pass.
+    """Who may come in, and with what. Without an origin the door is shut.
 
     Origins are compared whole and exactly, as browsers write them: scheme, host, port.
     """
 
     origins: frozenset[str]
-    event_names: frozenset[str] = frozenset()
+    event_names: frozenset[str] = PAGE_NAMES
     proxy_hops: int = 0
 
     def event_from(self, raw: object, visitor: Visitor) -> object:
@@ -59,10 +65,9 @@ class BrowserRules:
         return event
 
     def _check_name(self, name: object) -> None:
-        if not self.event_names or not isinstance(name, str):
-            return
-        if name.strip() not in self.event_names:
-            raise InvalidEvent((Fault("event_name", "is not taken from browsers here"),))
+        """Refuse what pages may not send. What is no name at all is left to the validation."""
+        if isinstance(name, str) and name.strip() in EVENT_NAMES - self.event_names:
+            raise InvalidEvent((Fault("event_name", _NOT_ADMITTED),))
 
 
 def visitor_of(source_ip: str, headers: Mapping[str, str], proxy_hops: int) -> Visitor:
@@ -96,6 +101,14 @@ def _address(text: str) -> str | None:
 def names_in(text: str) -> frozenset[str]:
     """Read a comma-separated setting."""
     return frozenset(name.strip() for name in text.split(",") if name.strip())
+
+
+def event_names_in(text: str) -> frozenset[str]:
+    """Read BrowserEventNames: a list; `*` for every name; nothing for all that carry no money."""
+    names = names_in(text)
+    if _EVERY_NAME in names:
+        return EVENT_NAMES
+    return names or PAGE_NAMES
 
 
 def cors_headers(origin: str) -> dict[str, str]:

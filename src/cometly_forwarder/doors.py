@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -19,6 +20,7 @@ from cometly_forwarder.answers import (
 from cometly_forwarder.browser import BrowserRules, cors_headers, preflight_headers, visitor_of
 from cometly_forwarder.errors import Unavailable, Unreadable, trace_of
 from cometly_forwarder.ingestion import Door, Receipt, Status, accept
+from cometly_forwarder.shares import Shares
 
 MAX_BODY_BYTES = 1024 * 1024
 MAX_EVENTS = 500
@@ -64,11 +66,13 @@ _OUTCOMES = {
 
 @dataclass(frozen=True, slots=True)
 class Doors:
-    """Every door of a stack."""
+    """Every door of a stack. What pages send goes to a queue of its own."""
 
     door: Door
+    page_door: Door
     keys: Keys
     browser: BrowserRules
+    shares: Shares
     journal: Journal
 
     def services(self, request: Request) -> Reply:
@@ -96,25 +100,34 @@ class Doors:
         if isinstance(content, list):
             if key:
                 raise _Refused(422, "Idempotency-Key goes with one event: give each its own key.")
-            return reply_to_many(self._accept(_bounded(content, MAX_EVENTS)))
-        return reply_to_one(self._accept([content], key)[0])
+            return reply_to_many(self._accept(_bounded(content, MAX_EVENTS), self.door))
+        return reply_to_one(self._accept([content], self.door, key)[0])
 
     def _drop_in(self, request: Request) -> Reply:
         self._authenticate(request)
         content = _content_of(request, MAX_BODY_BYTES)
-        return reply_as_cometly(self._accept([content], request.headers.get("idempotency-key"))[0])
+        key = request.headers.get("idempotency-key")
+        return reply_as_cometly(self._accept([content], self.door, key)[0])
 
     def _pages(self, request: Request) -> Reply:
         content = _content_of(request, browser.MAX_BODY_BYTES)
         visitor = visitor_of(request.source_ip, request.headers, self.browser.proxy_hops)
 
-        def prepare(raw: object) -> object:
-            return self.browser.event_from(raw, visitor)
+        def taken(raws: Sequence[object]) -> list[Receipt]:
+            self._take_share(visitor.ip, len(raws))
+            return self._accept(
+                raws, self.page_door, prepare=lambda raw: self.browser.event_from(raw, visitor)
+            )
 
         if isinstance(content, list):
-            events = _bounded(content, browser.MAX_EVENTS)
-            return reply_to_many(self._accept(events, prepare=prepare))
-        return reply_to_one(self._accept([content], prepare=prepare)[0])
+            return reply_to_many(taken(_bounded(content, browser.MAX_EVENTS)))
+        return reply_to_one(taken([content])[0])
+
+    def _take_share(self, ip: str, count: int) -> None:
+        """Turn a visitor away who sends too much, valid or not. The log does not say who."""
+        if wait := self.shares.take(ip, count):
+            self.journal.record("ingest.limited", count=count)
+            raise _Refused(429, _too_many(self.shares), Retry_After=str(math.ceil(wait)))
 
     def _authenticate(self, request: Request) -> None:
         if not self.keys.admit(_presented_key(request.headers)):
@@ -123,10 +136,11 @@ class Doors:
     def _accept(
         self,
         raws: Sequence[object],
+        door: Door,
         key: str | None = None,
         prepare: Callable[[object], object] = lambda raw: raw,
     ) -> list[Receipt]:
-        receipts = accept(raws, self.door, key, prepare)
+        receipts = accept(raws, door, key, prepare)
         for receipt in receipts:
             self.journal.record(
                 _OUTCOMES[receipt.status],
@@ -171,6 +185,10 @@ def _content_of(request: Request, most: int) -> object:
         raise _Refused(413, f"A request must not exceed {most // 1024} KiB.")
     content: object = jsontext.parse(request.body)
     return content
+
+
+def _too_many(shares: Shares) -> str:
+    return f"More than {shares.per_minute} events a minute came from this address; try again."
 
 
 def _bounded(events: list[object], most: int) -> list[object]:

@@ -14,6 +14,7 @@ NAMESPACE = "CometlyForwarder"
 METRICS = {
     "ingest.accepted": "Accepted",
     "ingest.rejected": "Rejected",
+    "ingest.limited": "Limited",
     "ingest.unavailable": "Unavailable",
     "ingest.crashed": "Crashed",
     "delivery.crashed": "Crashed",
@@ -26,6 +27,9 @@ METRICS = {
     "delivery.paused": "Paused",
     "delivery.unavailable": "Unavailable",
 }
+# Counted once more for the page queue: a flood of pages that expires is no purchase lost.
+_PAGE_METRICS = {"delivery.parked": "PagesParked"}
+ALL_METRICS = frozenset({*METRICS.values(), *_PAGE_METRICS.values(), "DeliveryLatency"})
 
 
 def make_logger() -> Logger:
@@ -66,7 +70,25 @@ class Journal:
                     "DeliveryLatency", MetricUnit.Milliseconds, round(latency * 1000)
                 )
 
+    def count(self, metric: str) -> None:
+        """Count one of a metric."""
+        with self._lock:
+            self.metrics.add_metric(metric, MetricUnit.Count, 1)
+
     def flush(self) -> None:
         """Write the metrics of this invocation as one EMF line, if there are any."""
         if self.metrics.metric_set:
             self.metrics.flush_metrics()
+
+
+@dataclass(frozen=True, slots=True)
+class PageJournal:
+    """Tells the outcomes of the page queue from those of the event queue."""
+
+    journal: Journal
+
+    def record(self, name: str, *, event_id: str | None = None, **keys: object) -> None:
+        """Log and count as the journal does; what is parked counts as `PagesParked` as well."""
+        self.journal.record(name, event_id=event_id, queue="pages", **keys)
+        if metric := _PAGE_METRICS.get(name):
+            self.journal.count(metric)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit
 
-from cometly_forwarder.browser import BrowserRules, names_in
+from cometly_forwarder.browser import BrowserRules, event_names_in, names_in
 from cometly_forwarder.errors import SettingsError
 
 # As the parameter AllowedOrigins has it.
@@ -20,32 +20,40 @@ _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 @dataclass(frozen=True, slots=True)
 class IngestSettings:
-    """The environment of the ingest function."""
+    """The environment of the ingest function. Pages have a queue where an origin is allowed."""
 
     queue_url: str
+    page_queue_url: str
     keys_secret_arn: str
     phone_region: str | None
     browser: BrowserRules
+    visitor_events_per_minute: int
 
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> IngestSettings:
+        browser = BrowserRules(
+            origins=_origins(environ.get("ALLOWED_ORIGINS", "")),
+            event_names=event_names_in(environ.get("BROWSER_EVENT_NAMES", "")),
+            proxy_hops=_count(environ, "TRUSTED_PROXY_HOPS", most=9),
+        )
+        page_queue = _required if browser.origins else _optional
         return cls(
             queue_url=_required(environ, "EVENT_QUEUE_URL"),
+            page_queue_url=page_queue(environ, "PAGE_QUEUE_URL"),
             keys_secret_arn=_required(environ, "SERVER_KEYS_SECRET_ARN"),
             phone_region=environ.get("DEFAULT_PHONE_REGION") or None,
-            browser=BrowserRules(
-                origins=_origins(environ.get("ALLOWED_ORIGINS", "")),
-                event_names=names_in(environ.get("BROWSER_EVENT_NAMES", "")),
-                proxy_hops=_count(environ, "TRUSTED_PROXY_HOPS"),
-            ),
+            browser=browser,
+            visitor_events_per_minute=_count(environ, "VISITOR_EVENTS_PER_MINUTE", most=60_000),
         )
 
 
 @dataclass(frozen=True, slots=True)
 class DeliverSettings:
-    """The environment of the deliver function."""
+    """The environment of the deliver function. Without a page queue its two names are empty."""
 
     queue_url: str
+    page_queue_url: str
+    page_queue_arn: str
     dead_letter_queue_url: str
     table_name: str
     token_secret_arn: str
@@ -58,6 +66,8 @@ class DeliverSettings:
     def read(cls, environ: Mapping[str, str]) -> DeliverSettings:
         return cls(
             queue_url=_required(environ, "EVENT_QUEUE_URL"),
+            page_queue_url=_optional(environ, "PAGE_QUEUE_URL"),
+            page_queue_arn=_optional(environ, "PAGE_QUEUE_ARN"),
             dead_letter_queue_url=_required(environ, "DEAD_LETTER_QUEUE_URL"),
             table_name=_required(environ, "TABLE_NAME"),
             token_secret_arn=_required(environ, "COMETLY_TOKEN_SECRET_ARN"),
@@ -68,8 +78,12 @@ class DeliverSettings:
         )
 
 
+def _optional(environ: Mapping[str, str], name: str) -> str:
+    return environ.get(name, "").strip()
+
+
 def _required(environ: Mapping[str, str], name: str) -> str:
-    if not (value := environ.get(name, "").strip()):
+    if not (value := _optional(environ, name)):
         raise SettingsError(f"the environment variable {name} is not set")
     return value
 
@@ -81,10 +95,12 @@ def _whole_number(environ: Mapping[str, str], name: str) -> int:
     return int(text)
 
 
-def _count(environ: Mapping[str, str], name: str) -> int:
-    text = environ.get(name, "").strip() or "0"
-    if not re.fullmatch("[0-9]", text):
-        raise SettingsError(f"the environment variable {name} must be a whole number from 0 to 9")
+def _count(environ: Mapping[str, str], name: str, *, most: int) -> int:
+    text = _optional(environ, name) or "0"
+    if not re.fullmatch("[0-9]{1,9}", text) or int(text) > most:
+        raise SettingsError(
+            f"the environment variable {name} must be a whole number from 0 to {most}"
+        )
     return int(text)
 
 

@@ -1,4 +1,4 @@
-"""The event queue and its dead-letter queue on SQS."""
+"""The event queue, the page queue and their dead-letter queue on SQS."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _UNSENDABLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]
 
 @dataclass(frozen=True, slots=True)
 class SqsOutbox:
-    """Sends accepted events to the event queue."""
+    """Sends accepted events to a queue."""
 
     client: SQSClient
     url: str
@@ -70,12 +70,16 @@ class SqsOutbox:
 
 @dataclass(frozen=True, slots=True)
 class SqsQueue:
-    """Hands messages back to the event queue and parks them on the dead-letter queue."""
+    """Hands messages back to a queue and parks them on the dead-letter queue.
+
+    `name` is what a parked event's attribute `queue` says: where it would have to go again.
+    """
 
     client: SQSClient
     url: str
     dead_letter_url: str
     journal: Journal
+    name: str = "events"
 
     def hand_back(self, delays: Mapping[str, float]) -> None:
         """Hide each receipt's message for so many seconds.
@@ -111,7 +115,7 @@ class SqsQueue:
                 MessageBody=body,
                 MessageAttributes={
                     name: {"DataType": "String", "StringValue": _sendable(value)}
-                    for name, value in attributes.items()
+                    for name, value in {**attributes, "queue": self.name}.items()
                 },
             )
         except (ClientError, BotoCoreError) as exc:

@@ -105,7 +105,12 @@ def _visits(_stack: Stack, _options: Options, site: Site) -> Iterator[Visit]:
             api_url=names.api_url,
             shop_url=plan.shop_url,
             sandbox=Sandbox(_stack, _options, pool, plan.sandbox),
-            queues=Queues(client("sqs"), names.event_queue_url, names.dead_letter_queue_url),
+            queues=Queues(
+                client("sqs"),
+                names.event_queue_url,
+                names.dead_letter_queue_url,
+                names.page_queue_url,
+            ),
             table=Table(client("dynamodb"), names.table_name),
             functions=Functions(client("lambda"), client("iam"), client("logs"), functions),
         )

@@ -387,6 +387,23 @@ def test_a_throttled_event_waits_as_long_as_it_was_told(visit: Visit, page: Page
     visit.received_one()
 
 
+def test_an_event_of_a_visitor_who_sent_too_much_is_kept_and_sent_when_told(
+    visit: Visit, page: Page
+) -> None:
+    page.goto(visit.write())
+    with visit.functions.with_variable("ingest", "VISITOR_EVENTS_PER_MINUTE", "12"):
+        visit.send_nothing_valid(times=12)
+        with page.expect_response("**/collect") as refused:
+            start_tracking(page, "add_to_cart")
+        assert refused.value.status == 429
+        [waiting] = kept(page)
+
+        event = visit.received_one(within=30)
+
+    assert event["idempotency_key"] == waiting["idempotency_key"]
+    until_nothing_is_kept(page)
+
+
 def test_an_order_name_alone_is_known_to_cometly_at_least(visit: Visit, page: Page) -> None:
     name = new_order()
     page.goto(visit.write(head=""))

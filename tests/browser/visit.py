@@ -87,6 +87,12 @@ class Visit:
         answer = self.sandbox.pool.request("GET", f"{self.api_url}/client.js")
         return answer.data.decode()
 
+    def send_nothing_valid(self, *, times: int) -> None:
+        """Send events that count and go no further, from the address that the pages have."""
+        url, headers = f"{self.api_url}/collect", {"Origin": self.site.url}
+        answer = self.sandbox.pool.request("POST", url, json=[{}] * times, headers=headers)
+        assert answer.status == 422
+
     def received(self, count: int = 1, *, within: float = 15.0) -> list[Fields]:
         """Wait for so many events at Cometly; return all, duplicates too, in order of arrival."""
         eventually(self.sandbox.events, lambda events: len(events) >= count, within=within)

@@ -146,13 +146,14 @@ def work(plan: Plan) -> None:
     _prepare(plan)
     _misset_clock(plan.skew)
     executioner = Executioner(plan.death)
-    delivery = function.courier().delivery
+    delivery = function.couriers().events.delivery
     ports = {
         name: Deadly(name, getattr(delivery, name), executioner)
         for name in ("ledger", "gate", "cometly", "queue")
     }
     changed = dataclasses.replace(delivery, horizon_seconds=plan.horizon, **ports)
-    function.courier = lambda: Courier(changed)  # type: ignore[assignment]
+    couriers = function.Couriers(Courier(changed), Courier(changed), "")
+    function.couriers = lambda: couriers  # type: ignore[assignment]
     _poll(plan, executioner)
 
 

@@ -25,13 +25,18 @@ EXTRA_RULES = tuple(
     f"arn:aws:events:{REGION}:000000000000:rule/{deploy.STACK_NAME}/{name}"
     for name in ("cometly-shopify-order", "cometly-stripe-payment", "cometly-webhook")
 )
+PAGE_DELAY_SECONDS = 3
 # A rate at which pacing costs the tests no time; American numbers need no country code; one shop's
-# pages may send events.
+# pages may send events, which come after those of services; as many as the tests make up.
 OPTIONS = Options(
     requests_per_minute=12_000,
     param=(
         "DefaultPhoneRegion=US",
         "AllowedOrigins=https://shop.example.com",
+        # As a stack has it that names none: without what carries money.
+        "BrowserEventNames=",
+        f"PageDelaySeconds={PAGE_DELAY_SECONDS}",
+        "VisitorEventsPerMinute=0",
         f"ExtraRuleArns={','.join(EXTRA_RULES)}",
     ),
 )
@@ -74,7 +79,12 @@ def _deployed(_stack: Stack) -> Iterator[Deployed]:
             stack=_stack,
             api=Api(names.api_url, names.server_key, pool),
             sandbox=Sandbox(_stack, OPTIONS, pool, plan.sandbox),
-            queues=Queues(client("sqs"), names.event_queue_url, names.dead_letter_queue_url),
+            queues=Queues(
+                client("sqs"),
+                names.event_queue_url,
+                names.dead_letter_queue_url,
+                names.page_queue_url,
+            ),
             topic=Topic(client("sns"), names.topic_arn),
             bus=Bus(client("events"), names.event_bus_name),
             table=Table(client("dynamodb"), names.table_name),

@@ -57,9 +57,9 @@ def eventually(look: Callable[[], T], holds: Callable[[T], object], *, within: f
     return seen
 
 
-def listed(actions: str | list[str]) -> list[str]:
-    """Return a statement's actions as the list that a single one may stand for."""
-    return [actions] if isinstance(actions, str) else actions
+def listed(part: str | list[str]) -> list[str]:
+    """Return a statement's actions, or resources, as the list that a single one may stand for."""
+    return [part] if isinstance(part, str) else part
 
 
 @dataclass(frozen=True)
@@ -170,15 +170,21 @@ class DeadLetter:
 
 @dataclass(frozen=True)
 class Queues:
-    """The event queue and its dead-letter queue."""
+    """The event queue, the page queue (None: there is none) and their dead-letter queue."""
 
     sqs: SQSClient
     events_url: str
     dead_letters_url: str
+    pages_url: str | None = None
 
     def send(self, body: str) -> str:
         """Send a message to the event queue past the API; return its id."""
         return self.sqs.send_message(QueueUrl=self.events_url, MessageBody=body)["MessageId"]
+
+    def send_as_page(self, body: str) -> None:
+        """Send a message to the page queue past the API."""
+        assert self.pages_url
+        self.sqs.send_message(QueueUrl=self.pages_url, MessageBody=body)
 
     def bodies(self) -> list[str]:
         """Return what lies on a queue from which nobody takes."""
@@ -186,8 +192,13 @@ class Queues:
         return [message["Body"] for message in answer.get("Messages", ())]
 
     def waiting(self) -> int:
-        """Count what is on the event queue: waiting, in flight, or put off."""
-        return self._count(self.events_url)
+        """Count what is on the event and the page queue: waiting, in flight, or put off."""
+        return sum(map(self._count, self._sources()))
+
+    def pages_waiting(self) -> int:
+        """Count what is on the page queue."""
+        assert self.pages_url
+        return self._count(self.pages_url)
 
     def parked(self) -> int:
         return self._count(self.dead_letters_url)
@@ -215,8 +226,11 @@ class Queues:
         return taken
 
     def purge(self) -> None:
-        for url in (self.events_url, self.dead_letters_url):
+        for url in (*self._sources(), self.dead_letters_url):
             self.sqs.purge_queue(QueueUrl=url)
+
+    def _sources(self) -> list[str]:
+        return [url for url in (self.events_url, self.pages_url) if url]
 
     def arn(self, url: str) -> str:
         answer = self.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
@@ -334,6 +348,21 @@ class Functions:
     def variable(self, function: str, name: str) -> str:
         """Return an environment variable of a function."""
         return self._configuration(function)["Environment"]["Variables"][name]
+
+    @contextlib.contextmanager
+    def with_variable(self, function: str, name: str, value: str) -> Iterator[None]:
+        """Change an environment variable for a while; no worker lives on."""
+        before = self._configuration(function)["Environment"]["Variables"]
+        self._set_variables(function, {**before, name: value})
+        try:
+            yield
+        finally:
+            self._set_variables(function, before)
+
+    def _set_variables(self, function: str, variables: Mapping[str, str]) -> None:
+        self.client.update_function_configuration(
+            FunctionName=self.names[function], Environment={"Variables": dict(variables)}
+        )
 
     def role(self, function: str) -> str:
         """Return the name of a function's role."""

@@ -13,6 +13,7 @@ EVENT = {"event_name": "lead_generated", "email": "ada@example.com"}
 ALLOWED = {
     "ingest": {
         ("sqs:SendMessage", "the event queue"),
+        ("sqs:SendMessage", "the page queue"),
         ("secretsmanager:GetSecretValue", "the callers' keys"),
         ("logs:CreateLogStream", "the log of ingest"),
         ("logs:PutLogEvents", "the log of ingest"),
@@ -22,6 +23,10 @@ ALLOWED = {
         ("sqs:DeleteMessage", "the event queue"),
         ("sqs:ChangeMessageVisibility", "the event queue"),
         ("sqs:GetQueueAttributes", "the event queue"),
+        ("sqs:ReceiveMessage", "the page queue"),
+        ("sqs:DeleteMessage", "the page queue"),
+        ("sqs:ChangeMessageVisibility", "the page queue"),
+        ("sqs:GetQueueAttributes", "the page queue"),
         ("sqs:SendMessage", "the dead-letter queue"),
         ("dynamodb:GetItem", "the table"),
         ("dynamodb:UpdateItem", "the table"),
@@ -45,9 +50,10 @@ def test_a_functions_role_allows_exactly_what_it_needs(deployed: Deployed, funct
     assert {statement["Effect"] for statement in statements} == {"Allow"}
     assert {
         # The emulator asks for batch actions of their own (local/stack/gaps.py).
-        (action.removesuffix("Batch"), names.get(statement["Resource"], statement["Resource"]))
+        (action.removesuffix("Batch"), names.get(resource, resource))
         for statement in statements
         for action in listed(statement["Action"])
+        for resource in listed(statement["Resource"])
     } == ALLOWED[function]
 
 
@@ -75,9 +81,11 @@ def resources_of(deployed: Deployed) -> Mapping[str, str]:
             logGroupNamePrefix=functions.log_group(function)
         )["logGroups"]
     }
+    assert queues.pages_url
     table = deployed.table.dynamodb.describe_table(TableName=deployed.table.name)["Table"]
     return logs | {
         queues.arn(queues.events_url): "the event queue",
+        queues.arn(queues.pages_url): "the page queue",
         queues.arn(queues.dead_letters_url): "the dead-letter queue",
         table["TableArn"]: "the table",
         functions.variable("ingest", "SERVER_KEYS_SECRET_ARN"): "the callers' keys",

@@ -32,6 +32,7 @@ def test_an_event_that_cometly_refuses_for_good_is_parked_at_once_and_can_be_sen
         "message": "The sandbox was told to answer 422.",
         "request_id": refused["request_id"],
         "attempts": "1",
+        "queue": "events",
         "accepted_at": accepted_at.isoformat(),
         "parked_at": parked_at.isoformat(),
     }

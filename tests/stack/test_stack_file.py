@@ -25,6 +25,15 @@ def test_pages_can_post_to_the_collect_url(deployed: Deployed) -> None:
     assert [event["fields"]["email"] for event in deployed.sandbox.events()] == [LEAD["email"]]
 
 
+def test_the_queues_that_are_named_are_those_that_the_functions_know(deployed: Deployed) -> None:
+    names = stack_file(deployed)
+    urls = {"EVENT_QUEUE_URL": "event_queue_url", "PAGE_QUEUE_URL": "page_queue_url"}
+
+    for function in ("ingest", "deliver"):
+        for variable, name in urls.items():
+            assert deployed.functions.variable(function, variable) == names[name]
+
+
 def test_the_topic_and_the_bus_that_are_named_are_those_that_are_taken_from(
     deployed: Deployed,
 ) -> None:

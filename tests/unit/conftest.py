@@ -124,6 +124,7 @@ class Aws:
     sqs: SQSClient
     secrets: SecretsManagerClient
     queue_url: str
+    page_queue_url: str
     dead_letter_url: str
     keys_secret_arn: str
 
@@ -151,6 +152,7 @@ def aws_stack(monkeypatch: pytest.MonkeyPatch) -> Iterator[Aws]:
             sqs=sqs,
             secrets=secrets,
             queue_url=sqs.create_queue(QueueName="events")["QueueUrl"],
+            page_queue_url=sqs.create_queue(QueueName="pages")["QueueUrl"],
             dead_letter_url=sqs.create_queue(QueueName="dead-letters")["QueueUrl"],
             keys_secret_arn=secrets.create_secret(
                 Name="server-keys",

@@ -5,14 +5,18 @@ from __future__ import annotations
 import pytest
 
 from cometly_forwarder.browser import (
+    MONEY_NAMES,
+    PAGE_NAMES,
     BrowserRules,
     Visitor,
     cors_headers,
+    event_names_in,
     names_in,
     preflight_headers,
     visitor_of,
 )
 from cometly_forwarder.errors import InvalidEvent
+from cometly_forwarder.events import CUSTOM_NAMES, EVENT_NAMES, STANDARD_NAMES
 
 SOURCE = "203.0.113.7"
 VISITOR = Visitor(SOURCE, "Agent/1.0", "https://shop.example.com/thanks")
@@ -117,16 +121,34 @@ def test_what_is_no_object_is_left_to_the_validation(raw: object) -> None:
     assert RULES.event_from(raw, VISITOR) == raw
 
 
-@pytest.mark.parametrize("name", ["purchase", " Purchase ", "view_contents", ""], ids=repr)
+@pytest.mark.parametrize("name", ["purchase", " purchase\t", "contact"], ids=repr)
 def test_an_event_name_that_is_not_taken_from_pages_is_refused(name: str) -> None:
     rules = BrowserRules(RULES.origins, frozenset({"view_content", "add_to_cart"}))
 
-    with pytest.raises(InvalidEvent, match="not taken from browsers"):
+    with pytest.raises(InvalidEvent, match="parameter BrowserEventNames can admit it"):
         rules.event_from({"event_name": name}, VISITOR)
 
 
-@pytest.mark.parametrize("name", ["view_content", " add_to_cart ", None, 5], ids=repr)
-def test_an_event_name_that_is_taken_or_none_passes(name: object) -> None:
+@pytest.mark.parametrize("name", ["purchase", "subscribe", "start_trial"])
+def test_what_carries_money_is_not_taken_from_pages_unless_it_is_named(name: str) -> None:
+    with pytest.raises(InvalidEvent, match="not taken from browsers"):
+        RULES.event_from({"event_name": name}, VISITOR)
+
+    named = BrowserRules(RULES.origins, event_names_in(name))
+    assert named.event_from({"event_name": name}, Visitor(SOURCE)) == {"event_name": name}
+
+
+@pytest.mark.parametrize("name", sorted({*STANDARD_NAMES, *CUSTOM_NAMES} - MONEY_NAMES))
+def test_every_other_name_is_taken_from_pages(name: str) -> None:
+    assert RULES.event_from({"event_name": name}, Visitor(SOURCE)) == {"event_name": name}
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["view_content", " add_to_cart ", "Purchase", "purchases", "purchase\u200b", "", None, 5],
+    ids=repr,
+)
+def test_an_event_name_that_is_taken_or_no_name_passes_on_to_the_validation(name: object) -> None:
     rules = BrowserRules(RULES.origins, frozenset({"view_content", "add_to_cart"}))
 
     event = rules.event_from({"event_name": name}, VISITOR)
@@ -145,6 +167,22 @@ def test_an_event_name_that_is_taken_or_none_passes(name: object) -> None:
 )
 def test_a_list_in_a_setting(text: str, names: list[str]) -> None:
     assert names_in(text) == set(names)
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        pytest.param("", PAGE_NAMES, id="nothing: all without money"),
+        pytest.param(" , ", PAGE_NAMES, id="blanks are nothing"),
+        pytest.param("purchase, contact", {"purchase", "contact"}, id="a list: these alone"),
+        pytest.param("*", EVENT_NAMES, id="a star: all"),
+        pytest.param("contact,*", EVENT_NAMES, id="a star in a list: all"),
+    ],
+)
+def test_names_that_pages_may_send_are_read_from_the_parameter(
+    text: str, names: frozenset[str]
+) -> None:
+    assert event_names_in(text) == names
 
 
 def test_an_answer_names_one_origin_and_never_all() -> None:

@@ -31,14 +31,15 @@ KIBIBYTE = 1024
 
 @dataclass
 class Queue:
-    """The event queue, as far as ingest uses it."""
+    """The page queue, as far as ingest uses it, and a trap for what should come here."""
 
+    url: str = "pages"
     is_away: bool = False
     defect: Exception | None = None
     bodies: list[str] = field(default_factory=list)
 
     def send_message_batch(self, *, QueueUrl: str, Entries: Any) -> Any:  # noqa: N803
-        assert QueueUrl == "queue"
+        assert QueueUrl == self.url
         if self.is_away:
             raise EndpointConnectionError(endpoint_url="https://aws.example.com")
         if self.defect:
@@ -61,9 +62,11 @@ def queue(monkeypatch: pytest.MonkeyPatch) -> Iterator[Queue]:
     """A worker that has served nothing yet, with two pages allowed."""
     queue = Queue()
     monkeypatch.setattr(aws, "client", lambda _: queue)
-    monkeypatch.setenv("EVENT_QUEUE_URL", "queue")
+    monkeypatch.setenv("EVENT_QUEUE_URL", "events")
+    monkeypatch.setenv("PAGE_QUEUE_URL", "pages")
     monkeypatch.setenv("SERVER_KEYS_SECRET_ARN", "keys")
     monkeypatch.setenv("ALLOWED_ORIGINS", f"{ORIGIN}, http://localhost:5173")
+    monkeypatch.setenv("BROWSER_EVENT_NAMES", "*")
     ingest.doors.cache_clear()
     yield queue
     ingest.doors.cache_clear()
@@ -259,6 +262,73 @@ def test_event_names_that_are_not_for_browsers_are_refused(
     assert {event["event_name"] for event in queue.events} == {"view_content", "add_to_cart"}
 
 
+def test_by_default_a_page_may_send_all_but_what_carries_money(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("BROWSER_EVENT_NAMES")
+    names = ["purchase", "subscribe", "start_trial", "sign_up", "custom_event_50", "purchases"]
+
+    _, _, body = collect([an_event(event_name=name) for name in names])
+
+    assert [result["status"] for result in body["results"]] == [422, 422, 422, 202, 202, 422]
+    assert "BrowserEventNames" in body["results"][0]["message"]
+    assert 'did you mean "purchase"?' in body["results"][5]["message"]
+    assert {event["event_name"] for event in queue.events} == {"sign_up", "custom_event_50"}
+
+
+# --- A visitor's share ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def _ten_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VISITOR_EVENTS_PER_MINUTE", "10")
+
+
+@pytest.mark.usefixtures("_ten_a_minute")
+def test_an_address_that_sends_more_than_its_share_is_told_when_to_come_back(
+    queue: Queue, log: io.StringIO, capsys: pytest.CaptureFixture[str]
+) -> None:
+    collect([an_event(order_id=str(number)) for number in range(10)])
+
+    status, headers, body = collect([an_event(order_id="a"), an_event(order_id="b")])
+
+    assert status == 429
+    assert 1 <= int(headers["retry-after"]) <= 12
+    assert headers["access-control-allow-origin"] == ORIGIN
+    assert headers["access-control-expose-headers"] == "Retry-After"
+    assert body.keys() == {"message"}
+    assert len(queue.bodies) == 10
+    assert lines_in(log)[-1]["message"] == "ingest.limited"
+    assert SOURCE_IP not in log.getvalue()
+    assert metrics_in(capsys.readouterr().out) == {"Accepted": 10, "Limited": 2}
+
+
+@pytest.mark.usefixtures("_ten_a_minute")
+def test_what_is_refused_counts_as_well() -> None:
+    assert [collect([{}] * 5)[0] for _ in range(3)] == [422, 422, 429]
+
+
+@pytest.mark.usefixtures("_ten_a_minute")
+def test_another_address_has_a_share_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRUSTED_PROXY_HOPS", "1")
+
+    def post_from(address: str) -> int:
+        return collect([{}] * 10, x_forwarded_for=f"{address}, {SOURCE_IP}")[0]
+
+    assert [post_from("198.51.100.1"), post_from("198.51.100.2")] == [422, 422]
+    assert [post_from("198.51.100.1"), post_from("198.51.100.2")] == [429, 429]
+
+
+@pytest.mark.usefixtures("_ten_a_minute")
+def test_a_service_is_not_counted_with_the_pages(queue: Queue) -> None:
+    queue.url = "events"
+    request = http_request([an_event(order_id=str(number)) for number in range(50)])
+
+    answer: Any = ingest.handler(request, FakeLambdaContext())  # type: ignore[arg-type]
+
+    assert answer["statusCode"] == 202
+
+
 @pytest.mark.parametrize(("count", "status"), [(0, 422), (1, 202), (20, 202), (21, 413)])
 def test_an_array_holds_up_to_20_events(queue: Queue, count: int, status: int) -> None:
     answered, headers, _ = collect([an_event(order_id=str(n)) for n in range(count)])
@@ -386,6 +456,7 @@ def test_a_page_and_a_service_that_send_the_same_order_send_one_event(queue: Que
     order = an_event(order_id="ORD-1")
 
     _, _, by_page = collect(order)
+    queue.url = "events"
     request = http_request(order)
     answer: Any = ingest.handler(request, FakeLambdaContext())  # type: ignore[arg-type]
 
@@ -393,21 +464,24 @@ def test_a_page_and_a_service_that_send_the_same_order_send_one_event(queue: Que
     assert len(queue.bodies) == 2
 
 
-def test_what_a_page_sends_stands_on_the_real_queue_as_an_envelope(
+def test_what_a_page_sends_stands_on_the_page_queue_as_an_envelope(
     aws_stack: Aws, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.undo()
     monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
     monkeypatch.setenv("EVENT_QUEUE_URL", aws_stack.queue_url)
+    monkeypatch.setenv("PAGE_QUEUE_URL", aws_stack.page_queue_url)
+    monkeypatch.setenv("BROWSER_EVENT_NAMES", "purchase")
     monkeypatch.setenv("SERVER_KEYS_SECRET_ARN", aws_stack.keys_secret_arn)
     monkeypatch.setenv("ALLOWED_ORIGINS", ORIGIN)
 
     _, _, body = collect(an_event(fingerprint="fp"))
 
-    [message] = aws_stack.queued()
+    [message] = aws_stack.queued(aws_stack.page_queue_url)
     queued = json.loads(message["Body"])
     assert queued["event_id"] == body["event_id"]
     assert queued["event"]["ip"] == SOURCE_IP
+    assert aws_stack.queued() == []
 
 
 def test_the_script_is_served_to_every_page_and_may_be_kept() -> None:

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from cometly_forwarder import __version__
-from cometly_forwarder.observability import METRICS
+from cometly_forwarder.observability import ALL_METRICS, METRICS
 
 ROOT = Path(__file__).resolve().parents[2]
 README, ARCHITECTURE, OPERATIONS = (
@@ -19,7 +19,6 @@ README, ARCHITECTURE, OPERATIONS = (
 )
 SOURCES = ROOT / "docs" / "sources.md"
 DOCUMENTS = [README, ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
-ALL_METRICS = {*METRICS.values(), "DeliveryLatency"}
 
 _LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
 _FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)

@@ -100,10 +100,10 @@ def far(
         "DELIVERY_HORIZON_HOURS": "72",
     }.items():
         monkeypatch.setenv(name, value)
-    deliver.courier.cache_clear()
+    deliver.couriers.cache_clear()
     yield Far(cometly, aws_stack)
-    deliver.courier().delivery.cometly.pool.clear()
-    deliver.courier.cache_clear()
+    deliver.couriers().events.delivery.cometly.pool.clear()
+    deliver.couriers.cache_clear()
 
 
 def make_table(dynamodb: DynamoDBClient) -> None:

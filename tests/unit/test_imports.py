@@ -31,7 +31,7 @@ LAYERS = (
     },
     {"doors"},
     {"answers", "courier", "delivery", "ingestion", "pacing", "quota", "window"},
-    {"browser", "claims", "envelope", "events", "phones", "jsontext", "verdict"},
+    {"browser", "claims", "envelope", "events", "phones", "jsontext", "shares", "verdict"},
     {"errors"},
 )
 # Packages alone: they hold nothing.
@@ -51,6 +51,7 @@ CORE = (
     "pacing",
     "phones",
     "quota",
+    "shares",
     "verdict",
     "window",
 )

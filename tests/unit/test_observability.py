@@ -10,7 +10,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from cometly_forwarder.observability import METRICS, NAMESPACE, Journal, make_logger, make_metrics
+from cometly_forwarder.observability import (
+    METRICS,
+    NAMESPACE,
+    Journal,
+    PageJournal,
+    make_logger,
+    make_metrics,
+)
 from tests.unit.conftest import lines_in, metrics_in
 from tests.unit.fakes import Pipe, answer, message
 
@@ -108,6 +115,20 @@ def test_a_name_without_a_metric_is_only_logged(
 
     assert [line["message"] for line in lines_in(log)] == ["delivery.settled_before"]
     assert capsys.readouterr().out == ""
+
+
+def test_what_is_parked_of_the_page_queue_is_counted_twice(
+    journal: Journal, log: io.StringIO, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pages = PageJournal(journal)
+
+    journal.record("delivery.parked", event_id="evt_1", reason="expired")
+    pages.record("delivery.parked", event_id="evt_2", reason="expired")
+    pages.record("delivery.delivered", event_id="evt_3")
+    journal.flush()
+
+    assert metrics_in(capsys.readouterr().out) == {"Parked": 2, "PagesParked": 1, "Delivered": 1}
+    assert [line.get("queue") for line in lines_in(log)] == [None, "pages", "pages"]
 
 
 def test_metrics_are_written_once(journal: Journal, capsys: pytest.CaptureFixture[str]) -> None:

@@ -300,7 +300,8 @@ def test_schema_and_door_of_pages_accept_the_same(
     fields: dict[str, object], *, is_valid: bool
 ) -> None:
     raw = an_event(**fields)
-    prepared = BrowserRules(frozenset()).event_from(raw, Visitor("203.0.113.7"))
+    rules = BrowserRules(frozenset(), EVENT_NAMES)
+    prepared = rules.event_from(raw, Visitor("203.0.113.7"))
 
     with nullcontext() if is_valid else pytest.raises(InvalidEvent):
         read_event(prepared)

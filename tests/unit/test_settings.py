@@ -14,6 +14,10 @@ INGEST = {
     "SERVER_KEYS_SECRET_ARN": "arn:keys",
     "DEFAULT_PHONE_REGION": "US",
 }
+PAGES = {
+    "PAGE_QUEUE_URL": "https://sqs.example.com/1/pages",
+    "ALLOWED_ORIGINS": "https://shop.example.com",
+}
 DELIVER = {
     "EVENT_QUEUE_URL": "https://sqs.example.com/1/events",
     "DEAD_LETTER_QUEUE_URL": "https://sqs.example.com/1/dead",
@@ -33,6 +37,45 @@ def test_ingest_reads_its_environment() -> None:
     assert settings.phone_region == "US"
 
 
+def test_ingest_reads_what_pages_may_send() -> None:
+    shares = {"VISITOR_EVENTS_PER_MINUTE": "300", "TRUSTED_PROXY_HOPS": "1"}
+
+    settings = IngestSettings.read(INGEST | PAGES | shares | {"BROWSER_EVENT_NAMES": "contact"})
+
+    assert settings.page_queue_url == "https://sqs.example.com/1/pages"
+    assert settings.visitor_events_per_minute == 300
+    assert settings.browser.event_names == {"contact"}
+    assert settings.browser.proxy_hops == 1
+
+
+def test_without_an_origin_there_is_no_page_queue() -> None:
+    settings = IngestSettings.read(INGEST | {"PAGE_QUEUE_URL": "", "ALLOWED_ORIGINS": ""})
+
+    assert settings.page_queue_url == ""
+    assert settings.browser.origins == frozenset()
+
+
+@pytest.mark.parametrize("url", ["", "  "], ids=["empty", "blank"])
+def test_an_origin_needs_a_page_queue(url: str) -> None:
+    with pytest.raises(SettingsError, match="PAGE_QUEUE_URL"):
+        IngestSettings.read(INGEST | PAGES | {"PAGE_QUEUE_URL": url})
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("VISITOR_EVENTS_PER_MINUTE", "60001"),
+        ("VISITOR_EVENTS_PER_MINUTE", "-1"),
+        ("VISITOR_EVENTS_PER_MINUTE", "many"),
+        ("TRUSTED_PROXY_HOPS", "10"),
+        ("TRUSTED_PROXY_HOPS", "1.5"),
+    ],
+)
+def test_a_number_beyond_its_bounds_is_refused_by_name(name: str, text: str) -> None:
+    with pytest.raises(SettingsError, match=f"{name} must be a whole number from 0 to"):
+        IngestSettings.read(INGEST | {name: text})
+
+
 def test_deliver_reads_its_environment() -> None:
     settings = DeliverSettings.read(DELIVER | {"DEFAULT_PHONE_REGION": "DE"})
 
@@ -44,6 +87,16 @@ def test_deliver_reads_its_environment() -> None:
     assert settings.requests_per_minute == 960
     assert settings.horizon_seconds == 3 * 24 * 3600
     assert settings.phone_region == "DE"
+    assert (settings.page_queue_url, settings.page_queue_arn) == ("", "")
+
+
+def test_deliver_reads_where_the_page_queue_is() -> None:
+    pages = {"PAGE_QUEUE_URL": "https://sqs.example.com/1/pages", "PAGE_QUEUE_ARN": "arn:pages"}
+
+    settings = DeliverSettings.read(DELIVER | pages)
+
+    assert settings.page_queue_url == "https://sqs.example.com/1/pages"
+    assert settings.page_queue_arn == "arn:pages"
 
 
 @pytest.mark.parametrize("region", [{}, {"DEFAULT_PHONE_REGION": ""}], ids=["absent", "empty"])
@@ -128,7 +181,7 @@ def test_the_token_is_never_sent_in_the_clear(url: str) -> None:
     ],
 )
 def test_origins_are_taken_as_browsers_write_them(origins: str) -> None:
-    read = IngestSettings.read(INGEST | {"ALLOWED_ORIGINS": origins}).browser.origins
+    read = IngestSettings.read(INGEST | PAGES | {"ALLOWED_ORIGINS": origins}).browser.origins
 
     assert read == {part.strip() for part in origins.split(",") if part}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import boto3
@@ -276,7 +276,17 @@ def test_a_parked_message_keeps_its_body_and_says_why(aws_stack: Aws) -> None:
     assert {name: value["StringValue"] for name, value in attributes.items()} == {
         "reason": "HTTP 422",
         "event_id": "evt_1",
+        "queue": "events",
     }
+
+
+def test_a_parked_message_says_from_which_queue_it_came(aws_stack: Aws) -> None:
+    queue = replace(queue_of(aws_stack), url=aws_stack.page_queue_url, name="pages")
+
+    queue.park("{}", {"reason": "HTTP 422"})
+
+    (parked,) = aws_stack.queued(aws_stack.dead_letter_url)
+    assert parked["MessageAttributes"]["queue"]["StringValue"] == "pages"
 
 
 @pytest.mark.parametrize(
@@ -296,7 +306,10 @@ def test_a_reason_is_made_fit_for_an_attribute(value: str, sent: str, stubber: S
         {
             "QueueUrl": DEAD,
             "MessageBody": "{}",
-            "MessageAttributes": {"reason": {"DataType": "String", "StringValue": sent}},
+            "MessageAttributes": {
+                "reason": {"DataType": "String", "StringValue": sent},
+                "queue": {"DataType": "String", "StringValue": "events"},
+            },
         },
     )
 

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from cometly_forwarder import aws, cometly, courier, delivery, envelope, ledger, settings
+from cometly_forwarder.events import EVENT_NAMES
 from local.stack.checkout import Checkout
 
 Node = Any
@@ -57,7 +58,56 @@ def properties(name: str) -> dict[str, Node]:
 FUNCTIONS = of_type("AWS::Serverless::Function")
 INGEST, DELIVER = properties("IngestFunction"), properties("DeliverFunction")
 EVENT_QUEUE, DEAD_LETTER_QUEUE = properties("EventQueue"), properties("DeadLetterQueue")
+PAGE_QUEUE = properties("PageQueue")
 MAPPING: dict[str, Node] = DELIVER["Events"]["Queue"]["Properties"]
+PAGE_MAPPING = properties("PageMapping")
+
+
+def test_the_page_queue_is_like_the_event_queue_but_for_its_delay() -> None:
+    assert PAGE_QUEUE == {**EVENT_QUEUE, "DelaySeconds": {"Ref": "PageDelaySeconds"}}
+
+
+def test_the_page_queue_is_read_like_the_event_queue_by_the_same_function() -> None:
+    alike = ("BatchSize", "FunctionResponseTypes")
+
+    assert {name: PAGE_MAPPING[name] for name in alike} == {name: MAPPING[name] for name in alike}
+    assert PAGE_MAPPING["FunctionName"] == {"Ref": "DeliverFunction"}
+    assert PAGE_MAPPING["EventSourceArn"] == {"Fn::GetAtt": "PageQueue.Arn"}
+    assert PAGE_MAPPING["ScalingConfig"] == {"MaximumConcurrency": 2}
+    assert PAGE_MAPPING.keys() == {"FunctionName", "EventSourceArn", "ScalingConfig", *alike}
+
+
+def test_a_stack_without_pages_has_nothing_of_a_page_queue() -> None:
+    """What names the queue stands under the condition, or in a choice that falls away with it."""
+    conditional = {name for name, it in RESOURCES.items() if it.get("Condition") == "HasPages"}
+    shut = {"Fn::Not": [{"Fn::Equals": [{"Ref": "AllowedOrigins"}, ""]}]}
+
+    left = [
+        name
+        for name, it in (RESOURCES | TEMPLATE["Outputs"]).items()
+        if it.get("Condition") != "HasPages" and "PageQueue" in str(without_pages(it))
+    ]
+
+    assert TEMPLATE["Conditions"]["HasPages"] == shut
+    assert conditional == {"PageQueue", "PageMapping"}
+    assert left == []
+
+
+def without_pages(node: Node) -> Node:
+    """Choose as CloudFormation does where no origin is allowed."""
+    if isinstance(node, list):
+        return [without_pages(part) for part in node]
+    if not isinstance(node, dict):
+        return node
+    if node.get("Fn::If", [None])[0] == "HasPages":
+        return without_pages(node["Fn::If"][2])
+    return {name: without_pages(part) for name, part in node.items()}
+
+
+def test_an_event_of_a_page_may_wait_as_long_as_sqs_delays_one() -> None:
+    delay = PARAMETERS["PageDelaySeconds"]
+
+    assert (delay["Default"], delay["MinValue"], delay["MaxValue"]) == (0, 0, 900)
 
 
 def test_a_message_stays_hidden_for_six_times_the_functions_time_out() -> None:
@@ -245,13 +295,17 @@ SHARED = {
 VARIABLES = {
     "IngestFunction": {
         "EVENT_QUEUE_URL": {"Ref": "EventQueue"},
+        "PAGE_QUEUE_URL": {"Fn::If": ["HasPages", {"Ref": "PageQueue"}, ""]},
         "SERVER_KEYS_SECRET_ARN": {"Ref": "ServerKeys"},
         "ALLOWED_ORIGINS": {"Ref": "AllowedOrigins"},
         "BROWSER_EVENT_NAMES": {"Ref": "BrowserEventNames"},
+        "VISITOR_EVENTS_PER_MINUTE": {"Ref": "VisitorEventsPerMinute"},
         "TRUSTED_PROXY_HOPS": {"Ref": "TrustedProxyHops"},
     },
     "DeliverFunction": {
         "EVENT_QUEUE_URL": {"Ref": "EventQueue"},
+        "PAGE_QUEUE_URL": {"Fn::If": ["HasPages", {"Ref": "PageQueue"}, ""]},
+        "PAGE_QUEUE_ARN": {"Fn::If": ["HasPages", {"Fn::GetAtt": "PageQueue.Arn"}, ""]},
         "DEAD_LETTER_QUEUE_URL": {"Ref": "DeadLetterQueue"},
         "TABLE_NAME": {"Ref": "Table"},
         "COMETLY_TOKEN_SECRET_ARN": {"Ref": "CometlyTokenSecret"},
@@ -384,6 +438,18 @@ RULE = "arn:aws:events:eu-central-1:123456789012:rule"
         ("AllowedOrigins", "https://a.example,", False),
         ("AllowedOrigins", "https://a.example https://b.example", False),
         ("AllowedOrigins", "null", False),
+        ("BrowserEventNames", "", True),
+        ("BrowserEventNames", "*", True),
+        ("BrowserEventNames", "purchase", True),
+        ("BrowserEventNames", "view_content, add_to_cart ,custom_event_50", True),
+        ("BrowserEventNames", "custom_event_0", False),
+        ("BrowserEventNames", "custom_event_51", False),
+        ("BrowserEventNames", "custom_event_*", False),
+        ("BrowserEventNames", "*,purchase", False),
+        ("BrowserEventNames", "purchases", False),
+        ("BrowserEventNames", "Purchase", False),
+        ("BrowserEventNames", "purchase,", False),
+        ("BrowserEventNames", "purchase subscribe", False),
         ("SnsTopicArn", "", True),
         ("SnsTopicArn", "arn:aws:sns:eu-central-1:123456789012:shop", True),
         ("SnsTopicArn", "arn:aws-cn:sns:cn-north-1:123456789012:shop.fifo", True),
@@ -428,18 +494,45 @@ def test_a_parameter_is_checked_before_anything_is_deployed(
     assert bool(re.fullmatch(pattern, value)) is is_allowed
 
 
-@pytest.mark.parametrize("name", ["AllowedOrigins", "SnsTopicArn", "ExtraRuleArns"])
+@pytest.mark.parametrize("name", sorted(EVENT_NAMES))
+def test_every_name_that_cometly_takes_can_be_admitted_from_pages(name: str) -> None:
+    assert re.fullmatch(PARAMETERS["BrowserEventNames"]["AllowedPattern"], name)
+
+
+@pytest.mark.parametrize(
+    "name", ["AllowedOrigins", "BrowserEventNames", "SnsTopicArn", "ExtraRuleArns"]
+)
 def test_a_parameter_whose_pattern_explains_nothing_says_what_is_right(name: str) -> None:
     assert PARAMETERS[name]["ConstraintDescription"]
 
 
-@pytest.mark.parametrize("route", ["POST /collect", "OPTIONS /collect", "GET /client.js"])
-def test_what_anyone_may_ask_for_has_a_throttle_below_that_of_the_services(route: str) -> None:
-    stage = properties("ApiStage")
-    default, own = stage["DefaultRouteSettings"], stage["RouteSettings"][route]
+THROTTLES = {
+    "POST /collect": "PageRequestsPerSecond",
+    "OPTIONS /collect": "PageRequestsPerSecond",
+    "GET /client.js": "PageRequestsPerSecond",
+    "GET /health": "OtherRequestsPerSecond",
+    "$default": "OtherRequestsPerSecond",
+}
+LIMITS = ("ThrottlingRateLimit", "ThrottlingBurstLimit")
 
-    for limit in ("ThrottlingRateLimit", "ThrottlingBurstLimit"):
-        assert 0 < own[limit] < default[limit]
+
+@pytest.mark.parametrize(("route", "parameter"), THROTTLES.items())
+def test_what_anyone_may_ask_for_has_a_throttle_below_that_of_the_services(
+    route: str, parameter: str
+) -> None:
+    stage = properties("ApiStage")
+
+    assert stage["RouteSettings"][route] == {limit: {"Ref": parameter} for limit in LIMITS}
+    for limit in LIMITS:
+        assert 0 < PARAMETERS[parameter]["Default"] < stage["DefaultRouteSettings"][limit]
+
+
+def test_every_route_that_needs_no_key_has_a_throttle_of_its_own() -> None:
+    routes = of_type("AWS::ApiGatewayV2::Route").values()
+    keys = {route["Properties"]["RouteKey"] for route in routes}
+    with_a_key = {"POST /v1/events", "POST /public-api/v1/events/track"}
+
+    assert set(properties("ApiStage")["RouteSettings"]) == keys - with_a_key
 
 
 def test_a_route_with_a_throttle_is_there_before_the_stage() -> None:
@@ -459,6 +552,7 @@ def test_the_outputs_name_what_callers_and_operators_need() -> None:
         "TopicArn",
         "EventBusName",
         "EventQueueUrl",
+        "PageQueueUrl",
         "DeadLetterQueueUrl",
         "TableName",
         "IngestFunctionName",

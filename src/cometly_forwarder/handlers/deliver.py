@@ -1,10 +1,11 @@
-"""The queue's consumer: take a batch, deliver it, say which messages stay."""
+"""The consumer of both queues: take a batch, deliver it, say which messages stay."""
 
 from __future__ import annotations
 
 import os
 import random
 import time
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from cometly_forwarder.courier import THREADS, Courier
 from cometly_forwarder.delivery import Delivery, Message
 from cometly_forwarder.gate import DynamoGate, SharedClock
 from cometly_forwarder.ledger import DynamoLedger
-from cometly_forwarder.observability import Journal, make_logger, make_metrics
+from cometly_forwarder.observability import Journal, PageJournal, make_logger, make_metrics
 from cometly_forwarder.secrets import CometlyToken, Secret
 from cometly_forwarder.settings import DeliverSettings
 from cometly_forwarder.sqs import SqsQueue
@@ -27,25 +28,39 @@ if TYPE_CHECKING:
 journal = Journal(make_logger(), make_metrics())
 
 
+@dataclass(frozen=True, slots=True)
+class Couriers:
+    """A courier for each queue, over the same clients."""
+
+    events: Courier
+    pages: Courier
+    page_queue_arn: str
+
+    def of(self, queue_arn: str | None) -> Courier:
+        """Return the courier of a queue; a batch comes from one queue."""
+        is_page_queue = queue_arn and queue_arn == self.page_queue_arn
+        return self.pages if is_page_queue else self.events
+
+
 @cache
-def courier() -> Courier:
+def couriers() -> Couriers:
     """Build the clients: once, in the first invocation."""
     settings = DeliverSettings.read(os.environ)
     secret = Secret(aws.client("secretsmanager"), settings.token_secret_arn, Stopwatch())
     dynamodb = aws.client("dynamodb")
-    delivery = Delivery(
+    gate = DynamoGate(
+        dynamodb, settings.table_name, settings.requests_per_minute, SharedClock(time.time)
+    )
+    queue = SqsQueue(aws.client("sqs"), settings.queue_url, settings.dead_letter_queue_url, journal)
+    events = Delivery(
         ledger=DynamoLedger(dynamodb, settings.table_name, time.time),
-        gate=DynamoGate(
-            dynamodb, settings.table_name, settings.requests_per_minute, SharedClock(time.time)
-        ),
+        gate=gate,
         cometly=CometlyClient(
             make_pool(THREADS, connect=CONNECT_SECONDS, read=READ_SECONDS),
             settings.cometly_url,
             CometlyToken(secret),
         ),
-        queue=SqsQueue(
-            aws.client("sqs"), settings.queue_url, settings.dead_letter_queue_url, journal
-        ),
+        queue=queue,
         journal=journal,
         now=time.time,
         sleep=time.sleep,
@@ -53,16 +68,23 @@ def courier() -> Courier:
         horizon_seconds=settings.horizon_seconds,
         phone_region=settings.phone_region,
     )
-    return Courier(delivery)
+    pages = replace(
+        events,
+        gate=gate,
+        queue=replace(queue, url=settings.page_queue_url, name="pages"),
+        journal=PageJournal(journal),
+    )
+    return Couriers(Courier(events), Courier(pages), settings.page_queue_arn)
 
 
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Deliver one batch of the event queue; answers with the messages that stay on it."""
+    """Deliver one batch of one queue; answers with the messages that stay on it."""
     journal.begin(context.aws_request_id)
     deadline = time.time() + context.get_remaining_time_in_millis() / 1000
-    batch = [_message(record) for record in event["Records"]]
+    records = event["Records"]
+    batch = [_message(record) for record in records]
     try:
-        kept = courier().deliver(batch, deadline)
+        kept = couriers().of(records[0].get("eventSourceARN")).deliver(batch, deadline)
     finally:
         journal.flush()
     return {"batchItemFailures": [{"itemIdentifier": id_} for id_ in kept]}

@@ -6,6 +6,7 @@ import base64
 import os
 import time
 import uuid
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
 from importlib import resources
@@ -21,6 +22,7 @@ from cometly_forwarder.ingestion import Door
 from cometly_forwarder.observability import Journal, make_logger, make_metrics
 from cometly_forwarder.secrets import Secret, ServerKeys
 from cometly_forwarder.settings import IngestSettings
+from cometly_forwarder.shares import Shares
 from cometly_forwarder.sqs import SqsOutbox
 from cometly_forwarder.stopwatch import Stopwatch
 
@@ -38,7 +40,14 @@ def doors() -> Doors:
     secret = Secret(aws.client("secretsmanager"), settings.keys_secret_arn, Stopwatch())
     outbox = SqsOutbox(aws.client("sqs"), settings.queue_url, journal, time.monotonic)
     door = Door(outbox, _utc_now, lambda: str(uuid.uuid4()), settings.phone_region)
-    return Doors(door, ServerKeys(secret), settings.browser, journal)
+    return Doors(
+        door=door,
+        page_door=replace(door, outbox=replace(outbox, url=settings.page_queue_url)),
+        keys=ServerKeys(secret),
+        browser=settings.browser,
+        shares=Shares(settings.visitor_events_per_minute, time.monotonic),
+        journal=journal,
+    )
 
 
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:

@@ -1,0 +1,79 @@
+"""Which courier takes a batch: that of the queue it came from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, cast
+
+import pytest
+
+from cometly_forwarder.handlers import deliver
+from cometly_forwarder.handlers.deliver import Couriers
+from cometly_forwarder.observability import PageJournal
+from tests.unit.conftest import Aws
+
+if TYPE_CHECKING:
+    from cometly_forwarder.sqs import SqsQueue
+
+EVENTS_ARN, PAGES_ARN = "arn:aws:sqs:eu-central-1:1:events", "arn:aws:sqs:eu-central-1:1:pages"
+
+
+@pytest.fixture(autouse=True)
+def _environment(aws_stack: Aws, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    for name, value in {
+        "EVENT_QUEUE_URL": aws_stack.queue_url,
+        "DEAD_LETTER_QUEUE_URL": aws_stack.dead_letter_url,
+        "TABLE_NAME": "ledger",
+        "COMETLY_TOKEN_SECRET_ARN": "token",
+        "COMETLY_URL": "https://cometly.example.com",
+        "COMETLY_REQUESTS_PER_MINUTE": "1000",
+        "DELIVERY_HORIZON_HOURS": "72",
+    }.items():
+        monkeypatch.setenv(name, value)
+    deliver.couriers.cache_clear()
+    yield
+    deliver.couriers.cache_clear()
+
+
+@pytest.fixture
+def with_pages(aws_stack: Aws, monkeypatch: pytest.MonkeyPatch) -> Couriers:
+    monkeypatch.setenv("PAGE_QUEUE_URL", aws_stack.page_queue_url)
+    monkeypatch.setenv("PAGE_QUEUE_ARN", PAGES_ARN)
+    return deliver.couriers()
+
+
+def test_a_batch_of_the_page_queue_is_handed_back_there_and_parked_as_a_page(
+    with_pages: Couriers, aws_stack: Aws
+) -> None:
+    pages = with_pages.of(PAGES_ARN).delivery
+    queue = cast("SqsQueue", pages.queue)
+
+    assert (queue.url, queue.name) == (aws_stack.page_queue_url, "pages")
+    assert queue.dead_letter_url == aws_stack.dead_letter_url
+    assert isinstance(pages.journal, PageJournal)
+
+
+@pytest.mark.parametrize("arn", [EVENTS_ARN, "", None])
+def test_a_batch_of_any_other_queue_is_one_of_the_event_queue(
+    with_pages: Couriers, aws_stack: Aws, arn: str | None
+) -> None:
+    events = with_pages.of(arn).delivery
+    queue = cast("SqsQueue", events.queue)
+
+    assert (queue.url, queue.name) == (aws_stack.queue_url, "events")
+    assert not isinstance(events.journal, PageJournal)
+
+
+def test_without_a_page_queue_every_batch_is_one_of_the_event_queue() -> None:
+    couriers = deliver.couriers()
+
+    assert all(couriers.of(arn) is couriers.events for arn in (EVENTS_ARN, "", None))
+
+
+def test_both_couriers_share_their_clients(with_pages: Couriers) -> None:
+    """A second set of connections would lengthen a cold start."""
+    events, pages = with_pages.events.delivery, with_pages.pages.delivery
+
+    assert pages.cometly is events.cometly
+    assert pages.ledger is events.ledger
+    assert cast("SqsQueue", pages.queue).client is cast("SqsQueue", events.queue).client
