@@ -62,7 +62,7 @@ lint: $(READY) ## Style, types and the template
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/mypy
-	@$(VENV)/bin/cfn-lint template.yaml docs/transformers/*.yaml
+	@$(VENV)/bin/cfn-lint template.yaml docs/transformers/*.yaml docs/cloudfront/*.yaml
 	@$(PY) -m local.stack.sam validate --lint
 
 format: $(READY) ## Rewrite the code in the project's style
