@@ -327,8 +327,10 @@ _REFUSALS = {
     ),
     "PageThrottled": (
         "429",
-        "Too many events a minute from one address: then with Retry-After, for the page to read. Or "
-        "too many requests a second, says API Gateway, which a page cannot read. Send it again.",
+        (
+            "Too many events a minute from one address, with Retry-After, for the page to read; or "
+            "too many requests a second, says API Gateway, which a page cannot read. Send it again."
+        ),
     ),
     "Crashed": ("500", "A defect of ours; send it again."),
     "PageCrashed": ("500", "A defect of ours; send it again."),

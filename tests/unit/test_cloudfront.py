@@ -1,4 +1,4 @@
-"""docs/cloudfront: the script alone is cached, what ingest reads goes along, no way leads around."""
+"""docs/cloudfront: the script alone is cached, all else goes along whole, no way leads around."""
 
 from __future__ import annotations
 
