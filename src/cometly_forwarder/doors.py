@@ -17,7 +17,13 @@ from cometly_forwarder.answers import (
     reply_to_many,
     reply_to_one,
 )
-from cometly_forwarder.browser import BrowserRules, cors_headers, preflight_headers, visitor_of
+from cometly_forwarder.browser import (
+    BrowserRules,
+    Visitor,
+    cors_headers,
+    preflight_headers,
+    visitor_of,
+)
 from cometly_forwarder.errors import Unavailable, Unreadable, trace_of
 from cometly_forwarder.ingestion import Door, Receipt, Status, accept
 from cometly_forwarder.shares import Shares
@@ -113,21 +119,19 @@ class Doors:
         content = _content_of(request, browser.MAX_BODY_BYTES)
         visitor = visitor_of(request.source_ip, request.headers, self.browser.proxy_hops)
 
-        def taken(raws: Sequence[object]) -> list[Receipt]:
-            self._take_share(visitor.ip, len(raws))
-            return self._accept(
-                raws, self.page_door, prepare=lambda raw: self.browser.event_from(raw, visitor)
-            )
-
         if isinstance(content, list):
-            return reply_to_many(taken(_bounded(content, browser.MAX_EVENTS)))
-        return reply_to_one(taken([content])[0])
+            events = _bounded(content, browser.MAX_EVENTS)
+            return reply_to_many(self._accept_from(visitor, events))
+        return reply_to_one(self._accept_from(visitor, [content])[0])
 
-    def _take_share(self, ip: str, count: int) -> None:
-        """Turn a visitor away who sends too much, valid or not. The log does not say who."""
-        if wait := self.shares.take(ip, count):
-            self.journal.record("ingest.limited", count=count)
+    def _accept_from(self, visitor: Visitor, raws: Sequence[object]) -> list[Receipt]:
+        """Take a visitor's events, unless they are too many, valid or not; the log names nobody."""
+        if wait := self.shares.take(visitor.ip, len(raws)):
+            self.journal.record("ingest.limited", count=len(raws))
             raise _Refused(429, _too_many(self.shares), Retry_After=str(math.ceil(wait)))
+        return self._accept(
+            raws, self.page_door, prepare=lambda raw: self.browser.event_from(raw, visitor)
+        )
 
     def _authenticate(self, request: Request) -> None:
         if not self.keys.admit(_presented_key(request.headers)):
