@@ -162,6 +162,7 @@ def test_a_refused_event_is_parked_with_what_the_operator_needs(rig: Rig) -> Non
     [parked] = rig.parked()
     assert parked | {"accepted_at": "", "parked_at": ""} == {
         "event_id": event_id,
+        "queue": "events",
         "reason": "HTTP 422",
         "status": "422",
         "message": "The sandbox was told to answer 422.",
