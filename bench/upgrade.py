@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import subprocess
 import sys
 import tarfile
@@ -20,14 +21,12 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from enum import Enum
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Literal
-
-import urllib3
+from typing import TYPE_CHECKING, Any
 
 from bench.running import Bench, Running, alone
+from bench.states import Door, Event, State, Upgrade, bring_into_every_state, ledger, let_deliver
 from local.stack.build import build_for_emulator
 from local.stack.checkout import Checkout
 from local.stack.console import complain, say, step, table
@@ -36,127 +35,13 @@ from local.stack.lifecycle import bring_up
 from local.stack.options import Options
 from tests.stack.deployed import DROP_IN, eventually
 
-Fields = dict[str, Any]
+if TYPE_CHECKING:
+    from mypy_boto3_sqs.type_defs import MessageTypeDef
 
 NAME = "upgrade"
-OPTIONS = Options(requests_per_minute=12_000)
-REACHED_WITHIN = 40.0
 # The leases of the killed workers run out after 65 s, the pause after 401s after 60.
 DRAINED_WITHIN = 180.0
-# What a killed worker had comes back this soon, while its lease still runs; on AWS after 360 s.
-COMES_BACK_SECONDS = 20
 MEANWHILE_EVERY = 0.5
-
-
-class Door(Enum):
-    """A way in."""
-
-    SERVICE = "/v1/events"
-    DROP_IN = "the drop-in"
-    PAGE = "/collect"
-    TOPIC = "SNS"
-    BUS = "EventBridge"
-
-
-class State(Enum):
-    """How far the older version brings an event; the value heads its row of the table."""
-
-    DELIVERED = "delivered, posted again before and after"
-    PARKED = "parked after a 422, resent after"
-    KILLED_BEFORE = "claimed, its worker killed before Cometly booked it"
-    KILLED_AFTER = "claimed, its worker killed after Cometly booked it"
-    BACKING_OFF = "waits out a back-off after a 503"
-    PAUSED = "waits because of a pause after a 401"
-    WAITING = "waits on the queue, never received"
-    MEANWHILE = "posted while the new version was deployed"
-
-
-@dataclass(frozen=True)
-class Event:
-    """An event, with a customer of its own: by that it is found again."""
-
-    state: State
-    door: Door
-    number: int
-    order: str | None
-
-    @property
-    def email(self) -> str:
-        return f"{self.state.name}-{self.door.name}-{self.number}@example.com".lower()
-
-    @property
-    def fields(self) -> Fields:
-        order = {"order_id": self.order} if self.order else {}
-        return {
-            "event_name": "lead_generated",
-            "email": self.email,
-            "comet_campaign": self.state.name,
-            **order,
-        }
-
-
-def events_of(state: State) -> list[Event]:
-    """Return two events a door: one that an order names, one that only its message does."""
-    return [
-        Event(state, door, number, order)
-        for door in Door
-        for number, order in enumerate((f"{state.name}-{door.name}", None))
-    ]
-
-
-@dataclass
-class Upgrade:
-    """What was accepted, and the version that now runs."""
-
-    running: Running
-    accepted: list[Event] = field(default_factory=list)
-    refused: int = 0
-    """How many tries came to nothing while the new version was deployed."""
-
-    def accept(self, event: Event) -> None:
-        """Send an event; raises StepFailed where it is not taken."""
-        self._send_or_fail(event)
-        self.accepted.append(event)
-
-    def repeat(self, state: State) -> None:
-        """Send once more what an order names: the rest would be events of their own."""
-        for event in self.accepted[:]:
-            if event.state is state and event.order:
-                self._send_or_fail(event)
-
-    def accept_in_the_end(self, event: Event) -> None:
-        """Send an event as callers do who try again: an upgrade may cost an answer."""
-        eventually(lambda: self._try(event), bool, within=REACHED_WITHIN)
-        self.accepted.append(event)
-
-    def _send_or_fail(self, event: Event) -> None:
-        if (status := self._send(event)) != 202:
-            raise StepFailed(f"{event.door.value} answered {status}, and not 202.")
-
-    def _try(self, event: Event) -> bool:
-        try:
-            is_taken = self._send(event) == 202
-        except (urllib3.exceptions.HTTPError, ValueError):
-            is_taken = False
-        self.refused += not is_taken
-        return is_taken
-
-    def _send(self, event: Event) -> int:
-        match event.door:
-            case Door.SERVICE:
-                return self.running.api.post(event.fields).status
-            case Door.DROP_IN:
-                return self.running.api.post(event.fields, path=DROP_IN).status
-            case Door.PAGE:
-                return self.running.post_from_page(event.fields)
-            case Door.TOPIC:
-                self.running.topic.publish(event.fields)
-            case Door.BUS:
-                self.running.bus.put(event.fields)
-        return 202
-
-
-# --- The older version ----------------------------------------------------------------------------
 
 
 def checked_out(revision: str) -> Bench:
@@ -181,198 +66,45 @@ def _git(root: Path, *arguments: str) -> str:
     return subprocess.run(command, check=False, capture_output=True, text=True).stdout
 
 
-def bring_into_every_state(upgrade: Upgrade) -> None:
-    """Leave events in each state; the mapping is off in the end, so that they stay there.
-
-    Claims come late, for a lease must run when the new version begins; the pause comes last, for it
-    holds for all.
-    """
-    for state, bring in (
-        (State.DELIVERED, _deliver),
-        (State.PARKED, _park),
-        (State.KILLED_BEFORE, _kill),
-        (State.BACKING_OFF, _back_off),
-        (State.PAUSED, _pause),
-        (State.WAITING, _leave_waiting),
-    ):
-        with step(state.value):
-            try:
-                bring(upgrade)
-            except AssertionError as exc:
-                raise StepFailed(f"The older version did not get there: {exc}") from exc
-
-
-def _deliver(upgrade: Upgrade) -> None:
-    _accept_all(upgrade, State.DELIVERED)
-    _until(upgrade, "delivered", 10)
-
-
-def _park(upgrade: Upgrade) -> None:
-    _fail(upgrade, State.PARKED, kind="status", status=422)
-    _accept_all(upgrade, State.PARKED)
-    _until(upgrade, "parked", 10)
-
-
-def _kill(upgrade: Upgrade) -> None:
-    """Kill the workers while Cometly holds its answers, half of them after it booked the event."""
-    running = upgrade.running
-    _fail(upgrade, State.KILLED_BEFORE, kind="hang")
-    _fail(upgrade, State.KILLED_AFTER, kind="process_then_hang")
-    with _coming_back_soon(running):
-        let_deliver(running, take=False)
-        _accept_all(upgrade, State.KILLED_BEFORE)
-        _accept_all(upgrade, State.KILLED_AFTER)
-        let_deliver(running, take=True)
-        eventually(
-            lambda: [it for it in running.sandbox.requests() if it["status"] is None],
-            lambda hanging: len(hanging) == 20,
-            within=REACHED_WITHIN,
-        )
-        _kill_workers(running)
-    _until(upgrade, "claimed", 20)
-
-
-def _back_off(upgrade: Upgrade) -> None:
-    _fail(upgrade, State.BACKING_OFF, kind="status", status=503)
-    _accept_all(upgrade, State.BACKING_OFF)
-    _until(upgrade, "waiting", 10)
-
-
-def _pause(upgrade: Upgrade) -> None:
-    """Let Cometly refuse the token until the gate has turned every message away."""
-    running = upgrade.running
-    running.sandbox.recover()
-    running.sandbox.set(tokens=["another-token"])
-    _accept_all(upgrade, State.PAUSED)
-    eventually(
-        lambda: {request["status"] for request in running.sandbox.requests()},
-        lambda statuses: 401 in statuses,
-        within=REACHED_WITHIN,
-    )
-    eventually(lambda: _to_be_had(running), lambda it: it == 0, within=REACHED_WITHIN)
-
-
-def _to_be_had(running: Running) -> int:
-    """Count the messages that are neither in flight nor hidden."""
-    return sum(
-        int(_attribute(running, url, "ApproximateNumberOfMessages"))
-        for url in running.waiting_queues
-    )
-
-
-def _attribute(
-    running: Running, url: str, name: Literal["ApproximateNumberOfMessages", "VisibilityTimeout"]
-) -> str:
-    return running.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=[name])["Attributes"][name]
-
-
-def _leave_waiting(upgrade: Upgrade) -> None:
-    let_deliver(upgrade.running, take=False)
-    _accept_all(upgrade, State.WAITING)
-    upgrade.repeat(State.DELIVERED)
-
-
-def _accept_all(upgrade: Upgrade, state: State) -> None:
-    for event in events_of(state):
-        upgrade.accept(event)
-
-
-def _fail(upgrade: Upgrade, state: State, **rule: object) -> None:
-    upgrade.running.sandbox.fail(times="always", match={"comet_campaign": state.name}, **rule)
-
-
-def _until(upgrade: Upgrade, state: str, count: int) -> None:
-    eventually(
-        lambda: Counter(entry["state"] for entry in ledger(upgrade.running)),
-        lambda counts: counts[state] >= count,
-        within=REACHED_WITHIN,
-    )
-
-
-def ledger(running: Running) -> list[dict[str, str]]:
-    """Return what the ledger holds of events."""
-    items = running.table.dynamodb.scan(TableName=running.table.name)["Items"]
-    entries = [{name: str(next(iter(it.values()))) for name, it in item.items()} for item in items]
-    return [entry for entry in entries if entry["event_id"].startswith("evt_")]
-
-
-def let_deliver(running: Running, *, take: bool) -> None:
-    """Switch every mapping of deliver on or off."""
-    name = running.stack.names.deliver_function
-    answer = running.functions.list_event_source_mappings(FunctionName=name)
-    for mapping in answer["EventSourceMappings"]:
-        running.functions.update_event_source_mapping(UUID=mapping["UUID"], Enabled=take)
-
-
-def _kill_workers(running: Running) -> None:
-    """Change deliver's configuration to what it is: the emulator kills its workers for that."""
-    name = running.stack.names.deliver_function
-    memory = running.functions.get_function_configuration(FunctionName=name)["MemorySize"]
-    running.functions.update_function_configuration(FunctionName=name, MemorySize=memory)
-
-
-@contextlib.contextmanager
-def _coming_back_soon(running: Running) -> Iterator[None]:
-    usual = {url: _attribute(running, url, "VisibilityTimeout") for url in running.waiting_queues}
-    _hide_for(running, dict.fromkeys(usual, str(COMES_BACK_SECONDS)))
-    try:
-        yield
-    finally:
-        _hide_for(running, usual)
-
-
-def _hide_for(running: Running, seconds: Mapping[str, str]) -> None:
-    """Set for how long each queue hides what is received."""
-    for url, value in seconds.items():
-        running.sqs.set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": value})
-
-
-# --- The new version ------------------------------------------------------------------------------
-
-
 @contextlib.contextmanager
 def callers_going_on(upgrade: Upgrade) -> Iterator[None]:
     """Post an event every half second, by a service and a page in turn."""
     over = threading.Event()
-    failed: list[BaseException] = []
 
     def go_on() -> None:
-        number = 0
-        try:
-            while not over.wait(MEANWHILE_EVERY):
-                door = (Door.SERVICE, Door.PAGE)[number % 2]
-                order = f"{State.MEANWHILE.name}-{number}"
-                upgrade.accept_in_the_end(Event(State.MEANWHILE, door, number, order))
-                number += 1
-        except BaseException as exc:  # noqa: BLE001 - raised again in the other thread
-            failed.append(exc)
+        for number in itertools.count():
+            if over.wait(MEANWHILE_EVERY):
+                return
+            door = (Door.SERVICE, Door.PAGE)[number % 2]
+            order = f"{State.MEANWHILE.name}-{number}"
+            upgrade.accept_in_the_end(Event(State.MEANWHILE, door, number, order))
 
-    thread = threading.Thread(target=go_on)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
-    for exc in failed:
-        raise exc
+    with ThreadPoolExecutor(1) as aside:
+        callers = aside.submit(go_on)
+        try:
+            yield
+        finally:
+            over.set()
+    callers.result()
 
 
 def resend_parked(running: Running) -> int:
     """Send every dead letter again, to the queue that it came from; return how many there were."""
-    dead_letters = running.stack.names.dead_letter_queue_url
-    count = 0
+    parked = list(_taken(running, running.stack.names.dead_letter_queue_url))
+    for message in parked:
+        url = _url_of(running, message.get("MessageAttributes", {}))
+        running.sqs.send_message(QueueUrl=url, MessageBody=message["Body"])
+    return len(parked)
+
+
+def _taken(running: Running, url: str) -> Iterator[MessageTypeDef]:
+    """Take every message off a queue."""
     while messages := running.sqs.receive_message(
-        QueueUrl=dead_letters, MaxNumberOfMessages=10, MessageAttributeNames=["All"]
+        QueueUrl=url, MaxNumberOfMessages=10, MessageAttributeNames=["All"]
     ).get("Messages"):
         for message in messages:
-            url = _url_of(running, message.get("MessageAttributes", {}))
-            running.sqs.send_message(QueueUrl=url, MessageBody=message["Body"])
-            running.sqs.delete_message(
-                QueueUrl=dead_letters, ReceiptHandle=message["ReceiptHandle"]
-            )
-            count += 1
-    return count
+            running.sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+            yield message
 
 
 def _url_of(running: Running, attributes: Mapping[str, Any]) -> str:
@@ -381,9 +113,6 @@ def _url_of(running: Running, attributes: Mapping[str, Any]) -> str:
     others = [url for url in running.waiting_queues if url != events]
     is_page = attributes.get("queue", {}).get("StringValue") == "pages"
     return others[0] if is_page and others else events
-
-
-# --- What came of it ------------------------------------------------------------------------------
 
 
 def lose_one(running: Running) -> None:
@@ -471,9 +200,10 @@ def _is_empty(messages: Mapping[str, int]) -> bool:
 def _tell_of(running: Running, title: str) -> None:
     entries = ledger(running)
     leases = [float(it["lease"]) for it in entries if it["state"] == "claimed"]
-    runs = f"leases run for {max(leases) - time.time():.0f} s more" if leases else "no lease"
+    left = max(0.0, max(leases, default=0.0) - time.time())
     states = dict(Counter(entry["state"] for entry in entries))
-    say(f"  {title}: queues {running.messages()}, ledger {states}, {runs}")
+    say(f"  {title}: queues {running.messages()}, ledger {states}")
+    say(f"    the leases of its claims run for {left:.0f} s more")
 
 
 def main() -> int:
