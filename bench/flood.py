@@ -199,10 +199,10 @@ def main() -> int:
     try:
         with alone(bench):
             is_whole = measure(Running.of(bring_up(bench, options), options), allowed)
+            say("as promised" if is_whole else "NOT as promised")
     except StackError as error:
         complain(error)
         return 1
-    say("as promised" if is_whole else "NOT as promised")
     return 0 if is_whole else 1
 
 

@@ -221,10 +221,10 @@ def main() -> int:
         with alone(after):
             say(f"From {before.tree.name[:12]} to this checkout:")
             is_whole = measure(before, after, given.spoil)
+            say("as promised" if is_whole else "NOT as promised")
     except StackError as error:
         complain(error)
         return 2 if isinstance(error, UsageError) else 1
-    say("as promised" if is_whole else "NOT as promised")
     return 0 if is_whole else 1
 
 
