@@ -9,26 +9,24 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
-import json
 import math
 import random
 import time
 import uuid
-import zlib
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from threading import RLock
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from cometly_forwarder import pacing
 from cometly_forwarder.errors import Unavailable
-from cometly_forwarder.pacing import Admission, Cause, GateState, Pause, Wish
-from cometly_forwarder.quota import Learnt, Quota
-from cometly_forwarder.window import Window
+from cometly_forwarder.gate_item import Item, Value, attributes_of, following, state_in
+from cometly_forwarder.pacing import Admission, GateState, Lane, Pause, Unused, Wish
+from cometly_forwarder.quota import Quota
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -48,11 +46,13 @@ _TRIPS_KEPT = 5
 # Between the admission and a slot lie its own write, the claim, and a look: one that another
 # thread is at, and an own one.
 _TRIPS_TO_LOOK, _TRIPS_TO_SLOT = 2, 4
+# Pages that got no slot wait in the function for the next one, but not for longer: in a flood each
+# batch that goes back at once is followed by another, ten times a second.
+PATIENCE_SECONDS = 2.0
 # With two to five workers two tries are enough; with many more they still are, nearly always.
 TRIES = 12
 
 T = TypeVar("T")
-_Item = Mapping[str, Any]
 _Report = Callable[[GateState], GateState]
 
 
@@ -76,13 +76,17 @@ class SharedClock:
     def now(self) -> float:
         return self.local() + self.offset
 
-    def hear(self, date: str | None, asked_at: float) -> None:
-        """Learn from an answer to a request that left at `asked_at`, by this worker's clock."""
+    def hear(self, date: str | None, took: float) -> None:
+        """Learn from an answer to a request that took so many seconds.
+
+        Where bounds contradict the ones before, this worker's clock was set meanwhile.
+        """
         try:
             second = parsedate_to_datetime(date or "").timestamp()
         except ValueError:
             return
-        least, most = second - self.local(), second + 1 - asked_at
+        now = self.local()
+        least, most = second - now, second + 1 - (now - took)
         self.least, self.most = max(self.least, least), min(self.most, most)
         if self.least > self.most:
             self.least, self.most = least, most
@@ -96,12 +100,22 @@ class _Exchange:
     outcome: Admission | Unavailable | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """What a worker asks for, by its own clock; `unused` are slots that it hands in for others."""
+
+    count: int
+    latest: float
+    lane: Lane
+    unused: tuple[float, ...] = ()
+
+
 @dataclass(slots=True)
 class DynamoGate:
     """Paces posts to `configured` a minute until Cometly's headers say otherwise.
 
-    Safe to share between threads. Times that go in and out are by this worker's clock. `admit`,
-    `give_back` and the reports raise Unavailable.
+    Safe to share between threads. Times that go in and out are by this worker's clock; how long
+    something took is by `monotonic`. `admit`, `give_back` and the reports raise Unavailable.
     """
 
     client: DynamoDBClient
@@ -109,31 +123,42 @@ class DynamoGate:
     configured: int
     clock: SharedClock
     sleep: Callable[[float], None] = time.sleep
+    monotonic: Callable[[], float] = time.monotonic
     new_mark: Callable[[], str] = lambda: uuid.uuid4().hex[:12]
     _state: GateState = field(default_factory=GateState)
-    _version: int = 0
-    _looked_at: float = 0.0
+    _version: Value | None = None
+    _taken_at: float = 0.0
+    _looked_at: float = -math.inf
     _blind_until: float = -math.inf
     _trips: deque[float] = field(
         default_factory=lambda: deque([_FIRST_TRIP_SECONDS], maxlen=_TRIPS_KEPT)
     )
-    _exchanges: deque[_Exchange] = field(default_factory=deque)
+    _exchanges: dict[Lane, deque[_Exchange]] = field(
+        default_factory=lambda: {lane: deque() for lane in Lane}
+    )
     _quotas: list[Quota] = field(default_factory=list)
     _reports: list[_Report] = field(default_factory=list)
     _lock: RLock = field(default_factory=RLock)
 
-    def admit(self, count: int, latest: float) -> Admission:
-        """Reserve up to `count` slots before `latest`: one write."""
-        with self._lock:
-            return self._reserve(count, latest, ())
+    def lane(self, lane: Lane) -> LaneGate:
+        """Return the gate as the events of one lane see it."""
+        return LaneGate(self, lane)
 
-    def exchange(self, slot: float, latest: float) -> Admission:
+    def admit(self, count: int, latest: float, lane: Lane = Lane.SERVICES) -> Admission:
+        """Reserve up to `count` slots before `latest`: one write."""
+        admission = self._admit_at_once(count, latest, lane)
+        if lane is Lane.SERVICES or admission.slots:
+            return admission
+        self.sleep(min(admission.wait, PATIENCE_SECONDS))
+        return self._admit_at_once(count, latest, lane)
+
+    def exchange(self, slot: float, latest: float, lane: Lane = Lane.SERVICES) -> Admission:
         """Take back a slot that was missed, for a later one. Threads that wait share a write."""
         mine = _Exchange(slot)
-        self._exchanges.append(mine)
+        self._exchanges[lane].append(mine)
         with self._lock:
             if mine.outcome is None:
-                self._serve_exchanges(latest)
+                self._serve_exchanges(latest, lane)
         if isinstance(mine.outcome, Admission):
             return mine.outcome
         raise mine.outcome or Unavailable("the gate did not answer")
@@ -142,63 +167,87 @@ class DynamoGate:
         """Seconds before its slot at which a thread should ask whether the gate is open."""
         return _TRIPS_TO_LOOK * self._trip()
 
-    def is_open(self) -> bool:
+    def is_open(self, lane: Lane = Lane.SERVICES) -> bool:
         """Say whether a slot that was reserved still holds; looks at most every quarter second."""
         with self._lock:
-            if self.clock.now() - self._looked_at > LOOK_SECONDS:
+            if self._is_stale():
                 self._look()
-            return self._closed() is None
+            return pacing.holds(self._present(), self.clock.now(), self.configured, lane)
 
     def note(self, quota: Quota) -> None:
         """Keep what an answer's headers said for the next admission."""
         with self._lock:
             self._quotas.append(dataclasses.replace(quota, at=quota.at + self.clock.offset))
 
-    def wait(self) -> float:
+    def wait(self, lane: Lane = Lane.SERVICES) -> float:
         """Seconds until the gate opens, as far as this worker knows."""
-        pause = self._closed()
+        pause = self._closed(lane)
         return pause.wait(self.clock.now()) if pause else 0.0
 
-    def give_back(self, slots: tuple[float, ...], *, probe: bool) -> None:
+    def last_taken(self) -> float:
+        """When Cometly last answered about an event, to any worker, as far as this one knows.
+
+        0.0 if it never did. Other workers hear of it with what is written anyway.
+        """
+        taken_at = max(self._taken_at, self._state.taken_at)
+        is_plausible = 0 < taken_at <= self.clock.now() + pacing.FARTHEST_SLOT_SECONDS
+        return taken_at - self.clock.offset if is_plausible else 0.0
+
+    def give_back(
+        self, slots: tuple[float, ...], *, probe: bool, lane: Lane = Lane.SERVICES
+    ) -> None:
         """Take back slots in which nothing was posted; a probe's is for the next event."""
         shared = tuple(slot + self.clock.offset for slot in slots)
+        self._report(lambda state: self._with_back(state, shared, lane, probe=probe))
+
+    def throttled(self, retry_after: float | None, lane: Lane = Lane.SERVICES) -> None:
+        """Report a 429, with what headers said: others hold slots that the limit may not allow."""
+        now, quotas = self.clock.now(), self._quotas[:]
         self._report(
-            lambda state: pacing.give_back(
-                state, shared, now=self.clock.now(), configured=self.configured, probe=probe
+            lambda state: pacing.throttled(
+                self._observed(state, quotas, now),
+                now=now,
+                configured=self.configured,
+                retry_after=retry_after,
+                lane=lane,
             )
         )
 
-    def throttled(self, retry_after: float | None) -> None:
+    def blocked(self, lane: Lane = Lane.SERVICES) -> None:
         now = self.clock.now()
-        self._report(lambda state: pacing.throttled(state, now=now, retry_after=retry_after))
+        self._report(lambda state: pacing.blocked(state, now=now, lane=lane))
 
-    def blocked(self) -> None:
+    def failed(self, *, probe: bool, lane: Lane = Lane.SERVICES) -> None:
         now = self.clock.now()
-        self._report(lambda state: pacing.blocked(state, now=now))
+        self._report(lambda state: pacing.failed(state, now=now, probe=probe, lane=lane))
 
-    def failed(self, *, probe: bool) -> None:
-        now = self.clock.now()
-        self._report(lambda state: pacing.failed(state, now=now, probe=probe))
-
-    def succeeded(self, *, probe: bool) -> None:
+    def succeeded(self, *, probe: bool, lane: Lane = Lane.SERVICES) -> None:
         """Report an answer; costs nothing while there was no trouble to end."""
-        if probe or self._present().failures:
-            self._report(lambda state: pacing.succeeded(state, probe=probe))
+        self._taken_at = self.clock.now()
+        if probe or pacing.failures_of(self._present(), lane):
+            self._report(lambda state: pacing.succeeded(state, probe=probe, lane=lane))
 
-    def _reserve(self, count: int, latest: float, unused: tuple[float, ...]) -> Admission:
-        if self._closed():
+    def _admit_at_once(self, count: int, latest: float, lane: Lane) -> Admission:
+        with self._lock:
+            return self._reserve(_Request(count, latest, lane))
+
+    def _reserve(self, request: _Request) -> Admission:
+        """Look at the item before news that keeps posts back: they may be old."""
+        if self._closed(request.lane):
             self._look()
-        returned = tuple(slot + self.clock.offset for slot in unused)
-        admission = self._change(lambda state: self._admit(state, count, latest, returned))
+        admission = self._change(lambda state: self._admit(state, request))
+        if not admission.slots and self._is_stale():
+            self._look()
+            admission = self._change(lambda state: self._admit(state, request))
         self._quotas.clear()
-        return dataclasses.replace(
-            admission, slots=tuple(slot - self.clock.offset for slot in admission.slots)
-        )
+        return admission
 
-    def _serve_exchanges(self, latest: float) -> None:
-        asked = [self._exchanges.popleft() for _ in range(len(self._exchanges))]
+    def _serve_exchanges(self, latest: float, lane: Lane) -> None:
+        waiting = self._exchanges[lane]
+        asked = [waiting.popleft() for _ in range(len(waiting))]
+        request = _Request(len(asked), latest, lane, tuple(each.slot for each in asked))
         try:
-            admission = self._reserve(len(asked), latest, tuple(each.slot for each in asked))
+            admission = self._reserve(request)
         except Unavailable as exc:
             for each in asked:
                 each.outcome = exc
@@ -207,20 +256,37 @@ class DynamoGate:
         for each, slot in itertools.zip_longest(asked, admission.slots):
             each.outcome = dataclasses.replace(admission, slots=(slot,)) if slot else none
 
-    def _admit(
-        self, state: GateState, count: int, latest: float, returned: tuple[float, ...]
-    ) -> tuple[GateState, Admission]:
-        now = self.clock.now()
-        if returned:
-            state = pacing.give_back(state, returned, now=now, configured=self.configured)
-        for quota in sorted(self._quotas, key=lambda quota: quota.at):
-            state = pacing.observe(state, quota, now=now)
+    def _admit(self, state: GateState, request: _Request) -> tuple[GateState, Admission]:
+        """Admit by the shared clock, and answer by this worker's."""
+        offset = self.clock.offset
+        now = self.clock.local() + offset
+        if request.unused:
+            shared = tuple(slot + offset for slot in request.unused)
+            state = self._with_back(state, shared, request.lane, probe=False)
+        state = self._observed(state, self._quotas, now)
         lead = pacing.LEAD_SECONDS + _TRIPS_TO_SLOT * self._trip()
-        wish = Wish(now, count, latest + self.clock.offset, self.configured, lead)
-        return pacing.admit(state, wish)
+        latest = request.latest + offset
+        wish = Wish(now, request.count, latest, self.configured, lead, request.lane)
+        after, admission = pacing.admit(state, wish)
+        slots = tuple(slot - offset for slot in admission.slots)
+        return after, dataclasses.replace(admission, slots=slots)
 
-    def _closed(self) -> Pause | None:
-        return pacing.closed(self._present(), self.clock.now())
+    def _observed(self, state: GateState, quotas: list[Quota], now: float) -> GateState:
+        for quota in sorted(quotas, key=lambda quota: quota.at):
+            state = pacing.observe(state, quota, now=now, configured=self.configured)
+        return state
+
+    def _with_back(
+        self, state: GateState, shared: tuple[float, ...], lane: Lane, *, probe: bool
+    ) -> GateState:
+        unused = Unused(shared, lane, probe=probe)
+        return pacing.give_back(state, unused, now=self.clock.now(), configured=self.configured)
+
+    def _is_stale(self) -> bool:
+        return self.monotonic() - self._looked_at > LOOK_SECONDS
+
+    def _closed(self, lane: Lane) -> Pause | None:
+        return pacing.closed(self._present(), self.clock.now(), lane)
 
     def _present(self) -> GateState:
         """The state, with the reports of this worker that are still to be written."""
@@ -254,37 +320,36 @@ class DynamoGate:
         then is known by its mark.
         """
         mark = self.new_mark()
+        after = dataclasses.replace(after, taken_at=max(after.taken_at, self._taken_at))
+        version = following(self._version)
         asked_at = self._ask()
         try:
             answer = self.client.update_item(
                 TableName=self.table,
                 Key={"event_id": {"S": KEY}},
                 UpdateExpression="SET #state = :state, sent = :sent, version = :next, mark = :mark",
-                ConditionExpression="attribute_not_exists(version) OR version = :version"
-                if self._version == 0
-                else "version = :version",
+                ConditionExpression="version = :version"
+                if self._version
+                else "attribute_not_exists(version)",
                 ExpressionAttributeNames={"#state": "state"},
-                ExpressionAttributeValues=self._values(after) | {":mark": {"S": mark}},
+                ExpressionAttributeValues={
+                    **{f":{name}": value for name, value in attributes_of(after).items()},
+                    ":next": version,
+                    ":mark": {"S": mark},
+                    **({":version": self._version} if self._version else {}),
+                },
                 ReturnValuesOnConditionCheckFailure="ALL_OLD",
             )
         except self.client.exceptions.ConditionalCheckFailedException as exc:
             self._measure(asked_at)
-            item = cast("_Item", exc.response.get("Item", {}))
+            item = cast("Item", exc.response.get("Item", {}))
             self._remember(item)
             return bool(item) and item.get("mark") == {"S": mark}
         except (ClientError, BotoCoreError) as exc:
             raise self._blinded(exc, asked_at) from exc
-        self._state, self._version, self._looked_at = after, self._version + 1, self.clock.now()
+        self._state, self._version, self._looked_at = after, version, self.monotonic()
         self._hear(answer["ResponseMetadata"], asked_at)
         return True
-
-    def _values(self, after: GateState) -> dict[str, Any]:
-        return {
-            ":state": {"S": _written(after)},
-            ":sent": {"B": zlib.compress(after.window.sent)},
-            ":version": {"N": str(self._version)},
-            ":next": {"N": str(self._version + 1)},
-        }
 
     def _look(self) -> None:
         asked_at = self._ask()
@@ -297,76 +362,75 @@ class DynamoGate:
         self._remember(answer.get("Item", {}))
         self._hear(answer["ResponseMetadata"], asked_at)
 
-    def _remember(self, item: _Item) -> None:
-        self._state = _read(item) if item else GateState()
-        self._version = int(item["version"]["N"]) if item else 0
-        self._looked_at = self.clock.now()
+    def _remember(self, item: Item) -> None:
+        """Take over the item as it is, also one whose version is not a number."""
+        self._state, self._version = state_in(item), item.get("version")
+        self._looked_at = self.monotonic()
 
     def _ask(self) -> float:
-        """Return the time of a request, unless the last one has just failed."""
-        asked_at = self.clock.local()
+        """Return when a request begins, unless the last one has just failed."""
+        asked_at = self.monotonic()
         if asked_at < self._blind_until:
             raise Unavailable("the gate did not answer a moment ago")
         return asked_at
 
     def _blinded(self, exc: Exception, asked_at: float) -> Unavailable:
-        now = self.clock.local()
+        now = self.monotonic()
         self._blind_until = now + min(now - asked_at, BLIND_SECONDS)
         return Unavailable(f"the gate did not answer: {type(exc).__name__}")
 
-    def _measure(self, asked_at: float) -> None:
-        self._trips.append(max(self.clock.local() - asked_at, 0.0))
+    def _measure(self, asked_at: float) -> float:
+        took = self.monotonic() - asked_at
+        self._trips.append(took)
+        return took
 
     def _trip(self) -> float:
         return min(sorted(self._trips)[-2:])
 
     def _hear(self, metadata: ResponseMetadataTypeDef, asked_at: float) -> None:
-        self._measure(asked_at)
-        self.clock.hear(metadata["HTTPHeaders"].get("date"), asked_at)
+        took = self._measure(asked_at)
+        self.clock.hear(metadata["HTTPHeaders"].get("date"), took)
 
 
-def _written(state: GateState) -> str:
-    """Write a state, without its counts, as JSON that an operator can read in the console."""
-    fields = dataclasses.asdict(state)
-    del fields["window"]["sent"]
-    if state.pause:
-        fields["pause"]["cause"] = state.pause.cause.value
-    return json.dumps(_rounded(fields))
+@dataclass(frozen=True, slots=True)
+class LaneGate:
+    """The gate as the events of one lane see it (the Gate of `delivery`)."""
 
+    gate: DynamoGate
+    of: Lane
 
-def _rounded(value: Any) -> Any:  # noqa: ANN401 - whatever JSON holds
-    """Round to milliseconds: a write unit of DynamoDB holds 1 KB."""
-    if isinstance(value, dict):
-        return {name: _rounded(item) for name, item in value.items()}
-    return round(value, 3) if isinstance(value, float) else value
+    def admit(self, count: int, latest: float) -> Admission:
+        return self.gate.admit(count, latest, self.of)
 
+    def exchange(self, slot: float, latest: float) -> Admission:
+        return self.gate.exchange(slot, latest, self.of)
 
-def _read(item: _Item) -> GateState:
-    """Read a state. What another version of the forwarder wrote otherwise is begun anew.
+    def look_ahead(self) -> float:
+        return self.gate.look_ahead()
 
-    Little is lost by that: the pace stays even, and the next answers teach the rest again.
-    """
-    try:
-        fields = dict(json.loads(item["state"]["S"]))
-    except (TypeError, ValueError):
-        fields = {}
-    sent = zlib.decompress(item["sent"]["B"])
-    return GateState(
-        window=_or_new(Window, lambda: Window(**fields["window"], sent=sent)),
-        learnt=_or_new(Learnt, lambda: Learnt(**fields["learnt"])),
-        pause=_or_new(lambda: None, lambda: _pause_in(fields["pause"])),
-        ideal=float(fields.get("ideal", 0.0)),
-        last=float(fields.get("last", 0.0)),
-        failures=int(fields.get("failures", 0)),
-    )
+    def is_open(self) -> bool:
+        return self.gate.is_open(self.of)
 
+    def wait(self) -> float:
+        return self.gate.wait(self.of)
 
-def _pause_in(fields: Mapping[str, Any] | None) -> Pause | None:
-    return Pause(**{**fields, "cause": Cause(fields["cause"])}) if fields else None
+    def last_taken(self) -> float:
+        return self.gate.last_taken()
 
+    def give_back(self, slots: tuple[float, ...], *, probe: bool) -> None:
+        self.gate.give_back(slots, probe=probe, lane=self.of)
 
-def _or_new(new: Callable[[], T], read: Callable[[], T]) -> T:
-    try:
-        return read()
-    except (KeyError, TypeError, ValueError):
-        return new()
+    def note(self, quota: Quota) -> None:
+        self.gate.note(quota)
+
+    def throttled(self, retry_after: float | None) -> None:
+        self.gate.throttled(retry_after, self.of)
+
+    def blocked(self) -> None:
+        self.gate.blocked(self.of)
+
+    def failed(self, *, probe: bool) -> None:
+        self.gate.failed(probe=probe, lane=self.of)
+
+    def succeeded(self, *, probe: bool) -> None:
+        self.gate.succeeded(probe=probe, lane=self.of)

@@ -3,6 +3,10 @@
 All deliver invocations of a Space share one `GateState`. It paces posts evenly, keeps any 60
 seconds within Cometly's limit whether its minute is fixed or slides, learns the true limit from
 Cometly's headers, and closes for all when Cometly says so. Times are Unix seconds.
+
+There are two lanes. Whoever needs no key must not hold up who has one, so the pages' lane gets what
+the services' lane leaves, and a tenth of the pace in any case; and what its events make Cometly
+answer closes the gate for pages only.
 """
 
 from __future__ import annotations
@@ -10,20 +14,39 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
-from cometly_forwarder.quota import Learnt, Quota
+from cometly_forwarder.quota import Doubt, Learnt, Quota
 from cometly_forwarder.window import MINUTE, WINDOW_SECONDS, Window
 
 # What idle workers and duplicates left unused may be caught up, at twice the even pace.
 CATCH_UP_SECONDS = 2.0
 _FASTEST = 0.5
+# Pages reserve no farther ahead, and leave the pace of as many seconds unused, for services that
+# come. Ten slots at 1000 a minute: a batch.
+PAGES_SECONDS = 0.6
+# What pages get while services take all that they can.
+PAGES_SHARE = 0.1
 # A slot lies at least this far ahead: what threads need, beside what the table takes to answer.
 LEAD_SECONDS = 0.1
 
+# Slots that were reserved under a higher limit are void where the last minute took so many times
+# what the new one allows.
+_OVERDRAWN = 1.2
+
 RETRY_AFTER_CAP_SECONDS = 900.0
+# No slot lies farther ahead: deliver's time-out is 60 s, the slowest pace one post a minute. What
+# does was written by a clock that was wrong.
+FARTHEST_SLOT_SECONDS = 2 * WINDOW_SECONDS
 PROBE_SECONDS = 30.0
 PROBE_WAIT_SECONDS = 2.0
 # So many posts in a row without an answer close the gate.
 FAILURES_TO_CLOSE = 10
+
+
+class Lane(Enum):
+    """Who an event comes from: services with a key, topics and rules; or pages, which need none."""
+
+    SERVICES = "services"
+    PAGES = "pages"
 
 
 class Cause(Enum):
@@ -34,8 +57,9 @@ class Cause(Enum):
     FAILING = "failing"
 
 
-# First and longest pause by cause. A throttled Space needs no probe: the pause is Cometly's own.
-_STEPS = {Cause.THROTTLED: (2.0, 60.0), Cause.BLOCKED: (60.0, 900.0), Cause.FAILING: (5.0, 60.0)}
+# First and longest pause by cause. A throttled Space needs no probe: the pause is Cometly's own, or
+# short, for its minute may be over soon.
+_STEPS = {Cause.THROTTLED: (2.0, 10.0), Cause.BLOCKED: (60.0, 900.0), Cause.FAILING: (5.0, 60.0)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,16 +92,23 @@ class Pause:
 class GateState:
     """What all workers share.
 
-    `ideal` is where an even schedule would put the next slot, `last` the latest slot reserved, and
-    `failures` how many posts in a row got no answer.
+    `ideal` is where an even schedule would put the next slot, `last` the latest slot reserved,
+    `pages_last` the latest of the pages' lane. `failures` is how many posts in a row got no answer;
+    it and `pause` are by the services' lane, which both obey, `pages_failures` and `pages_pause`
+    by the pages' lane. `taken_at` is when Cometly last answered about an event.
     """
 
     window: Window = field(default_factory=Window)
     learnt: Learnt = field(default_factory=Learnt)
+    doubt: Doubt = field(default_factory=Doubt)
     ideal: float = 0.0
     last: float = 0.0
     failures: int = 0
     pause: Pause | None = None
+    pages_last: float = 0.0
+    pages_failures: int = 0
+    pages_pause: Pause | None = None
+    taken_at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +124,7 @@ class Wish:
     latest: float
     configured: int
     lead: float = LEAD_SECONDS
+    lane: Lane = Lane.SERVICES
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,87 +141,195 @@ class Admission:
     probe: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Unused:
+    """Slots in which nothing was posted; `probe` when one was a probe's."""
+
+    slots: tuple[float, ...]
+    lane: Lane = Lane.SERVICES
+    probe: bool = False
+
+
 def admit(state: GateState, wish: Wish) -> tuple[GateState, Admission]:
     """Reserve the slots that a worker wishes for, as far as there are any."""
-    if pause := closed(state, wish.now):
+    state = _plausible(state, wish.now)
+    if pause := closed(state, wish.now, wish.lane):
         return state, Admission(wait=pause.wait(wish.now), cause=pause.cause)
-    if state.pause and state.pause.needs_probe:
-        return _admit_probe(state, state.pause, wish)
+    if pause := _to_probe(state, wish.lane):
+        return _admit_probe(state, pause, wish)
     if state.pause and _is_over(state.pause, wish.now):
         state = replace(state, pause=None)
     return _reserve(state, wish)
 
 
-def closed(state: GateState, now: float) -> Pause | None:
-    """Return the pause that keeps posts back now, if there is one."""
-    pause = state.pause
-    return pause if pause and now < pause.ends_at else None
+def closed(state: GateState, now: float, lane: Lane = Lane.SERVICES) -> Pause | None:
+    """Return the pause that keeps a lane's posts back now, the longest if there are two."""
+    active = (pause for pause in _pauses(state, lane) if now < pause.ends_at)
+    return max(active, key=lambda pause: pause.ends_at, default=None)
 
 
-def give_back(
-    state: GateState,
-    slots: tuple[float, ...],
-    *,
-    now: float,
-    configured: int,
-    probe: bool = False,
-) -> GateState:
+def holds(state: GateState, now: float, configured: int, lane: Lane = Lane.SERVICES) -> bool:
+    """Say whether a slot that was reserved for now can be used.
+
+    The gate may have closed since, or the limit fallen far under what the last minute took.
+    """
+    if closed(state, now, lane):
+        return False
+    taken = state.window.count(now - MINUTE, now)
+    return taken <= _OVERDRAWN * state.learnt.allowance(now, configured)
+
+
+def give_back(state: GateState, unused: Unused, *, now: float, configured: int) -> GateState:
     """Take back slots in which nothing was posted; if one was a probe, the next event probes.
 
     The schedule moves up by as many places, so that duplicates take nothing from the others.
     """
-    pause = state.pause
-    if probe and pause:
-        pause = replace(pause, probe_until=0.0)
-    interval = _interval(state, now, configured)
+    slots, lane = unused.slots, unused.lane
+    if unused.probe and (pause := _own_pause(state, lane)):
+        state = _with_pause(state, replace(pause, probe_until=0.0), lane)
+    if slots and lane is Lane.PAGES:
+        state = replace(state, pages_last=0.0)
+    interval = WINDOW_SECONDS / state.learnt.allowance(now, configured)
     is_end = bool(slots) and state.last <= max(slots)
     return replace(
         state,
         window=state.window.without(slots),
         ideal=state.ideal - len(slots) * interval,
         last=min(slots) - interval if is_end else state.last,
-        pause=pause,
     )
 
 
-def observe(state: GateState, quota: Quota, *, now: float) -> GateState:
+def observe(state: GateState, quota: Quota, *, now: float, configured: int) -> GateState:
     """Learn from the headers of an answer: the limit, and how much of it others use."""
-    return replace(state, learnt=state.learnt.observe(quota, state.window, now=now))
+    is_throttled = state.pause is not None and state.pause.cause is Cause.THROTTLED
+    doubt = Doubt()
+    if not is_throttled and state.learnt.is_odd(quota, now, configured):
+        doubt = state.doubt.again(quota)
+        if not doubt.is_confirmed:
+            return replace(state, doubt=doubt)
+    learnt = state.learnt.observe(quota, state.window, now=now)
+    return replace(state, learnt=learnt, doubt=doubt) if learnt != state.learnt else state
 
 
-def throttled(state: GateState, *, now: float, retry_after: float | None) -> GateState:
-    """A 429: close for exactly as long as Cometly says, or for a growing while."""
+def throttled(
+    state: GateState,
+    *,
+    now: float,
+    configured: int,
+    retry_after: float | None,
+    lane: Lane = Lane.SERVICES,
+) -> GateState:
+    """A 429: close both lanes for exactly as long as Cometly says, or for a growing while."""
+    if lane is Lane.PAGES and state.pages_pause and now >= state.pages_pause.until:
+        state = replace(state, pages_pause=None)
     if (pause := state.pause) and pause.needs_probe and now < pause.until:
         return state
     step = _next_step(state.pause, Cause.THROTTLED, now)
     wait = step if retry_after is None else min(retry_after, RETRY_AFTER_CAP_SECONDS)
-    if (pause := closed(state, now)) and pause.cause is Cause.THROTTLED:
+    if (pause := state.pause) and pause.cause is Cause.THROTTLED and now < pause.until:
         return replace(state, pause=replace(pause, until=max(pause.until, now + wait)))
+    learnt = state.learnt.told(state.doubt.limit, now) if state.doubt.limit else state.learnt
+    ours = state.window.count(now - MINUTE, now)
+    learnt = learnt.throttled(now, ours=ours, configured=configured)
     pause = Pause(Cause.THROTTLED, now + wait, step)
-    return replace(state, learnt=state.learnt.throttled(now), failures=0, pause=pause)
+    return replace(_with_failures(state, 0, lane), learnt=learnt, doubt=Doubt(), pause=pause)
 
 
-def blocked(state: GateState, *, now: float) -> GateState:
+def blocked(state: GateState, *, now: float, lane: Lane = Lane.SERVICES) -> GateState:
     """A 401 or 403: close, for longer each time a probe finds the Space still blocked."""
-    return _close(state, Cause.BLOCKED, now)
+    return _close(state, Cause.BLOCKED, now, lane)
 
 
-def failed(state: GateState, *, now: float, count: int = 1, probe: bool = False) -> GateState:
+def failed(
+    state: GateState,
+    *,
+    now: float,
+    count: int = 1,
+    probe: bool = False,
+    lane: Lane = Lane.SERVICES,
+) -> GateState:
     """No answer worth the name, `count` times in a row; many in a row close the gate."""
-    state = replace(state, failures=min(state.failures + count, 10 * FAILURES_TO_CLOSE))
-    if not probe and closed(state, now):
+    failures = min(failures_of(state, lane) + count, 10 * FAILURES_TO_CLOSE)
+    state = _with_failures(state, failures, lane)
+    if not probe and closed(state, now, lane):
         return state
-    many = state.failures >= FAILURES_TO_CLOSE
-    return _close(state, Cause.FAILING, now) if probe or many else state
+    many = failures >= FAILURES_TO_CLOSE
+    return _close(state, Cause.FAILING, now, lane) if probe or many else state
 
 
-def succeeded(state: GateState, *, probe: bool) -> GateState:
+def succeeded(state: GateState, *, probe: bool, lane: Lane = Lane.SERVICES) -> GateState:
     """An answer: failures are no longer in a row, and a probe that got it opens the gate.
 
-    Not one that a 429 of an earlier post has closed meanwhile: Retry-After holds.
+    A page's opens it for both lanes, for Cometly takes posts. Not one that a 429 of an earlier post
+    has closed meanwhile: Retry-After holds.
     """
-    is_opened = probe and state.pause and state.pause.needs_probe
-    return replace(state, failures=0, pause=None if is_opened else state.pause)
+    state = _with_failures(state, 0, lane)
+    if not probe:
+        return state
+    if lane is Lane.PAGES:
+        state = replace(state, pages_pause=None)
+    is_opened = state.pause and state.pause.needs_probe
+    return replace(state, pause=None, failures=0) if is_opened else state
+
+
+def failures_of(state: GateState, lane: Lane) -> int:
+    """How many posts in a row of a lane got no answer."""
+    return state.failures if lane is Lane.SERVICES else state.pages_failures
+
+
+def _with_failures(state: GateState, failures: int, lane: Lane) -> GateState:
+    if lane is Lane.SERVICES:
+        return replace(state, failures=failures)
+    return replace(state, pages_failures=failures)
+
+
+def _own_pause(state: GateState, lane: Lane) -> Pause | None:
+    return state.pause if lane is Lane.SERVICES else state.pages_pause
+
+
+def _with_pause(state: GateState, pause: Pause, lane: Lane) -> GateState:
+    if lane is Lane.SERVICES:
+        return replace(state, pause=pause)
+    return replace(state, pages_pause=pause)
+
+
+def _pauses(state: GateState, lane: Lane) -> list[Pause]:
+    """The pauses that a lane obeys. Pages probe for themselves, whoever caused a pause."""
+    if lane is Lane.SERVICES:
+        return [state.pause] if state.pause else []
+    own = [state.pages_pause] if state.pages_pause else []
+    return [*own, replace(state.pause, probe_until=0.0)] if state.pause else own
+
+
+def _to_probe(state: GateState, lane: Lane) -> Pause | None:
+    """Return the pause that only a probe ends, the one that began last if there are two."""
+    ended = (pause for pause in _pauses(state, lane) if pause.needs_probe)
+    return max(ended, key=lambda pause: pause.until, default=None)
+
+
+def _plausible(state: GateState, now: float) -> GateState:
+    """Leave out what no clock that was right has written, so that it stops nobody."""
+    farthest = now + FARTHEST_SLOT_SECONDS
+    is_late = max(state.ideal, state.last, state.pages_last) > farthest
+    if is_late:
+        state = replace(state, ideal=0.0, last=0.0, pages_last=0.0)
+    if state.window.end > farthest:
+        state = replace(state, window=Window())
+    if state.learnt.heard_at > farthest or state.doubt.at > farthest:
+        state = replace(state, learnt=Learnt(), doubt=Doubt())
+    return replace(
+        state,
+        pause=_plausible_pause(state.pause, now),
+        pages_pause=_plausible_pause(state.pages_pause, now),
+        taken_at=state.taken_at if state.taken_at <= farthest else 0.0,
+    )
+
+
+def _plausible_pause(pause: Pause | None, now: float) -> Pause | None:
+    """Take a pause that would last longer than any for one that is over."""
+    if not pause or pause.ends_at <= now + RETRY_AFTER_CAP_SECONDS + FARTHEST_SLOT_SECONDS:
+        return pause
+    return replace(pause, until=min(pause.until, now), probe_until=0.0)
 
 
 def _admit_probe(state: GateState, pause: Pause, wish: Wish) -> tuple[GateState, Admission]:
@@ -197,47 +337,72 @@ def _admit_probe(state: GateState, pause: Pause, wish: Wish) -> tuple[GateState,
     if not admission.slots:
         return state, replace(admission, cause=pause.cause)
     out = replace(pause, probe_until=admission.slots[0] + PROBE_SECONDS)
-    return replace(after, pause=out), replace(admission, probe=True)
+    return _with_pause(after, out, wish.lane), replace(admission, probe=True)
 
 
 def _reserve(state: GateState, wish: Wish) -> tuple[GateState, Admission]:
-    now = wish.now
-    most = state.learnt.allowance(now, wish.configured)
-    interval = _interval(state, now, wish.configured)
-    window = state.window.recent(now)
-    ideal, last = max(state.ideal, now - CATCH_UP_SECONDS), state.last
+    """Give slot after slot, until there is none in time. Without any the state stays as it was."""
+    most = state.learnt.allowance(wish.now, wish.configured)
+    ideal = max(state.ideal, wish.now - CATCH_UP_SECONDS)
+    after = replace(state, window=state.window.recent(wish.now), ideal=ideal)
     slots: list[float] = []
     wait = 0.0
     while len(slots) < wish.count:
-        wanted = max(now + wish.lead, ideal, last + _FASTEST * interval)
-        slot = window.first_room(wanted, most)
-        if slot > wish.latest:
-            wait = slot - wish.latest
+        slot, wait = _next_slot(after, wish, most)
+        if wait > 0:
             break
-        window = window.with_slot(slot)
+        after = _with_slot(after, slot, most, wish.lane)
         slots.append(slot)
-        ideal, last = max(ideal, slot - CATCH_UP_SECONDS) + interval, slot
-    after = replace(state, window=window, ideal=ideal, last=last)
-    return after, Admission(tuple(slots), wait=wait)
+    return after if slots else state, Admission(tuple(slots), wait=wait)
 
 
-def _interval(state: GateState, now: float, configured: int) -> float:
-    """Seconds from slot to slot: the allowance, spread over the window and its margin."""
-    return WINDOW_SECONDS / state.learnt.allowance(now, configured)
+def _next_slot(state: GateState, wish: Wish, most: int) -> tuple[float, float]:
+    """Find the next slot, and in how many seconds it can be had: 0 if it can be now."""
+    slot = _slot_behind(state, wish, most, 0.0)
+    if wish.lane is Lane.SERVICES:
+        return slot, max(0.0, slot - wish.latest)
+    share_at = state.pages_last + WINDOW_SECONDS / most / PAGES_SHARE
+    until_share = max(share_at - slot, slot - wish.latest)
+    if until_share <= 0:
+        return slot, 0.0
+    slot = _slot_behind(state, wish, most, PAGES_SECONDS)
+    until_rest = slot - min(wish.latest, wish.now + wish.lead + PAGES_SECONDS)
+    return slot, max(0.0, min(until_share, until_rest))
 
 
-def _close(state: GateState, cause: Cause, now: float) -> GateState:
-    if (pause := state.pause) and pause.cause is cause and now < pause.until:
+def _slot_behind(state: GateState, wish: Wish, most: int, seconds: float) -> float:
+    """Find the first slot behind all others that leaves the pace of so many seconds unused."""
+    interval = WINDOW_SECONDS / most
+    earliest = max(wish.now + wish.lead, state.last + _FASTEST * interval)
+    return state.window.first_room(
+        max(earliest, state.ideal + seconds), most - int(seconds / interval)
+    )
+
+
+def _with_slot(state: GateState, slot: float, most: int, lane: Lane) -> GateState:
+    return replace(
+        state,
+        window=state.window.with_slot(slot),
+        ideal=max(state.ideal, slot - CATCH_UP_SECONDS) + WINDOW_SECONDS / most,
+        last=slot,
+        pages_last=slot if lane is Lane.PAGES else state.pages_last,
+    )
+
+
+def _close(state: GateState, cause: Cause, now: float, lane: Lane) -> GateState:
+    pauses = [pause for pause in _pauses(state, lane) if pause.cause is cause]
+    before = max(pauses, key=lambda pause: pause.until, default=None)
+    if before and now < before.until:
         return state
-    step = _next_step(state.pause, cause, now)
-    return replace(state, pause=Pause(cause, now + step, step))
+    step = _next_step(before, cause, now)
+    return _with_pause(state, Pause(cause, now + step, step), lane)
 
 
 def _next_step(pause: Pause | None, cause: Cause, now: float) -> float:
     first, longest = _STEPS[cause]
     if not pause or pause.cause is not cause or _is_over(pause, now):
         return first
-    return min(pause.step * 2, longest)
+    return min(max(pause.step * 2, first), longest)
 
 
 def _is_over(pause: Pause, now: float) -> bool:

@@ -22,8 +22,13 @@ _SURPRISE = 0.03
 _RECENT_SECONDS = 5.0
 # So early in a fixed minute its count says too little of the whole.
 _EARLY_SECONDS = 15.0
-# Without headers, each 429 takes this off the pace, and each quiet minute gives it back.
-_SQUEEZE, _LEAST_SQUEEZE = 0.9, 0.05
+# Without headers each 429 leaves this share of the pace; where our posts of the last minute were
+# fewer, that is what Cometly takes, but half of the pace is left. A quiet minute gives some back.
+_SQUEEZE, _HARDEST_SQUEEZE, _LEAST_SQUEEZE = 0.9, 0.5, 0.05
+_RECOVERY, _RECOVERY_MINUTES = 1.1, 60.0
+# A limit under this share of the one that held is odd: a header of another endpoint's, perhaps. It
+# is believed when so many answers in a row name it, or with a 429.
+_ODD, _ODD_TIMES = 0.5, 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +46,26 @@ class Quota:
     @property
     def is_credible(self) -> bool:
         return MIN_LIMIT <= self.limit <= MAX_LIMIT and 0 <= self.remaining <= self.limit
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """A limit too odd to be believed at once: how often in a row it was named, last at a slot."""
+
+    limit: int = 0
+    times: int = 0
+    at: float = 0.0
+
+    def again(self, quota: Quota) -> Doubt:
+        """Count an answer that names an odd limit. One that was counted says nothing new."""
+        if quota.at <= self.at:
+            return self
+        times = self.times + 1 if quota.limit == self.limit else 1
+        return Doubt(quota.limit, times, quota.at)
+
+    @property
+    def is_confirmed(self) -> bool:
+        return self.times >= _ODD_TIMES
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +87,27 @@ class Learnt:
     squeeze: float = 1.0
     squeezed_at: float = 0.0
 
+    @property
+    def heard_at(self) -> float:
+        """When any of this was learnt last."""
+        return max(self.limit_at, self.quota_at, self.window_at, self.squeezed_at)
+
+    @property
+    def is_plausible(self) -> bool:
+        """Say whether it is what one could learn."""
+        is_limit = 0 <= self.limit <= MAX_LIMIT and 0 <= self.others <= self.limit
+        return is_limit and _LEAST_SQUEEZE <= self.squeeze <= 1
+
     def allowance(self, now: float, configured: int) -> int:
         """How many posts a minute are ours: the limit, less what other senders take of it."""
-        limit = self._limit(now, configured)
+        limit = self.limit_at_present(now, configured)
         others = self.others + limit * _NOISE if self.others > limit * _NOISE else 0.0
         return max(1, int(min(limit - others, limit * self._squeeze(now))))
+
+    def is_odd(self, quota: Quota, now: float, configured: int) -> bool:
+        """Say whether an answer names a limit far under the one that held until now."""
+        is_new = quota.is_credible and quota.at > self.quota_at
+        return is_new and quota.limit < self.limit_at_present(now, configured) * _ODD
 
     def observe(self, quota: Quota, ours: Window, *, now: float) -> Learnt:
         """Learn from the headers of an answer, given the slots of our own posts.
@@ -77,27 +118,36 @@ class Learnt:
             return self
         heard = replace(self, limit_at=now, remaining=quota.remaining, quota_at=quota.at)
         if quota.limit != self.limit:
-            return replace(heard, limit=quota.limit, others=0.0, confirmed=0.0)
+            return heard.told(quota.limit, now)
         window_at = self._minute_begun(quota, ours) or self.window_at
         return replace(heard, window_at=window_at, others=self._others(quota, ours, window_at))
 
-    def throttled(self, now: float) -> Learnt:
-        """Go slower after a 429: with headers, others are more than was thought."""
+    def told(self, limit: int, now: float) -> Learnt:
+        """Believe in a limit, whoever takes of it."""
+        return replace(self, limit=limit, limit_at=now, others=0.0, confirmed=0.0)
+
+    def throttled(self, now: float, *, ours: int, configured: int) -> Learnt:
+        """Go slower after a 429: with headers, others are more than was thought.
+
+        `ours` is how many posts of the last minute were ours.
+        """
         if now - self.limit_at < MINUTE:
             most = self.limit * (1 - _LEAST_SQUEEZE)
             others = min(self.others + self.limit * _SURPRISE, most)
             confirmed = min(self.confirmed + self.limit * _SURPRISE, most)
             return replace(self, others=others, confirmed=max(others, confirmed))
-        squeeze = max(_LEAST_SQUEEZE, self._squeeze(now) * _SQUEEZE)
-        return replace(self, squeeze=squeeze, squeezed_at=now)
+        taken = max(_HARDEST_SQUEEZE, ours / self.allowance(now, configured))
+        squeeze = self._squeeze(now) * min(_SQUEEZE, taken)
+        return replace(self, squeeze=max(_LEAST_SQUEEZE, squeeze), squeezed_at=now)
+
+    def limit_at_present(self, now: float, configured: int) -> int:
+        is_known = self.limit and now - self.limit_at < LIMIT_MEMORY_SECONDS
+        return self.limit if is_known else configured
 
     def _squeeze(self, now: float) -> float:
         """What is left of the rate, with what the time since the last 429 gave back."""
-        return min(1.0, self.squeeze + (now - self.squeezed_at) / MINUTE * (1 - _SQUEEZE))
-
-    def _limit(self, now: float, configured: int) -> int:
-        is_known = self.limit and now - self.limit_at < LIMIT_MEMORY_SECONDS
-        return self.limit if is_known else configured
+        minutes = min((now - self.squeezed_at) / MINUTE, _RECOVERY_MINUTES)
+        return min(1.0, self.squeeze * float(_RECOVERY**minutes))
 
     def _minute_begun(self, quota: Quota, ours: Window) -> float | None:
         """Notice that a fixed minute has begun: what remains jumps to nearly all of the limit.

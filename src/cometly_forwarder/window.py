@@ -33,6 +33,11 @@ class Window:
         kept = self.sent[drop:]
         return Window(self.base + drop if kept else _bucket(now), kept)
 
+    @property
+    def end(self) -> float:
+        """The end of the last bucket that was counted in."""
+        return (self.base + len(self.sent)) * BUCKET_SECONDS
+
     def first_room(self, wanted: float, most: int) -> float:
         """Find the first time from `wanted` on whose window holds fewer than `most` slots."""
         bucket = _bucket(wanted)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from cometly_forwarder import pacing
 from cometly_forwarder.claims import (
@@ -22,7 +22,8 @@ from cometly_forwarder.claims import (
 from cometly_forwarder.courier import Courier
 from cometly_forwarder.delivery import Delivery, Message
 from cometly_forwarder.errors import Unavailable
-from cometly_forwarder.pacing import Admission, GateState, Wish
+from cometly_forwarder.gate import DynamoGate, LaneGate
+from cometly_forwarder.pacing import Admission, GateState, Lane, Unused, Wish
 from cometly_forwarder.quota import Quota
 from cometly_forwarder.verdict import Answer, NoAnswer
 
@@ -153,52 +154,69 @@ class MemoryGate:
     given_back: int = 0
     taken_at: float = 0.0
 
-    def admit(self, count: int, latest: float) -> Admission:
+    def lane(self, lane: Lane) -> LaneGate:
+        return LaneGate(cast("DynamoGate", self), lane)
+
+    def admit(self, count: int, latest: float, lane: Lane = Lane.SERVICES) -> Admission:
         if self.is_broken:
             raise Unavailable("the gate is away")
-        wish = Wish(self.clock.now(), count, latest, self.configured)
+        wish = Wish(self.clock.now(), count, latest, self.configured, lane=lane)
         self.state, admission = pacing.admit(self.state, wish)
         self.admitted += len(admission.slots)
         return admission
 
-    def exchange(self, slot: float, latest: float) -> Admission:
-        self.give_back((slot,), probe=False)
-        return self.admit(1, latest)
+    def exchange(self, slot: float, latest: float, lane: Lane = Lane.SERVICES) -> Admission:
+        gate = self if lane is Lane.SERVICES else self.lane(lane)
+        gate.give_back((slot,), probe=False)
+        return gate.admit(1, latest)
 
     def look_ahead(self) -> float:
         return 0.0
 
-    def is_open(self) -> bool:
-        return pacing.closed(self.state, self.clock.now()) is None
+    def is_open(self, lane: Lane = Lane.SERVICES) -> bool:
+        return pacing.holds(self.state, self.clock.now(), self.configured, lane)
 
-    def wait(self) -> float:
-        pause = pacing.closed(self.state, self.clock.now())
+    def wait(self, lane: Lane = Lane.SERVICES) -> float:
+        pause = pacing.closed(self.state, self.clock.now(), lane)
         return pause.wait(self.clock.now()) if pause else 0.0
-
-    def give_back(self, slots: tuple[float, ...], *, probe: bool) -> None:
-        self.given_back += len(slots)
-        self.state = pacing.give_back(
-            self.state, slots, now=self.clock.now(), configured=self.configured, probe=probe
-        )
 
     def last_taken(self) -> float:
         return self.taken_at
 
+    def give_back(
+        self, slots: tuple[float, ...], *, probe: bool, lane: Lane = Lane.SERVICES
+    ) -> None:
+        self.given_back += len(slots)
+        self.state = pacing.give_back(
+            self.state,
+            Unused(slots, lane, probe=probe),
+            now=self.clock.now(),
+            configured=self.configured,
+        )
+
     def note(self, quota: Quota) -> None:
-        self.state = pacing.observe(self.state, quota, now=self.clock.now())
+        self.state = pacing.observe(
+            self.state, quota, now=self.clock.now(), configured=self.configured
+        )
 
-    def throttled(self, retry_after: float | None) -> None:
-        self.state = pacing.throttled(self.state, now=self.clock.now(), retry_after=retry_after)
+    def throttled(self, retry_after: float | None, lane: Lane = Lane.SERVICES) -> None:
+        self.state = pacing.throttled(
+            self.state,
+            now=self.clock.now(),
+            configured=self.configured,
+            retry_after=retry_after,
+            lane=lane,
+        )
 
-    def blocked(self) -> None:
-        self.state = pacing.blocked(self.state, now=self.clock.now())
+    def blocked(self, lane: Lane = Lane.SERVICES) -> None:
+        self.state = pacing.blocked(self.state, now=self.clock.now(), lane=lane)
 
-    def failed(self, *, probe: bool) -> None:
-        self.state = pacing.failed(self.state, now=self.clock.now(), probe=probe)
+    def failed(self, *, probe: bool, lane: Lane = Lane.SERVICES) -> None:
+        self.state = pacing.failed(self.state, now=self.clock.now(), probe=probe, lane=lane)
 
-    def succeeded(self, *, probe: bool) -> None:
-        self.state = pacing.succeeded(self.state, probe=probe)
+    def succeeded(self, *, probe: bool, lane: Lane = Lane.SERVICES) -> None:
         self.taken_at = self.clock.now()
+        self.state = pacing.succeeded(self.state, probe=probe, lane=lane)
 
 
 @dataclass

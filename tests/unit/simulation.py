@@ -2,6 +2,9 @@
 
 The clock is virtual; the limiter, the network's delays, clock skew, stalled threads and other
 senders are simulated. What is real is `cometly_forwarder.pacing`.
+
+Assumed: a worker takes a batch within `poll` of the last one, and what it knows of the gate is what
+all know. Pages have more waiting than any worker can take, as in a flood of 120,000 a minute.
 """
 
 from __future__ import annotations
@@ -10,12 +13,13 @@ import heapq
 import itertools
 import random
 from collections import deque
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass, field
 
 from cometly_forwarder import pacing
 from cometly_forwarder.delivery import LATE_SECONDS, POST_SECONDS
-from cometly_forwarder.pacing import GateState, Wish
+from cometly_forwarder.gate import PATIENCE_SECONDS
+from cometly_forwarder.pacing import Admission, GateState, Lane, Unused, Wish
 from cometly_forwarder.quota import Quota
 
 Steps = Generator[float, None, None]
@@ -41,6 +45,15 @@ class Limiter:
         return True, self.limit - len(self.times), 0.0
 
 
+@dataclass(frozen=True)
+class Worker:
+    """Who takes batches of a lane, with a clock that is `skew` seconds off."""
+
+    lane: Lane
+    skew: float
+    quotas: list[Quota] = field(default_factory=list)
+
+
 @dataclass
 class World:
     """One Space, its limiter, and so many workers with a backlog that never ends.
@@ -50,6 +63,8 @@ class World:
     `poll` the longest time between two batches of a worker.
     `remaining` is a header that is stuck.
     `skew` is how far clocks are off, once DynamoDB's was heard.
+    `page_workers` serve a flood of pages. `keyed` are the times at which events of services come;
+    without it theirs is a backlog that never ends too.
     """
 
     window: str
@@ -59,11 +74,14 @@ class World:
     latency: float = 0.1
     skew: float = 0.0
     has_headers: bool = True
+    has_retry_after: bool = True
     remaining: int | None = None
     duplicates: float = 0.0
     poll: float = 0.06
     others: tuple[tuple[float, float, float], ...] = ()
     limits: tuple[tuple[float, int], ...] = ()
+    page_workers: int = 0
+    keyed: Iterable[float] | None = None
     seed: int = 1
 
     def __post_init__(self) -> None:
@@ -73,12 +91,21 @@ class World:
         self.state = GateState()
         self.queue: list[tuple[float, int, Steps]] = []
         self.ticks = itertools.count()
+        self.waiting: deque[float] = deque()
+        self.delays: list[float] = []
+        self.asked = dict.fromkeys(Lane, 0)
+        self.by_lane: dict[Lane, list[float]] = {lane: [] for lane in Lane}
         self.accepted: list[float] = []
         self.refused: list[float] = []
 
     def run(self, seconds: float) -> World:
         for number in range(self.workers):
-            self._spawn(self._worker(self.skew * (-1) ** number if number else 0.0))
+            skew = self.skew * (-1) ** number if number else 0.0
+            self._spawn(self._worker(Worker(Lane.SERVICES, skew)))
+        for _ in range(self.page_workers):
+            self._spawn(self._worker(Worker(Lane.PAGES, 0.0)))
+        if self.keyed is not None:
+            self._spawn(self._arrivals(self.keyed))
         for other in self.others:
             self._spawn(self._other(*other))
         for when, limit in self.limits:
@@ -89,8 +116,9 @@ class World:
                 heapq.heappush(self.queue, (self.now + delay, next(self.ticks), steps))
         return self
 
-    def accepted_in(self, begin: float, end: float) -> int:
-        return sum(begin <= moment < end for moment in self.accepted)
+    def accepted_in(self, begin: float, end: float, lane: Lane | None = None) -> int:
+        moments = self.by_lane[lane] if lane else self.accepted
+        return sum(begin <= moment < end for moment in moments)
 
     def refused_in(self, begin: float, end: float) -> int:
         return sum(begin <= moment < end for moment in self.refused)
@@ -108,52 +136,107 @@ class World:
             self.limiter.take(self.now)
             yield 60 / rate * self.random.uniform(0.5, 1.5)
 
-    def _worker(self, skew: float) -> Steps:
-        quotas: list[Quota] = []
+    def _arrivals(self, moments: Iterable[float]) -> Steps:
+        for moment in moments:
+            yield max(0.0, self.start + moment - self.now)
+            self.waiting.append(moment)
+
+    def _worker(self, worker: Worker) -> Steps:
         while True:
             yield self.random.uniform(self.poll / 4, self.poll)
-            clock = self.now + skew
-            for quota in sorted(quotas, key=lambda quota: quota.at):
-                self.state = pacing.observe(self.state, quota, now=clock)
-            quotas.clear()
-            wish = Wish(clock, BATCH, clock + 60 - POST_SECONDS, self.configured)
-            self.state, admission = pacing.admit(self.state, wish)
-            if not admission.slots:
-                yield min(admission.wait + self.random.uniform(0, 2), 20)
+            arrived = self._batch(worker.lane)
+            if not arrived:
                 continue
-            yield self.random.uniform(0.01, 0.06)
-            done: list[None] = []
-            needed = sum(self.random.random() >= self.duplicates for _ in admission.slots)
-            used, unused = admission.slots[:needed], admission.slots[needed:]
-            if unused:
-                self.state = pacing.give_back(
-                    self.state, unused, now=self.now + skew, configured=self.configured
-                )
-            for slot in used:
-                self._spawn(self._post(slot, skew, quotas, done, probe=admission.probe))
-            while len(done) < len(used):
-                yield 0.01
+            admission = self._admit(worker, len(arrived))
+            if worker.lane is Lane.PAGES and not admission.slots:
+                yield min(admission.wait, PATIENCE_SECONDS)
+                admission = self._admit(worker, len(arrived))
+            rest = arrived[len(admission.slots) :]
+            if worker.lane is Lane.SERVICES and rest and self.keyed is not None:
+                self._spawn(self._back(rest, admission.wait + self.random.uniform(0, 2)))
+            elif worker.lane is Lane.SERVICES and not admission.slots:
+                yield min(admission.wait + self.random.uniform(0, 2), 20)
+            if admission.slots:
+                yield from self._posts(worker, admission, arrived)
+
+    def _batch(self, lane: Lane) -> list[float]:
+        if lane is Lane.PAGES or self.keyed is None:
+            return [self.now - self.start] * BATCH
+        return [self.waiting.popleft() for _ in range(min(BATCH, len(self.waiting)))]
+
+    def _back(self, moments: list[float], wait: float) -> Steps:
+        yield wait
+        self.waiting.extend(moments)
+
+    def _admit(self, worker: Worker, count: int) -> Admission:
+        clock = self.now + worker.skew
+        self._observe(worker)
+        latest = clock + 60 - POST_SECONDS
+        wish = Wish(clock, count, latest, self.configured, lane=worker.lane)
+        self.asked[worker.lane] += 1
+        self.state, admission = pacing.admit(self.state, wish)
+        return admission
+
+    def _observe(self, worker: Worker) -> None:
+        clock = self.now + worker.skew
+        for quota in sorted(worker.quotas, key=lambda quota: quota.at):
+            self.state = pacing.observe(self.state, quota, now=clock, configured=self.configured)
+        worker.quotas.clear()
+
+    def _posts(self, worker: Worker, admission: Admission, arrived: list[float]) -> Steps:
+        yield self.random.uniform(0.01, 0.06)
+        done: list[None] = []
+        needed = sum(self.random.random() >= self.duplicates for _ in admission.slots)
+        used, unused = admission.slots[:needed], admission.slots[needed:]
+        if unused:
+            self.state = pacing.give_back(
+                self.state,
+                Unused(unused, worker.lane),
+                now=self.now + worker.skew,
+                configured=self.configured,
+            )
+        for slot, moment in zip(used, arrived, strict=False):
+            self._spawn(self._post(worker, slot, moment, done, probe=admission.probe))
+        while len(done) < len(used):
+            yield 0.01
 
     def _post(
-        self, slot: float, skew: float, quotas: list[Quota], done: list[None], *, probe: bool
+        self, worker: Worker, slot: float, moment: float, done: list[None], *, probe: bool
     ) -> Steps:
-        yield max(0.0, slot - skew - self.now)
+        yield max(0.0, slot - worker.skew - self.now)
         stalled = self.random.random() < 0.003
         yield self.random.uniform(0, 0.25 if stalled else 0.02)
-        clock = self.now + skew
-        if clock - slot > LATE_SECONDS or (pacing.closed(self.state, clock) and not probe):
+        clock, lane = self.now + worker.skew, worker.lane
+        holds = probe or pacing.holds(self.state, clock, self.configured, lane)
+        if clock - slot > LATE_SECONDS or not holds:
+            if lane is Lane.SERVICES and self.keyed is not None:
+                self._spawn(self._back([moment], self.random.uniform(0, 2)))
             done.append(None)
             return
         yield self.latency / 2 * self.random.uniform(0.5, 1.2)
         is_ok, remaining, retry_after = self.limiter.take(self.now)
-        (self.accepted if is_ok else self.refused).append(self.now - self.start)
+        self._count(lane, moment, is_ok=is_ok)
         yield self.latency / 2 * self.random.uniform(0.5, 1.5)
         if self.has_headers:
             told = remaining if self.remaining is None else self.remaining
-            quotas.append(Quota(self.limiter.limit, told, slot))
-        clock = self.now + skew
-        if is_ok and (probe or self.state.failures):
-            self.state = pacing.succeeded(self.state, probe=probe)
+            worker.quotas.append(Quota(self.limiter.limit, told, slot))
+        if is_ok and (probe or pacing.failures_of(self.state, lane)):
+            self.state = pacing.succeeded(self.state, probe=probe, lane=lane)
         elif not is_ok:
-            self.state = pacing.throttled(self.state, now=clock, retry_after=retry_after)
+            self._observe(worker)
+            self.state = pacing.throttled(
+                self.state,
+                now=self.now + worker.skew,
+                configured=self.configured,
+                retry_after=retry_after if self.has_retry_after else None,
+                lane=lane,
+            )
         done.append(None)
+
+    def _count(self, lane: Lane, moment: float, *, is_ok: bool) -> None:
+        now = self.now - self.start
+        (self.accepted if is_ok else self.refused).append(now)
+        if is_ok:
+            self.by_lane[lane].append(now)
+        if is_ok and lane is Lane.SERVICES and self.keyed is not None:
+            self.delays.append(now - moment)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import threading
 import time
 import zlib
@@ -21,10 +22,13 @@ from botocore.exceptions import ClientError, ReadTimeoutError
 from botocore.stub import Stubber
 from moto import mock_aws
 
+from cometly_forwarder.delivery import Gate
 from cometly_forwarder.errors import Unavailable
 from cometly_forwarder.gate import KEY, DynamoGate, SharedClock
-from cometly_forwarder.pacing import Cause
-from cometly_forwarder.quota import Quota
+from cometly_forwarder.gate_item import attributes_of, state_in
+from cometly_forwarder.pacing import FAILURES_TO_CLOSE, Cause, GateState, Lane, Pause
+from cometly_forwarder.quota import Doubt, Learnt, Quota
+from cometly_forwarder.window import Window
 from tests.unit.fakes import START, Clock
 
 if TYPE_CHECKING:
@@ -103,7 +107,7 @@ class Table:
             raise ReadTimeoutError(endpoint_url="https://dynamodb.example.com")
 
     def _write(self, values: Any) -> Any:
-        if self.item and self.item["version"] != values[":version"]:
+        if self.item.get("version") != values.get(":version"):
             raise Refused(dict(self.item))
         self.item = {
             name: values[f":{value}"]
@@ -123,12 +127,12 @@ class Table:
 class StillClock(SharedClock):
     """A clock that hears nothing of moto's real dates."""
 
-    def hear(self, date: str | None, asked_at: float) -> None:
+    def hear(self, date: str | None, took: float) -> None:
         pass
 
 
 def gate(client: DynamoDBClient, clock: Clock) -> DynamoGate:
-    return DynamoGate(client, TABLE, 1000, StillClock(clock.now))
+    return DynamoGate(client, TABLE, 1000, StillClock(clock.now), monotonic=clock.now)
 
 
 def item(client: DynamoDBClient) -> dict[str, Any]:
@@ -218,12 +222,12 @@ def test_headers_reach_the_next_admission(dynamodb: DynamoDBClient) -> None:
     clock = Clock()
     worker = gate(dynamodb, clock)
     [first, *_] = worker.admit(10, START + 60).slots
-    worker.note(Quota(300, 299, first))
+    worker.note(Quota(600, 599, first))
 
     worker.admit(10, START + 60)
     [early, late] = worker.admit(2, START + 60).slots
 
-    assert late - early == pytest.approx(0.5 * 60.4 / 300, rel=0.01)
+    assert late - early == pytest.approx(0.5 * 60.4 / 600, rel=0.01)
 
 
 def test_the_state_survives_its_worker(dynamodb: DynamoDBClient) -> None:
@@ -298,9 +302,8 @@ def test_a_clock_that_is_off_is_corrected_by_dynamodbs(skew: float) -> None:
     shared = SharedClock(local.now)
 
     for _ in range(40):
-        asked = local.now()
         local.sleep(0.005)
-        shared.hear(_date(local.now() - skew), asked)
+        shared.hear(_date(local.now() - skew), 0.005)
         local.sleep(0.337)
 
     assert shared.now() == pytest.approx(local.now() - skew, abs=0.05 if skew else 1e-9)
@@ -309,8 +312,8 @@ def test_a_clock_that_is_off_is_corrected_by_dynamodbs(skew: float) -> None:
 def test_a_clock_without_dates_to_hear_is_left_alone() -> None:
     shared = SharedClock(Clock().now)
 
-    shared.hear(None, START)
-    shared.hear("yesterday", START)
+    shared.hear(None, 0)
+    shared.hear("yesterday", 0)
 
     assert shared.now() == START
 
@@ -318,7 +321,7 @@ def test_a_clock_without_dates_to_hear_is_left_alone() -> None:
 def test_slots_are_told_by_the_workers_own_clock(dynamodb: DynamoDBClient) -> None:
     right, fast = Clock(), Clock(START + 2)
     one = gate(dynamodb, right)
-    other = DynamoGate(dynamodb, TABLE, 1000, StillClock(fast.now, most=-2.0))
+    other = DynamoGate(dynamodb, TABLE, 1000, StillClock(fast.now, most=-2.0), monotonic=fast.now)
 
     slots = one.admit(10, START + 60).slots
     theirs = other.admit(10, START + 62).slots
@@ -330,7 +333,14 @@ def test_slots_are_told_by_the_workers_own_clock(dynamodb: DynamoDBClient) -> No
 def of(table: Table, *, skew: float = 0.0) -> DynamoGate:
     """Make a worker's gate over that table, with a clock that is `skew` seconds ahead."""
     clock = SharedClock(lambda: table.clock.now() + skew)
-    return DynamoGate(table, TABLE, 1000, clock, sleep=lambda _: None)  # type: ignore[arg-type]
+    return DynamoGate(
+        table,  # type: ignore[arg-type]
+        TABLE,
+        1000,
+        clock,
+        sleep=table.clock.sleep,
+        monotonic=table.clock.now,
+    )
 
 
 @pytest.mark.parametrize("skew", [-2.0, 1.5])
@@ -370,7 +380,7 @@ def test_what_the_headers_said_is_dated_by_the_shared_clock() -> None:
         [slot] = wrong.admit(1, table.clock.now() + 60).slots
         table.clock.sleep(SOME_TIME)
 
-    wrong.note(Quota(300, 299, slot))
+    wrong.note(Quota(600, 599, slot))
     wrong.admit(1, table.clock.now() + 60)
 
     heard_at = json.loads(table.item["state"]["S"])["learnt"]["quota_at"]
@@ -461,7 +471,7 @@ def test_threads_that_are_late_together_share_a_write() -> None:
 
     with ThreadPoolExecutor(10) as threads:
         asked = [threads.submit(worker.exchange, slot, START + 60) for slot in slots]
-        while table.calls < 2 or len(worker._exchanges) < 9:
+        while table.calls < 2 or len(worker._exchanges[Lane.SERVICES]) < 9:
             time.sleep(0.001)
         table.hold.set()
         given = [each.result().slots for each in asked]
@@ -589,3 +599,432 @@ def test_errors_of_botocore_do_not_leak(dynamodb: DynamoDBClient) -> None:
             gate(dynamodb, Clock()).is_open()
 
     assert isinstance(caught.value.__cause__, ClientError)
+
+
+def put(client: DynamoDBClient, **attributes: Any) -> None:
+    """Store a good item with other attributes; None leaves one out."""
+    good = {"state": {"S": "{}"}, "sent": {"B": zlib.compress(b"")}, "version": {"N": "3"}}
+    changed = {**good, "mark": {"S": "x"}, **attributes}
+    present = {name: value for name, value in changed.items() if value is not None}
+    client.put_item(TableName=TABLE, Item={"event_id": {"S": KEY}, **present})
+
+
+ODD_STATES = {
+    "a number that is null": '{"ideal": null}',
+    "a number that is text": '{"last": "soon", "failures": "many"}',
+    "numbers that are no numbers": '{"ideal": NaN, "last": Infinity, "failures": -Infinity}',
+    "a number without end": '{"ideal": 1e400, "last": %s}' % ("9" * 400),
+    "a number of 5000 digits": '{"last": %s}' % ("9" * 5000),
+    "a list": "[1]",
+    "a list of pairs": '[["ideal", 1]]',
+    "nested beyond measure": "[" * 100_000,
+    "a pause that is a number": '{"pause": 5}',
+    "a pause with an unknown cause": '{"pause": {"cause": "x", "until": 1, "step": 1}}',
+    "a pause whose cause is a list": '{"pause": {"cause": []}, "pages_pause": [[]]}',
+    "a pause without times": '{"pause": {"cause": "blocked"}}',
+    "a window that starts at a text": '{"window": {"base": "x"}}',
+    "a window that starts at NaN": '{"window": {"base": NaN}}',
+    "a window that is null": '{"window": null, "learnt": null, "doubt": null}',
+    "a limit that is text": '{"learnt": {"limit": "x", "limit_at": 1}}',
+    "a limit beyond any": '{"learnt": {"limit": 1e9, "limit_at": 1799999999}}',
+    "others who are NaN": '{"learnt": {"others": NaN, "squeeze": NaN}}',
+    "others beyond the limit": '{"learnt": {"limit": 10, "others": 1e9, "limit_at": 1799999999}}',
+    "a squeeze of nothing": '{"learnt": {"squeeze": 0, "squeezed_at": 1799999999}}',
+    "unknown fields": '{"learnt": {"more": 1}, "more": {"yet": 1}, "doubt": {"why": 1}}',
+}
+ODD_ATTRIBUTES = {
+    "no state": {"state": None},
+    "a state that is a number": {"state": {"N": "1"}},
+    "no counts": {"sent": None},
+    "counts that are text": {"sent": {"S": "x"}},
+    "counts that are not compressed": {"sent": {"B": b"xx"}},
+    "counts that were cut": {"sent": {"B": zlib.compress(b"abcdefgh" * 9)[:-3]}},
+    "counts without end": {"sent": {"B": zlib.compress(bytes(50_000_000))}},
+    "no version": {"version": None},
+    "a version that is text": {"version": {"S": "three"}},
+    "a version that is null": {"version": {"NULL": True}},
+    "a version that is a list": {"version": {"L": [{"N": "3"}]}},
+    "a negative version": {"version": {"N": "-7"}},
+    "half a version": {"version": {"N": "3.5"}},
+    "the largest version": {"version": {"N": "9" * 38}},
+    "no version and no mark": {"version": None, "mark": None},
+    "nothing": {"state": None, "sent": None, "version": None, "mark": None},
+}
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [*({"state": {"S": state}} for state in ODD_STATES.values()), *ODD_ATTRIBUTES.values()],
+    ids=[*ODD_STATES, *ODD_ATTRIBUTES],
+)
+def test_an_item_that_is_odd_stops_nobody(
+    dynamodb: DynamoDBClient, attributes: dict[str, Any]
+) -> None:
+    clock = Clock()
+    put(dynamodb, **attributes)
+    one, other = gate(dynamodb, clock), gate(dynamodb, clock)
+
+    slots = [
+        slot
+        for _ in range(2)
+        for worker in (one, other)
+        for slot in worker.admit(5, START + 21).slots
+    ]
+
+    assert len(set(slots)) == 20
+    assert 4 <= int(item(dynamodb)["version"]["N"]) + 3 * ("version" in attributes) <= 7
+
+
+def test_an_item_of_the_version_before_is_read(dynamodb: DynamoDBClient) -> None:
+    before = {
+        "window": {"base": 17999999400},
+        "learnt": {
+            "limit": 600,
+            "limit_at": START - 1,
+            "remaining": 500,
+            "quota_at": START - 1,
+            "window_at": START - 30,
+            "others": 12.0,
+            "confirmed": 0.0,
+            "squeeze": 1.0,
+            "squeezed_at": 0.0,
+        },
+        "ideal": START + 1,
+        "last": START + 2,
+        "failures": 3,
+        "pause": {"cause": "blocked", "until": START + 9, "step": 60.0, "probe_until": 0.0},
+    }
+    put(dynamodb, state={"S": json.dumps(before)}, sent={"B": zlib.compress(b"\1" * 600)})
+
+    state = state_in(item(dynamodb))
+
+    assert state.window == Window(17999999400, b"\1" * 600)
+    assert state.learnt == Learnt(600, START - 1, 500, START - 1, START - 30, 12.0)
+    assert (state.ideal, state.last, state.failures) == (START + 1, START + 2, 3)
+    assert state.pause == Pause(Cause.BLOCKED, START + 9, 60.0)
+    assert state.pages_pause is None
+
+
+def test_the_version_before_can_read_an_item(dynamodb: DynamoDBClient) -> None:
+    # It makes its objects of all fields that it finds in these four.
+    worker = gate(dynamodb, Clock())
+    worker.blocked()
+
+    state = json.loads(item(dynamodb)["state"]["S"])
+
+    assert set(state["window"]) == {"base"}
+    assert set(state["pause"]) == {"cause", "until", "step", "probe_until"}
+    assert set(state["learnt"]) == {
+        "limit",
+        "limit_at",
+        "remaining",
+        "quota_at",
+        "window_at",
+        "others",
+        "confirmed",
+        "squeeze",
+        "squeezed_at",
+    }
+    assert {"ideal", "last", "failures"} <= set(state)
+
+
+def test_an_item_with_all_that_it_can_hold_is_one_write_unit() -> None:
+    # A minute and what is reserved ahead, as uneven as posts get.
+    uneven = random.Random(1)
+    sent = bytes(uneven.choices([0, 1, 2, 3], [2, 5, 3, 1], k=850))
+    time = START + 0.123
+    state = GateState(
+        window=Window(17999999400, sent),
+        learnt=Learnt(60000, time, 59999, time, time, 12345.678, 12345.678, 0.123, time),
+        doubt=Doubt(60000, 2, time),
+        ideal=time,
+        last=time,
+        failures=100,
+        pause=Pause(Cause.THROTTLED, time, 900.0, time),
+        pages_last=time,
+        pages_failures=100,
+        pages_pause=Pause(Cause.THROTTLED, time, 900.0, time),
+        taken_at=time,
+    )
+
+    attributes = attributes_of(state)
+
+    rest = "event_idgatestatesentversionmark" + "0123456789ab"
+    size = len(rest) + 21 + len(attributes["state"]["S"]) + len(attributes["sent"]["B"])
+    assert size <= 1024
+    assert state_in(attributes) == state
+
+
+def test_lanes_share_one_schedule() -> None:
+    table = Table(Clock())
+    one, other = of(table), of(table)
+
+    pages = one.lane(Lane.PAGES).admit(5, START + 21).slots
+    services = other.lane(Lane.SERVICES).admit(5, START + 21).slots
+
+    assert len(set(pages + services)) == 10
+    assert min(services) > max(pages)
+
+
+@pytest.mark.parametrize("lane", Lane)
+def test_a_lane_is_closed_by_its_own_news(lane: Lane) -> None:
+    table = Table(Clock())
+    worker = of(table)
+    other = {Lane.PAGES: Lane.SERVICES, Lane.SERVICES: Lane.PAGES}[lane]
+
+    for _ in range(FAILURES_TO_CLOSE):
+        worker.lane(lane).failed(probe=False)
+
+    assert not worker.lane(lane).is_open()
+    assert worker.lane(lane).wait() == pytest.approx(5)
+    assert worker.lane(lane).admit(1, START + 21).cause is Cause.FAILING
+    assert worker.lane(other).is_open() == (lane is Lane.PAGES)
+
+
+def test_a_block_of_pages_leaves_services_open_until_a_page_probes_well() -> None:
+    table = Table(Clock())
+    worker, pages = of(table), of(table).lane(Lane.PAGES)
+    pages.blocked()
+    blocked = worker.admit(1, START + 21), worker.is_open(), worker.wait()
+    table.clock.sleep(61)
+
+    probe = pages.admit(5, table.clock.now() + 21)
+    pages.succeeded(probe=True)
+
+    assert (blocked[0].cause, blocked[1:]) == (None, (True, 0.0))
+    assert probe.probe
+    assert len(pages.admit(5, table.clock.now() + 21).slots) == 5
+
+
+def test_a_429_of_a_page_is_obeyed_by_services() -> None:
+    table = Table(Clock())
+    of(table).lane(Lane.PAGES).throttled(30)
+
+    assert of(table).admit(1, START + 21).cause is Cause.THROTTLED
+
+
+def test_a_page_gives_back_and_exchanges_slots_of_its_lane() -> None:
+    table = Table(Clock())
+    worker = of(table)
+    worker.admit(100, START + 21)
+    pages = worker.lane(Lane.PAGES)
+    [first] = pages.admit(5, START + 21).slots
+
+    exchanged = pages.exchange(first, START + 21)
+    pages.give_back(exchanged.slots, probe=False)
+
+    assert len(exchanged.slots) == 1
+    assert len(pages.admit(5, START + 21).slots) == 1
+    assert table.reserved == 101
+
+
+def test_pages_without_a_slot_wait_for_the_next_one() -> None:
+    table = Table(Clock())
+    pages = of(table).lane(Lane.PAGES)
+    first = pages.admit(50, START + 21)
+
+    admission = pages.admit(5, START + 21)
+
+    assert len(first.slots) < 50
+    assert admission.slots
+    assert table.clock.now() == pytest.approx(START + first.wait)
+
+
+def test_pages_that_wait_do_so_for_two_seconds_at_most() -> None:
+    table = Table(Clock())
+    worker = of(table)
+    worker.throttled(300)
+
+    admission = worker.lane(Lane.PAGES).admit(5, START + 21)
+
+    assert admission.slots == ()
+    assert admission.wait == pytest.approx(298)
+    assert table.clock.now() == START + 2
+
+
+def test_services_without_a_slot_do_not_wait_for_it() -> None:
+    table = Table(Clock())
+    worker = of(table)
+    worker.admit(400, START + 21)
+
+    admission = worker.admit(5, START + 21)
+
+    assert admission.wait > 0
+    assert table.clock.now() == START
+
+
+def test_an_admission_without_slots_is_not_written() -> None:
+    table = Table(Clock())
+    worker = of(table)
+    worker.admit(400, START + 21)
+    version = table.item["version"]
+
+    worker.admit(5, START + 21)
+
+    assert table.item["version"] == version
+    assert table.calls == 1
+
+
+def test_before_a_worker_turns_messages_away_it_looks_whether_there_is_room_now() -> None:
+    table = Table(Clock())
+    one, other = of(table), of(table)
+    slots = one.admit(400, START + 21).slots
+    assert other.admit(5, START + 21).slots == ()
+    one.give_back(slots, probe=False)
+    table.clock.sleep(0.3)
+
+    assert len(other.admit(5, START + 21).slots) == 5
+
+
+def test_the_last_answer_about_an_event_is_known_to_others_without_a_write_of_its_own() -> None:
+    table = Table(Clock())
+    one, other = of(table), of(table)
+    one.admit(1, START + 21)
+    table.clock.sleep(1)
+
+    one.succeeded(probe=False)
+    calls, mine = table.calls, one.last_taken()
+    table.clock.sleep(1)
+    one.lane(Lane.PAGES).admit(1, START + 21)
+    other.admit(1, START + 21)
+
+    assert calls == 1
+    assert mine == START + 1
+    assert other.last_taken() == pytest.approx(START + 1)
+    assert other.lane(Lane.PAGES).last_taken() == other.last_taken()
+
+
+def test_without_an_answer_nothing_was_taken() -> None:
+    worker = of(Table(Clock()))
+    worker.admit(1, START + 21)
+    worker.blocked()
+
+    assert worker.last_taken() == 0.0
+
+
+def test_the_last_answer_is_told_by_the_workers_own_clock() -> None:
+    table = Table(Clock())
+    right, fast = of(table), of(table, skew=3.0)
+    for _ in range(30):
+        fast.admit(1, table.clock.now() + 24)
+        table.clock.sleep(SOME_TIME)
+    right.admit(1, table.clock.now() + 21)
+
+    right.succeeded(probe=False)
+    taken_at = table.clock.now()
+    right.admit(1, table.clock.now() + 21)
+    fast.admit(1, table.clock.now() + 24)
+
+    assert fast.last_taken() == pytest.approx(taken_at + 3, abs=0.1)
+
+
+def test_an_answer_that_is_still_to_come_was_not_taken() -> None:
+    table = Table(Clock())
+    worker = of(table)
+    worker._state = GateState(taken_at=START + 3600)
+
+    assert worker.last_taken() == 0.0
+
+
+def test_headers_of_a_429_reach_the_others_with_it() -> None:
+    table = Table(Clock())
+    one, other = of(table), of(table)
+    slots: list[float] = []
+    while table.clock.now() < START + 60:
+        slots += one.admit(10, table.clock.now() + 21).slots
+        table.clock.sleep(0.6)
+    other.admit(10, table.clock.now() + 21)
+
+    one.note(Quota(300, 0, slots[-1]))
+    one.throttled(1)
+    table.clock.sleep(1.2)
+
+    # The pause is over, but what was reserved at 1000 a minute is too much for 300.
+    assert not other.is_open()
+
+
+class Wall:
+    """A worker's wall clock, which may be set while it runs."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self.ahead = 0.0
+
+    def now(self) -> float:
+        return self.clock.now() + self.ahead
+
+
+@pytest.mark.parametrize("step", [-3600.0, 3600.0])
+def test_a_wall_clock_that_is_set_costs_nobody_more_than_a_batch(step: float) -> None:
+    table = Table(Clock())
+    wall, right = Wall(table.clock), of(table)
+    worker = DynamoGate(
+        table,  # type: ignore[arg-type]
+        TABLE,
+        1000,
+        SharedClock(wall.now),
+        sleep=table.clock.sleep,
+        monotonic=table.clock.now,
+    )
+    for _ in range(10):
+        worker.admit(1, wall.now() + 21)
+        table.clock.sleep(SOME_TIME)
+    wall.ahead = step
+
+    first = worker.admit(10, wall.now() + 21).slots
+    ahead = [slot - wall.now() for slot in first]
+    table.clock.sleep(1)
+    theirs = right.admit(10, table.clock.now() + 21).slots
+    table.clock.sleep(1)
+    second = worker.admit(10, wall.now() + 21).slots
+
+    assert len(first) == len(theirs) == len(second) == 10
+    assert all(0 < each < 3 for each in ahead)
+    assert all(0 < slot - table.clock.now() + 1 < 3 for slot in theirs)
+    assert all(0 < slot - wall.now() < 3 for slot in second)
+
+
+def test_a_wall_clock_put_back_after_a_failed_call_does_not_keep_the_worker_blind() -> None:
+    table = Table(Clock(), takes=4.0, fails=1)
+    wall = Wall(table.clock)
+    worker = DynamoGate(
+        table,  # type: ignore[arg-type]
+        TABLE,
+        1000,
+        SharedClock(wall.now),
+        monotonic=table.clock.now,
+    )
+    with pytest.raises(Unavailable):
+        worker.admit(1, wall.now() + 21)
+
+    wall.ahead = -3600.0
+    table.clock.sleep(1.1)
+
+    assert worker.admit(1, wall.now() + 21).slots
+
+
+def test_a_wall_clock_put_back_does_not_keep_a_worker_from_looking() -> None:
+    table = Table(Clock())
+    wall = Wall(table.clock)
+    worker = DynamoGate(
+        table,  # type: ignore[arg-type]
+        TABLE,
+        1000,
+        SharedClock(wall.now),
+        monotonic=table.clock.now,
+    )
+    worker.admit(1, wall.now() + 21)
+    of(table).throttled(300)
+
+    wall.ahead = -0.2
+    table.clock.sleep(0.3)
+
+    assert not worker.is_open()
+
+
+def test_the_lanes_view_is_the_gate_that_a_delivery_needs() -> None:
+    def needs(_: Gate) -> None:
+        pass
+
+    needs(of(Table(Clock())))
+    needs(of(Table(Clock())).lane(Lane.PAGES))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -16,9 +18,13 @@ from cometly_forwarder.pacing import (
     Admission,
     Cause,
     GateState,
+    Lane,
+    Pause,
+    Unused,
     Wish,
 )
 from cometly_forwarder.quota import MAX_LIMIT, MIN_LIMIT, Learnt, Quota
+from cometly_forwarder.window import Window
 from tests.unit.simulation import World
 
 NOW = 1_800_000_000.0
@@ -32,8 +38,25 @@ def admit(
     count: int = 10,
     latest: float = NOW + 1e6,
     rate: int = 1000,
+    lane: Lane = Lane.SERVICES,
 ) -> tuple[GateState, Admission]:
-    return pacing.admit(state, Wish(now, count, latest, rate))
+    return pacing.admit(state, Wish(now, count, latest, rate, lane=lane))
+
+
+def observed(state: GateState, *quotas: Quota) -> GateState:
+    for quota in quotas:
+        state = pacing.observe(state, quota, now=quota.at, configured=1000)
+    return state
+
+
+def throttled(
+    state: GateState,
+    *,
+    now: float = NOW,
+    retry_after: float | None = None,
+    lane: Lane = Lane.SERVICES,
+) -> GateState:
+    return pacing.throttled(state, now=now, configured=1000, retry_after=retry_after, lane=lane)
 
 
 @WINDOWS
@@ -97,11 +120,15 @@ def test_a_space_raised_to_3000_is_used(window: str) -> None:
 
 
 @WINDOWS
-def test_a_limit_that_falls_ends_with_no_429s(window: str) -> None:
-    world = World(window, limits=((100, 300),)).run(400)
+@pytest.mark.parametrize("workers", [2, 5])
+@pytest.mark.parametrize("at", [100, 113, 127])
+def test_a_limit_that_falls_costs_what_is_on_its_way_and_no_more(
+    window: str, workers: int, at: int
+) -> None:
+    world = World(window, workers=workers, limits=((at, 300),)).run(400)
 
-    assert world.refused_in(100, 200) <= 20
-    assert world.refused_in(200, 400) == 0
+    assert len(world.refused) <= 3
+    assert world.refused_in(at + 1, 400) == 0
     assert world.accepted_in(240, 360) >= 2 * 290
 
 
@@ -142,6 +169,15 @@ def test_without_headers_the_configured_rate_holds(window: str) -> None:
 
 
 @WINDOWS
+@pytest.mark.parametrize("limit", [100, 300, 600, 900])
+def test_without_headers_and_retry_after_no_minute_is_left_unused(window: str, limit: int) -> None:
+    world = World(window, has_headers=False, has_retry_after=False, limit=limit).run(900)
+
+    assert min(world.accepted_in(at, at + 60) for at in range(0, 900, 60)) >= 0.6 * limit
+    assert len(world.refused) <= 15 * 3
+
+
+@WINDOWS
 def test_without_headers_a_rate_configured_too_high_is_slowed_by_its_429s(window: str) -> None:
     world = World(window, has_headers=False, limit=500).run(600)
 
@@ -159,7 +195,7 @@ def test_without_headers_the_pace_does_not_sink_over_the_hours(window: str) -> N
 def test_without_headers_a_429_a_day_leaves_the_pace_as_it_was() -> None:
     learnt = Learnt()
     for day in range(30):
-        learnt = learnt.throttled(NOW + day * 86400)
+        learnt = learnt.throttled(NOW + day * 86400, ours=1000, configured=1000)
 
     assert learnt.allowance(NOW + 29 * 86400, 1000) == 900
     assert learnt.allowance(NOW + 30 * 86400, 1000) == 1000
@@ -186,7 +222,7 @@ def test_other_senders_beyond_half_of_the_limit_are_believed_once_429s_confirm_t
     assert world.refused_in(90, 600) <= 45
     assert world.refused_in(900, 1500) <= 4
     ours = world.accepted_in(900, 1500) / 10
-    assert (1000 - rate) * 0.9 <= ours <= (1000 - rate) * 1.1
+    assert (1000 - rate) * 0.85 <= ours <= (1000 - rate) * 1.1
 
 
 @pytest.mark.parametrize(
@@ -197,13 +233,13 @@ def test_other_senders_beyond_half_of_the_limit_are_believed_once_429s_confirm_t
 def test_absurd_headers_are_not_believed(limit: int, remaining: int) -> None:
     state, _ = admit(GateState())
 
-    assert pacing.observe(state, Quota(limit, remaining, NOW), now=NOW) == state
+    assert observed(state, Quota(limit, remaining, NOW)) == state
 
 
 def test_a_learnt_limit_is_forgotten_when_headers_stay_away() -> None:
-    state = pacing.observe(GateState(), Quota(300, 299, NOW), now=NOW)
+    state = observed(GateState(), Quota(600, 599, NOW))
 
-    assert state.learnt.allowance(NOW + 60, 1000) == 300
+    assert state.learnt.allowance(NOW + 60, 1000) == 600
     assert state.learnt.allowance(NOW + 601, 1000) == 1000
 
 
@@ -227,7 +263,7 @@ def test_no_window_ever_holds_more_slots_than_the_limit(
     state, now, slots = GateState(), NOW, []
     for pause, count in batches:
         now += pause
-        state, admission = admit(state, now=now, count=count, latest=now + 200, rate=limit)
+        state, admission = admit(state, now=now, count=count, latest=now + 50, rate=limit)
         slots += admission.slots
 
     assert slots == sorted(slots)
@@ -238,7 +274,7 @@ def test_no_window_ever_holds_more_slots_than_the_limit(
 def test_a_slot_that_was_given_back_can_be_used_by_another() -> None:
     state, all_slots = admit(GateState(), count=5, rate=5)
     _, full = admit(state, count=1, latest=NOW + 30, rate=5)
-    after = pacing.give_back(state, all_slots.slots[1:], now=NOW, configured=5)
+    after = pacing.give_back(state, Unused(all_slots.slots[1:]), now=NOW, configured=5)
     _, freed = admit(after, now=all_slots.slots[-1], count=1, latest=NOW + 70, rate=5)
 
     assert full.slots == ()
@@ -254,23 +290,23 @@ def test_what_does_not_fit_before_the_deadline_gets_no_slot() -> None:
 
 
 def test_retry_after_is_obeyed_exactly() -> None:
-    state = pacing.throttled(GateState(), now=NOW, retry_after=42)
+    state = throttled(GateState(), now=NOW, retry_after=42)
 
     assert admit(state, now=NOW + 41.9)[1].cause is Cause.THROTTLED
     assert len(admit(state, now=NOW + 42)[1].slots) == 10
 
 
 def test_an_absurd_retry_after_is_capped() -> None:
-    state = pacing.throttled(GateState(), now=NOW, retry_after=86400 * 365)
+    state = throttled(GateState(), now=NOW, retry_after=86400 * 365)
 
     assert state.pause is not None
     assert state.pause.until == NOW + RETRY_AFTER_CAP_SECONDS
 
 
 def test_several_429s_of_one_moment_are_one_pause_that_lasts_as_long_as_the_longest() -> None:
-    state = pacing.throttled(GateState(), now=NOW, retry_after=5)
-    state = pacing.throttled(state, now=NOW + 0.1, retry_after=9)
-    state = pacing.throttled(state, now=NOW + 0.2, retry_after=2)
+    state = throttled(GateState(), now=NOW, retry_after=5)
+    state = throttled(state, now=NOW + 0.1, retry_after=9)
+    state = throttled(state, now=NOW + 0.2, retry_after=2)
 
     assert state.pause is not None
     assert state.pause.until == pytest.approx(NOW + 9.1)
@@ -279,13 +315,13 @@ def test_several_429s_of_one_moment_are_one_pause_that_lasts_as_long_as_the_long
 def test_without_retry_after_the_pause_grows_and_is_forgotten_after_a_quiet_minute() -> None:
     state, waits, now = GateState(), [], NOW
     for _ in range(7):
-        state = pacing.throttled(state, now=now, retry_after=None)
+        state = throttled(state, now=now, retry_after=None)
         assert state.pause is not None
         waits.append(round(state.pause.until - now))
         now = state.pause.until
-    later = pacing.throttled(state, now=now + 61, retry_after=None)
+    later = throttled(state, now=now + 61, retry_after=None)
 
-    assert waits == [2, 4, 8, 16, 32, 60, 60]
+    assert waits == [2, 4, 8, 10, 10, 10, 10]
     assert later.pause is not None
     assert later.pause.step == 2
 
@@ -323,7 +359,7 @@ def test_a_probe_that_never_reports_is_followed_by_another() -> None:
 
 
 def test_a_probe_that_would_not_fit_before_the_deadline_is_left_to_another() -> None:
-    state, _ = admit(GateState(), rate=1)
+    state, _ = admit(GateState(), count=2, rate=1)
     state = pacing.blocked(state, now=NOW)
 
     after, admission = admit(state, now=NOW + 60, latest=NOW + 60.2, rate=1)
@@ -342,7 +378,7 @@ def test_a_success_from_before_the_pause_does_not_open_a_blocked_gate() -> None:
 
 def test_a_probe_that_succeeds_does_not_end_a_429_that_came_meanwhile() -> None:
     state, _ = admit(pacing.blocked(GateState(), now=NOW), now=NOW + 60)
-    state = pacing.throttled(state, now=NOW + 61, retry_after=60)
+    state = throttled(state, now=NOW + 61, retry_after=60)
 
     state = pacing.succeeded(state, probe=True)
 
@@ -350,7 +386,7 @@ def test_a_probe_that_succeeds_does_not_end_a_429_that_came_meanwhile() -> None:
 
 
 def test_a_pause_that_is_long_over_is_not_shown_to_the_operator() -> None:
-    state = pacing.throttled(GateState(), now=NOW, retry_after=5)
+    state = throttled(GateState(), now=NOW, retry_after=5)
 
     state, _ = admit(state, now=NOW + 3600)
 
@@ -370,7 +406,7 @@ def test_ten_401s_at_once_are_one_pause() -> None:
 def test_a_throttled_probe_ends_the_block() -> None:
     state, _ = admit(pacing.blocked(GateState(), now=NOW), now=NOW + 60)
 
-    state = pacing.throttled(state, now=NOW + 61, retry_after=3)
+    state = throttled(state, now=NOW + 61, retry_after=3)
 
     assert state.pause is not None
     assert state.pause.cause is Cause.THROTTLED
@@ -379,7 +415,7 @@ def test_a_throttled_probe_ends_the_block() -> None:
 def test_a_429_of_an_earlier_post_does_not_end_a_block() -> None:
     state = pacing.blocked(GateState(), now=NOW)
 
-    assert pacing.throttled(state, now=NOW + 1, retry_after=3) == state
+    assert throttled(state, now=NOW + 1, retry_after=3) == state
 
 
 def test_failures_close_the_gate_only_when_they_are_in_a_row() -> None:
@@ -427,3 +463,379 @@ def test_an_idle_day_leaves_nothing_behind() -> None:
 
     assert len(state.window.sent) < 32
     assert len(admission.slots) == 10
+
+
+@WINDOWS
+def test_pages_alone_get_the_whole_limit(window: str) -> None:
+    world = World(window, keyed=(), page_workers=2).run(300)
+
+    assert world.refused == []
+    assert world.accepted_in(0, 300, Lane.PAGES) >= 5 * 980
+
+
+@WINDOWS
+@pytest.mark.parametrize("limit", [60, 1000])
+def test_pages_get_a_tenth_beside_services_that_never_end(window: str, limit: int) -> None:
+    world = World(window, page_workers=2, limit=limit, configured=limit).run(600)
+
+    assert world.refused == []
+    assert world.accepted_in(0, 600) >= 10 * limit * 0.98
+    pages = world.accepted_in(0, 600, Lane.PAGES)
+    assert 10 * limit * 0.07 <= pages <= 10 * limit * 0.11
+
+
+@WINDOWS
+def test_services_that_leave_some_of_the_limit_leave_it_to_pages(window: str) -> None:
+    # Two workers and answers of 1.5 s: services take half of the limit at most.
+    world = World(window, latency=1.5, page_workers=2).run(300)
+
+    assert world.refused == []
+    assert world.accepted_in(0, 300) >= 4900
+    assert world.accepted_in(0, 300, Lane.PAGES) >= 5 * 300
+
+
+@WINDOWS
+@pytest.mark.parametrize("limit", [60, 300, 1000])
+def test_a_burst_of_services_in_a_flood_of_pages_gets_nine_tenths_at_once(
+    window: str, limit: int
+) -> None:
+    flood = World(
+        window, page_workers=2, limit=limit, configured=limit, keyed=[90.0] * 2 * limit
+    ).run(150)
+
+    assert flood.refused == []
+    assert flood.accepted_in(90, 150, Lane.SERVICES) >= 0.88 * limit
+    assert flood.accepted_in(92, 122, Lane.SERVICES) >= 0.84 * limit / 2
+
+
+@WINDOWS
+@pytest.mark.parametrize("limit", [10, 60, 300, 1000])
+@pytest.mark.parametrize("share", [0.02, 0.1, 0.5])
+def test_a_keyed_event_in_a_flood_of_pages_waits_for_little_more_than_the_next_slot(
+    window: str, limit: int, share: float
+) -> None:
+    keyed = [70 + at * 60 / (limit * share) for at in range(int(500 / 60 * limit * share))]
+    world = World(window, page_workers=2, limit=limit, configured=limit, keyed=keyed).run(600)
+
+    assert world.refused == []
+    assert len(world.delays) == len(keyed) > 0
+    # What pages have reserved, the next slot, and what threads and the network take; a thread that
+    # stalls (three in a thousand) comes back within 2 s here.
+    usual = sorted(world.delays)[: max(1, int(len(keyed) * 0.98))]
+    assert usual[-1] <= pacing.PAGES_SECONDS + 60.4 / limit + 1.0
+    assert max(world.delays) <= pacing.PAGES_SECONDS + 60.4 / limit + 3.5
+
+
+@WINDOWS
+def test_a_trickle_of_services_costs_pages_no_more_than_it_takes(window: str) -> None:
+    keyed = [70 + at / 2 for at in range(460)]
+
+    world = World(window, page_workers=2, keyed=keyed).run(300)
+
+    assert world.accepted_in(60, 300) >= 4 * 980
+
+
+def test_pages_reserve_no_more_than_a_moment_ahead() -> None:
+    state = GateState()
+    for _ in range(5):
+        state, _ = admit(state, lane=Lane.PAGES)
+
+    assert state.last <= NOW + pacing.LEAD_SECONDS + pacing.PAGES_SECONDS
+    [slot] = admit(state, count=1)[1].slots
+    assert slot <= NOW + pacing.LEAD_SECONDS + pacing.PAGES_SECONDS + 0.1
+
+
+def test_pages_that_get_no_slot_are_told_when_the_next_is_theirs() -> None:
+    state, _ = admit(GateState(), count=200)
+    state, first = admit(state, lane=Lane.PAGES)
+
+    after, none = admit(state, lane=Lane.PAGES)
+
+    assert len(first.slots) == 1
+    assert none.slots == ()
+    assert none.cause is None
+    assert 0.3 <= none.wait <= 0.6
+    assert after == state
+
+
+def test_pages_whose_share_is_beyond_their_deadline_are_told_so() -> None:
+    state, _ = admit(GateState(), count=30, rate=60, latest=NOW + 50)
+
+    _, none = admit(state, lane=Lane.PAGES, rate=60, latest=NOW + 21)
+
+    assert none.slots == ()
+    assert 1 <= none.wait <= 30
+
+
+def test_a_page_slot_that_was_given_back_is_the_pages_again() -> None:
+    state, _ = admit(GateState(), count=200)
+    state, first = admit(state, lane=Lane.PAGES)
+
+    unused = Unused(first.slots, Lane.PAGES)
+    state = pacing.give_back(state, unused, now=NOW, configured=1000)
+
+    assert len(admit(state, lane=Lane.PAGES)[1].slots) == 1
+
+
+@pytest.mark.parametrize("rate", [1, 10, 60])
+def test_pages_go_on_at_the_lowest_limits(rate: int) -> None:
+    _, admission = admit(GateState(), lane=Lane.PAGES, rate=rate)
+
+    assert 1 <= len(admission.slots) <= 2
+
+
+def _bad(state: GateState, news: Cause, now: float, lane: Lane) -> GateState:
+    if news is Cause.BLOCKED:
+        return pacing.blocked(state, now=now, lane=lane)
+    return pacing.failed(state, now=now, count=FAILURES_TO_CLOSE, lane=lane)
+
+
+PROBED = pytest.mark.parametrize("news", [Cause.BLOCKED, Cause.FAILING])
+
+
+@PROBED
+def test_bad_news_of_a_page_close_the_gate_for_pages_only(news: Cause) -> None:
+    state = _bad(GateState(), news, NOW, Lane.PAGES)
+
+    assert admit(state, lane=Lane.PAGES)[1].cause is news
+    assert len(admit(state)[1].slots) == 10
+    assert state.failures == 0
+
+
+@PROBED
+def test_bad_news_of_a_service_close_both_lanes_and_each_probes(news: Cause) -> None:
+    state = _bad(GateState(), news, NOW, Lane.SERVICES)
+    assert state.pause is not None
+    until = state.pause.until
+
+    assert admit(state, now=NOW + 1)[1].cause is news
+    assert admit(state, now=NOW + 1, lane=Lane.PAGES)[1].cause is news
+    state, page = admit(state, now=until, lane=Lane.PAGES)
+    state, other_page = admit(state, now=until, lane=Lane.PAGES)
+    state, service = admit(state, now=until)
+
+    assert page.probe
+    assert len(page.slots) == 1
+    assert other_page.slots == ()
+    assert service.probe
+
+
+@PROBED
+def test_a_page_that_probes_well_opens_the_gate_for_all(news: Cause) -> None:
+    state = _bad(GateState(), news, NOW, Lane.SERVICES)
+    state, _ = admit(state, now=NOW + 60, lane=Lane.PAGES)
+
+    state = pacing.succeeded(state, probe=True, lane=Lane.PAGES)
+
+    assert len(admit(state, now=NOW + 61)[1].slots) == 10
+    assert len(admit(state, now=NOW + 61, lane=Lane.PAGES)[1].slots) > 1
+    assert state.failures == 0
+
+
+@PROBED
+def test_a_page_that_probes_badly_is_no_news_for_services(news: Cause) -> None:
+    state = _bad(GateState(), news, NOW, Lane.SERVICES)
+    before = state.pause
+    state, _ = admit(state, now=NOW + 60, lane=Lane.PAGES)
+
+    if news is Cause.BLOCKED:
+        state = pacing.blocked(state, now=NOW + 61, lane=Lane.PAGES)
+    else:
+        state = pacing.failed(state, now=NOW + 61, probe=True, lane=Lane.PAGES)
+
+    assert state.pause == before
+    assert state.pages_pause is not None
+    assert before is not None
+    assert state.pages_pause.step == 2 * before.step
+    assert admit(state, now=NOW + 62)[1].probe
+    assert admit(state, now=NOW + 62, lane=Lane.PAGES)[1].cause is news
+
+
+def test_a_service_that_probes_well_leaves_the_pages_to_their_own_probe() -> None:
+    state = pacing.blocked(GateState(), now=NOW, lane=Lane.PAGES)
+    state = pacing.blocked(state, now=NOW + 10)
+    state, _ = admit(state, now=NOW + 70)
+
+    state = pacing.succeeded(state, probe=True)
+
+    assert len(admit(state, now=NOW + 71)[1].slots) == 10
+    assert admit(state, now=NOW + 71, lane=Lane.PAGES)[1].probe
+
+
+def test_pages_obey_a_pause_of_services_that_is_longer_than_their_own() -> None:
+    state = pacing.blocked(GateState(), now=NOW, lane=Lane.PAGES)
+    state = pacing.blocked(state, now=NOW + 30)
+
+    _, admission = admit(state, now=NOW + 70, lane=Lane.PAGES)
+
+    assert admission.cause is Cause.BLOCKED
+    assert admission.wait == pytest.approx(20)
+
+
+def test_a_pause_of_pages_outlasts_a_429() -> None:
+    state = pacing.blocked(GateState(), now=NOW, lane=Lane.PAGES)
+    state = throttled(state, now=NOW + 1, retry_after=90)
+
+    assert admit(state, now=NOW + 92)[1].probe is False
+    assert admit(state, now=NOW + 92, lane=Lane.PAGES)[1].probe
+
+
+def test_a_429_of_a_page_closes_both_lanes() -> None:
+    state = throttled(GateState(), retry_after=30, lane=Lane.PAGES)
+
+    assert admit(state, now=NOW + 29)[1].cause is Cause.THROTTLED
+    assert admit(state, now=NOW + 29, lane=Lane.PAGES)[1].cause is Cause.THROTTLED
+    assert len(admit(state, now=NOW + 30)[1].slots) == 10
+
+
+def test_a_throttled_probe_of_a_page_ends_the_pages_block() -> None:
+    state = pacing.blocked(GateState(), now=NOW, lane=Lane.PAGES)
+    state, _ = admit(state, now=NOW + 60, lane=Lane.PAGES)
+
+    state = throttled(state, now=NOW + 61, retry_after=3, lane=Lane.PAGES)
+
+    assert len(admit(state, now=NOW + 64, lane=Lane.PAGES)[1].slots) > 1
+
+
+def test_failures_in_a_row_are_counted_by_lane() -> None:
+    state = pacing.failed(GateState(), now=NOW, count=FAILURES_TO_CLOSE - 1)
+    state = pacing.failed(state, now=NOW, count=FAILURES_TO_CLOSE - 1, lane=Lane.PAGES)
+    state = pacing.succeeded(state, probe=False, lane=Lane.PAGES)
+
+    assert pacing.failed(state, now=NOW, lane=Lane.PAGES).pages_pause is None
+    assert pacing.failed(state, now=NOW).pause is not None
+
+
+def test_a_probe_of_a_page_that_was_not_posted_is_the_next_pages() -> None:
+    state = pacing.blocked(GateState(), now=NOW, lane=Lane.PAGES)
+    state, probe = admit(state, now=NOW + 60, lane=Lane.PAGES)
+
+    unused = Unused(probe.slots, Lane.PAGES, probe=True)
+    state = pacing.give_back(state, unused, now=NOW + 60, configured=1000)
+
+    assert admit(state, now=NOW + 60, lane=Lane.PAGES)[1].probe
+
+
+def _busy_minute() -> GateState:
+    state, now = GateState(), NOW - 60
+    while now < NOW:
+        state, admission = admit(state, now=now)
+        state = observed(state, Quota(1000, 500, admission.slots[-1]))
+        now = admission.slots[-1]
+    return state
+
+
+@pytest.mark.parametrize("limit", [10, 60, 499])
+def test_one_odd_limit_in_a_header_changes_nothing(limit: int) -> None:
+    state = observed(_busy_minute(), Quota(limit, limit - 1, NOW + 1))
+
+    again = observed(state, Quota(1000, 500, NOW + 2), Quota(limit, limit - 1, NOW + 3))
+
+    assert state.learnt.allowance(NOW + 1, 1000) > 900
+    assert again.learnt.allowance(NOW + 3, 1000) > 900
+    assert len(admit(again, now=NOW + 3)[1].slots) == 10
+
+
+def test_an_odd_limit_is_believed_when_three_answers_in_a_row_name_it() -> None:
+    odd = [Quota(100, 99, NOW + at) for at in (1, 1, 2, 3)]
+
+    twice = observed(_busy_minute(), *odd[:3])
+    thrice = observed(twice, odd[3])
+
+    assert twice.learnt.allowance(NOW + 2, 1000) > 900
+    assert thrice.learnt.allowance(NOW + 3, 1000) == 100
+
+
+def test_different_odd_limits_do_not_confirm_each_other() -> None:
+    odd = [Quota(limit, 1, NOW + limit) for limit in (10, 20, 30, 40)]
+
+    assert observed(_busy_minute(), *odd).learnt.allowance(NOW + 40, 1000) > 900
+
+
+@pytest.mark.parametrize("is_first", [True, False], ids=["before the 429", "after the 429"])
+def test_an_odd_limit_is_believed_with_a_429(is_first: bool) -> None:  # noqa: FBT001
+    state, odd = _busy_minute(), Quota(100, 0, NOW + 1)
+
+    state = observed(state, odd) if is_first else state
+    state = throttled(state, now=NOW + 1.1, retry_after=1)
+    state = state if is_first else observed(state, odd)
+
+    assert 90 <= state.learnt.allowance(NOW + 2, 1000) <= 100
+
+
+def test_a_limit_that_falls_by_less_than_half_is_believed_at_once() -> None:
+    state = observed(_busy_minute(), Quota(600, 599, NOW + 1))
+
+    assert state.learnt.allowance(NOW + 1, 1000) == 600
+
+
+def test_slots_that_were_reserved_under_a_higher_limit_are_void() -> None:
+    state = _busy_minute()
+    fallen = observed(state, *[Quota(300, 0, NOW + at) for at in (1, 2, 3)])
+    lower = observed(state, Quota(900, 100, NOW + 1))
+
+    assert pacing.holds(state, NOW, 1000)
+    assert pacing.holds(lower, NOW, 1000)
+    assert not pacing.holds(fallen, NOW, 1000)
+
+
+def test_a_closed_gate_makes_slots_void() -> None:
+    state = pacing.blocked(GateState(), now=NOW, lane=Lane.PAGES)
+
+    assert pacing.holds(state, NOW, 1000)
+    assert not pacing.holds(state, NOW, 1000, Lane.PAGES)
+
+
+HOUR = 3600.0
+
+
+@pytest.mark.parametrize(
+    "absurd",
+    [
+        {"last": NOW + HOUR},
+        {"ideal": NOW + HOUR},
+        {"pages_last": NOW + HOUR, "last": NOW + 19, "ideal": NOW + 19},
+        {"pause": Pause(Cause.THROTTLED, NOW + HOUR, 2.0)},
+        {"pages_pause": Pause(Cause.BLOCKED, NOW + HOUR, 60.0)},
+        {"pause": Pause(Cause.BLOCKED, NOW - 1, 60.0, probe_until=NOW + HOUR)},
+        {"learnt": Learnt(limit=10, limit_at=NOW + HOUR, quota_at=NOW + HOUR)},
+        {"learnt": Learnt(squeeze=0.05, squeezed_at=NOW + HOUR)},
+        {"window": Window(int((NOW + HOUR) * 10), b"\xff" * 600)},
+        {"window": Window(int(NOW * 10) - 604, b"\xff" * 4096)},
+    ],
+    ids=" ".join,
+)
+def test_what_a_clock_that_was_wrong_left_stops_nobody(absurd: dict[str, Any]) -> None:
+    state = replace(GateState(), **absurd)
+
+    _, service = admit(state, latest=NOW + 21)
+    _, page = admit(state, latest=NOW + 21, lane=Lane.PAGES)
+
+    assert service.slots
+    assert page.slots
+
+
+def test_a_limit_is_learnt_anew_after_headers_from_the_future() -> None:
+    future = Learnt(limit=10, limit_at=NOW + HOUR, quota_at=NOW + HOUR)
+    state, _ = admit(GateState(learnt=future))
+
+    state = observed(state, Quota(600, 599, NOW + 1))
+
+    assert state.learnt.allowance(NOW + 1, 1000) == 600
+
+
+def test_a_time_of_the_last_answer_that_lies_in_the_future_is_forgotten() -> None:
+    state, _ = admit(GateState(taken_at=NOW + HOUR))
+    right, _ = admit(GateState(taken_at=NOW - 5))
+
+    assert state.taken_at == 0.0
+    assert right.taken_at == NOW - 5
+
+
+def test_the_longest_pauses_and_reservations_are_believed() -> None:
+    longest = Pause(Cause.THROTTLED, NOW + RETRY_AFTER_CAP_SECONDS, 2.0)
+    state = GateState(pause=longest)
+    reserved, _ = admit(GateState(), count=20, rate=20, latest=NOW + 60)
+
+    assert admit(state)[1].cause is Cause.THROTTLED
+    assert admit(reserved, count=1, rate=20, latest=NOW + 21)[1].slots == ()
