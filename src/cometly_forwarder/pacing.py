@@ -20,9 +20,11 @@ from cometly_forwarder.window import MINUTE, WINDOW_SECONDS, Window
 # What idle workers and duplicates left unused may be caught up, at twice the even pace.
 CATCH_UP_SECONDS = 2.0
 _FASTEST = 0.5
-# Pages reserve no farther ahead, and leave the pace of as many seconds unused, for services that
-# come. Ten slots at 1000 a minute: a batch.
-PAGES_SECONDS = 0.6
+# Pages reserve no farther ahead than this: ten slots at 1000 a minute, a batch.
+PAGES_AHEAD_SECONDS = 0.6
+# Pages leave the pace of so many seconds unused, for services that come. With less, two workers of
+# services whose answers take 0.6 s would lose to pages what they cannot ask for in time.
+PAGES_SPARE_SECONDS = 1.2
 # What pages get while services take all that they can.
 PAGES_SHARE = 0.1
 # A slot lies at least this far ahead: what threads need, beside what the table takes to answer.
@@ -365,8 +367,8 @@ def _next_slot(state: GateState, wish: Wish, most: int) -> tuple[float, float]:
     until_share = max(share_at - slot, slot - wish.latest)
     if until_share <= 0:
         return slot, 0.0
-    slot = _slot_behind(state, wish, most, PAGES_SECONDS)
-    until_rest = slot - min(wish.latest, wish.now + wish.lead + PAGES_SECONDS)
+    slot = _slot_behind(state, wish, most, PAGES_SPARE_SECONDS)
+    until_rest = slot - min(wish.latest, wish.now + wish.lead + PAGES_AHEAD_SECONDS)
     return slot, max(0.0, min(until_share, until_rest))
 
 

@@ -470,7 +470,7 @@ def test_pages_alone_get_the_whole_limit(window: str) -> None:
     world = World(window, keyed=(), page_workers=2).run(300)
 
     assert world.refused == []
-    assert world.accepted_in(0, 300, Lane.PAGES) >= 5 * 980
+    assert world.accepted_in(0, 300, Lane.PAGES) >= 5 * 975
 
 
 @WINDOWS
@@ -479,9 +479,17 @@ def test_pages_get_a_tenth_beside_services_that_never_end(window: str, limit: in
     world = World(window, page_workers=2, limit=limit, configured=limit).run(600)
 
     assert world.refused == []
-    assert world.accepted_in(0, 600) >= 10 * limit * 0.98
+    assert world.accepted_in(0, 600) >= 10 * limit * 0.975
     pages = world.accepted_in(0, 600, Lane.PAGES)
     assert 10 * limit * 0.07 <= pages <= 10 * limit * 0.11
+
+
+@WINDOWS
+def test_services_keep_nine_tenths_while_cometly_answers_within_600_ms(window: str) -> None:
+    world = World(window, latency=0.6, page_workers=2).run(300)
+
+    assert world.refused == []
+    assert world.accepted_in(60, 300, Lane.SERVICES) >= 4 * 880
 
 
 @WINDOWS
@@ -490,7 +498,7 @@ def test_services_that_leave_some_of_the_limit_leave_it_to_pages(window: str) ->
     world = World(window, latency=1.5, page_workers=2).run(300)
 
     assert world.refused == []
-    assert world.accepted_in(0, 300) >= 4900
+    assert world.accepted_in(0, 300) >= 4850
     assert world.accepted_in(0, 300, Lane.PAGES) >= 5 * 300
 
 
@@ -522,8 +530,8 @@ def test_a_keyed_event_in_a_flood_of_pages_waits_for_little_more_than_the_next_s
     # What pages have reserved, the next slot, and what threads and the network take; a thread that
     # stalls (three in a thousand) comes back within 2 s here.
     usual = sorted(world.delays)[: max(1, int(len(keyed) * 0.98))]
-    assert usual[-1] <= pacing.PAGES_SECONDS + 60.4 / limit + 1.0
-    assert max(world.delays) <= pacing.PAGES_SECONDS + 60.4 / limit + 3.5
+    assert usual[-1] <= pacing.PAGES_AHEAD_SECONDS + 60.4 / limit + 1.0
+    assert max(world.delays) <= pacing.PAGES_AHEAD_SECONDS + 60.4 / limit + 3.5
 
 
 @WINDOWS
@@ -532,7 +540,7 @@ def test_a_trickle_of_services_costs_pages_no_more_than_it_takes(window: str) ->
 
     world = World(window, page_workers=2, keyed=keyed).run(300)
 
-    assert world.accepted_in(60, 300) >= 4 * 980
+    assert world.accepted_in(60, 300) >= 4 * 975
 
 
 def test_pages_reserve_no_more_than_a_moment_ahead() -> None:
@@ -540,9 +548,9 @@ def test_pages_reserve_no_more_than_a_moment_ahead() -> None:
     for _ in range(5):
         state, _ = admit(state, lane=Lane.PAGES)
 
-    assert state.last <= NOW + pacing.LEAD_SECONDS + pacing.PAGES_SECONDS
+    assert state.last <= NOW + pacing.LEAD_SECONDS + pacing.PAGES_AHEAD_SECONDS
     [slot] = admit(state, count=1)[1].slots
-    assert slot <= NOW + pacing.LEAD_SECONDS + pacing.PAGES_SECONDS + 0.1
+    assert slot <= NOW + pacing.LEAD_SECONDS + pacing.PAGES_AHEAD_SECONDS + 0.1
 
 
 def test_pages_that_get_no_slot_are_told_when_the_next_is_theirs() -> None:
