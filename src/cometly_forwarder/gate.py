@@ -27,6 +27,7 @@ from cometly_forwarder.errors import Unavailable
 from cometly_forwarder.gate_item import Item, Value, attributes_of, following, state_in
 from cometly_forwarder.pacing import Admission, GateState, Lane, Pause, Unused, Wish
 from cometly_forwarder.quota import Quota
+from cometly_forwarder.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -115,7 +116,7 @@ class DynamoGate:
     """Paces posts to `configured` a minute until Cometly's headers say otherwise.
 
     Safe to share between threads. Times that go in and out are by this worker's clock; how long
-    something took is by `monotonic`. `admit`, `give_back` and the reports raise Unavailable.
+    something took is by `stopwatch`. `admit`, `give_back` and the reports raise Unavailable.
     """
 
     client: DynamoDBClient
@@ -123,7 +124,7 @@ class DynamoGate:
     configured: int
     clock: SharedClock
     sleep: Callable[[float], None] = time.sleep
-    monotonic: Callable[[], float] = time.monotonic
+    stopwatch: Callable[[], float] = field(default_factory=Stopwatch)
     new_mark: Callable[[], str] = lambda: uuid.uuid4().hex[:12]
     _state: GateState = field(default_factory=GateState)
     _version: Value | None = None
@@ -283,7 +284,7 @@ class DynamoGate:
         return pacing.give_back(state, unused, now=self.clock.now(), configured=self.configured)
 
     def _is_stale(self) -> bool:
-        return self.monotonic() - self._looked_at > LOOK_SECONDS
+        return self.stopwatch() - self._looked_at > LOOK_SECONDS
 
     def _closed(self, lane: Lane) -> Pause | None:
         return pacing.closed(self._present(), self.clock.now(), lane)
@@ -347,7 +348,7 @@ class DynamoGate:
             return bool(item) and item.get("mark") == {"S": mark}
         except (ClientError, BotoCoreError) as exc:
             raise self._blinded(exc, asked_at) from exc
-        self._state, self._version, self._looked_at = after, version, self.monotonic()
+        self._state, self._version, self._looked_at = after, version, self.stopwatch()
         self._hear(answer["ResponseMetadata"], asked_at)
         return True
 
@@ -365,22 +366,22 @@ class DynamoGate:
     def _remember(self, item: Item) -> None:
         """Take over the item as it is, also one whose version is not a number."""
         self._state, self._version = state_in(item), item.get("version")
-        self._looked_at = self.monotonic()
+        self._looked_at = self.stopwatch()
 
     def _ask(self) -> float:
         """Return when a request begins, unless the last one has just failed."""
-        asked_at = self.monotonic()
+        asked_at = self.stopwatch()
         if asked_at < self._blind_until:
             raise Unavailable("the gate did not answer a moment ago")
         return asked_at
 
     def _blinded(self, exc: Exception, asked_at: float) -> Unavailable:
-        now = self.monotonic()
+        now = self.stopwatch()
         self._blind_until = now + min(now - asked_at, BLIND_SECONDS)
         return Unavailable(f"the gate did not answer: {type(exc).__name__}")
 
     def _measure(self, asked_at: float) -> float:
-        took = self.monotonic() - asked_at
+        took = self.stopwatch() - asked_at
         self._trips.append(took)
         return took
 

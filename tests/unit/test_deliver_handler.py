@@ -10,9 +10,11 @@ import pytest
 from cometly_forwarder.handlers import deliver
 from cometly_forwarder.handlers.deliver import Couriers
 from cometly_forwarder.observability import PageJournal
+from cometly_forwarder.pacing import Lane
 from tests.unit.conftest import Aws
 
 if TYPE_CHECKING:
+    from cometly_forwarder.gate import LaneGate
     from cometly_forwarder.sqs import SqsQueue
 
 EVENTS_ARN, PAGES_ARN = "arn:aws:sqs:eu-central-1:1:events", "arn:aws:sqs:eu-central-1:1:pages"
@@ -77,3 +79,11 @@ def test_both_couriers_share_their_clients(with_pages: Couriers) -> None:
     assert pages.cometly is events.cometly
     assert pages.ledger is events.ledger
     assert cast("SqsQueue", pages.queue).client is cast("SqsQueue", events.queue).client
+
+
+def test_each_courier_has_its_lane_of_one_gate(with_pages: Couriers) -> None:
+    events = cast("LaneGate", with_pages.events.delivery.gate)
+    pages = cast("LaneGate", with_pages.pages.delivery.gate)
+
+    assert (events.of, pages.of) == (Lane.SERVICES, Lane.PAGES)
+    assert pages.gate is events.gate

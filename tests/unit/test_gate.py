@@ -132,7 +132,7 @@ class StillClock(SharedClock):
 
 
 def gate(client: DynamoDBClient, clock: Clock) -> DynamoGate:
-    return DynamoGate(client, TABLE, 1000, StillClock(clock.now), monotonic=clock.now)
+    return DynamoGate(client, TABLE, 1000, StillClock(clock.now), stopwatch=clock.now)
 
 
 def item(client: DynamoDBClient) -> dict[str, Any]:
@@ -321,7 +321,7 @@ def test_a_clock_without_dates_to_hear_is_left_alone() -> None:
 def test_slots_are_told_by_the_workers_own_clock(dynamodb: DynamoDBClient) -> None:
     right, fast = Clock(), Clock(START + 2)
     one = gate(dynamodb, right)
-    other = DynamoGate(dynamodb, TABLE, 1000, StillClock(fast.now, most=-2.0), monotonic=fast.now)
+    other = DynamoGate(dynamodb, TABLE, 1000, StillClock(fast.now, most=-2.0), stopwatch=fast.now)
 
     slots = one.admit(10, START + 60).slots
     theirs = other.admit(10, START + 62).slots
@@ -330,16 +330,18 @@ def test_slots_are_told_by_the_workers_own_clock(dynamodb: DynamoDBClient) -> No
     assert theirs[0] - 2 < slots[-1] + 0.1
 
 
-def of(table: Table, *, skew: float = 0.0) -> DynamoGate:
-    """Make a worker's gate over that table, with a clock that is `skew` seconds ahead."""
-    clock = SharedClock(lambda: table.clock.now() + skew)
+def of(table: Table, *, skew: float = 0.0, is_patient: bool = False) -> DynamoGate:
+    """Make a worker's gate over that table, with a clock that is `skew` seconds ahead.
+
+    The waits between two tries are random: they take no time, except for one that is patient.
+    """
     return DynamoGate(
         table,  # type: ignore[arg-type]
         TABLE,
         1000,
-        clock,
-        sleep=table.clock.sleep,
-        monotonic=table.clock.now,
+        SharedClock(lambda: table.clock.now() + skew),
+        sleep=table.clock.sleep if is_patient else lambda _: None,
+        stopwatch=table.clock.now,
     )
 
 
@@ -820,7 +822,7 @@ def test_a_page_gives_back_and_exchanges_slots_of_its_lane() -> None:
 
 def test_pages_without_a_slot_wait_for_the_next_one() -> None:
     table = Table(Clock())
-    pages = of(table).lane(Lane.PAGES)
+    pages = of(table, is_patient=True).lane(Lane.PAGES)
     first = pages.admit(50, START + 21)
 
     admission = pages.admit(5, START + 21)
@@ -832,7 +834,7 @@ def test_pages_without_a_slot_wait_for_the_next_one() -> None:
 
 def test_pages_that_wait_do_so_for_two_seconds_at_most() -> None:
     table = Table(Clock())
-    worker = of(table)
+    worker = of(table, is_patient=True)
     worker.throttled(300)
 
     admission = worker.lane(Lane.PAGES).admit(5, START + 21)
@@ -844,7 +846,7 @@ def test_pages_that_wait_do_so_for_two_seconds_at_most() -> None:
 
 def test_services_without_a_slot_do_not_wait_for_it() -> None:
     table = Table(Clock())
-    worker = of(table)
+    worker = of(table, is_patient=True)
     worker.admit(400, START + 21)
 
     admission = worker.admit(5, START + 21)
@@ -963,8 +965,8 @@ def test_a_wall_clock_that_is_set_costs_nobody_more_than_a_batch(step: float) ->
         TABLE,
         1000,
         SharedClock(wall.now),
-        sleep=table.clock.sleep,
-        monotonic=table.clock.now,
+        sleep=lambda _: None,
+        stopwatch=table.clock.now,
     )
     for _ in range(10):
         worker.admit(1, wall.now() + 21)
@@ -992,7 +994,7 @@ def test_a_wall_clock_put_back_after_a_failed_call_does_not_keep_the_worker_blin
         TABLE,
         1000,
         SharedClock(wall.now),
-        monotonic=table.clock.now,
+        stopwatch=table.clock.now,
     )
     with pytest.raises(Unavailable):
         worker.admit(1, wall.now() + 21)
@@ -1011,7 +1013,7 @@ def test_a_wall_clock_put_back_does_not_keep_a_worker_from_looking() -> None:
         TABLE,
         1000,
         SharedClock(wall.now),
-        monotonic=table.clock.now,
+        stopwatch=table.clock.now,
     )
     worker.admit(1, wall.now() + 21)
     of(table).throttled(300)

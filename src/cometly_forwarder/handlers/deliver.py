@@ -17,6 +17,7 @@ from cometly_forwarder.delivery import Delivery, Message
 from cometly_forwarder.gate import DynamoGate, SharedClock
 from cometly_forwarder.ledger import DynamoLedger
 from cometly_forwarder.observability import Journal, PageJournal, make_logger, make_metrics
+from cometly_forwarder.pacing import Lane
 from cometly_forwarder.secrets import CometlyToken, Secret
 from cometly_forwarder.settings import DeliverSettings
 from cometly_forwarder.sqs import SqsQueue
@@ -54,7 +55,7 @@ def couriers() -> Couriers:
     queue = SqsQueue(aws.client("sqs"), settings.queue_url, settings.dead_letter_queue_url, journal)
     events = Delivery(
         ledger=DynamoLedger(dynamodb, settings.table_name, time.time),
-        gate=gate,
+        gate=gate.lane(Lane.SERVICES),
         cometly=CometlyClient(
             make_pool(THREADS, connect=CONNECT_SECONDS, read=READ_SECONDS),
             settings.cometly_url,
@@ -70,7 +71,7 @@ def couriers() -> Couriers:
     )
     pages = replace(
         events,
-        gate=gate,
+        gate=gate.lane(Lane.PAGES),
         queue=replace(queue, url=settings.page_queue_url, name="pages"),
         journal=PageJournal(journal),
     )
