@@ -309,6 +309,29 @@ def test_a_clock_that_is_off_is_corrected_by_dynamodbs(skew: float) -> None:
     assert shared.now() == pytest.approx(local.now() - skew, abs=0.05 if skew else 1e-9)
 
 
+def test_an_answer_that_took_long_leaves_a_right_clock_alone() -> None:
+    local = Clock(START + 4)
+    shared = SharedClock(local.now)
+
+    shared.hear(_date(START + 1), 3.5)
+
+    assert shared.now() == local.now()
+
+
+@pytest.mark.parametrize("step", [-3600.0, 3600.0])
+def test_a_clock_that_was_set_is_corrected_by_the_next_answers(step: float) -> None:
+    local = Clock(START)
+    shared, skew = SharedClock(local.now), 0.0
+    for turn in range(40):
+        if turn == 20:
+            local.sleep(step)
+            skew = step
+        shared.hear(_date(local.now() - skew), 0.005)
+        local.sleep(0.337)
+
+    assert shared.now() == pytest.approx(local.now() - skew, abs=0.5)
+
+
 def test_a_clock_without_dates_to_hear_is_left_alone() -> None:
     shared = SharedClock(Clock().now)
 
@@ -918,6 +941,21 @@ def test_the_last_answer_is_told_by_the_workers_own_clock() -> None:
     fast.admit(1, table.clock.now() + 24)
 
     assert fast.last_taken() == pytest.approx(taken_at + 3, abs=0.1)
+
+
+def test_the_last_answer_is_told_to_others_by_the_shared_clock() -> None:
+    table = Table(Clock())
+    right, fast = of(table), of(table, skew=3.0)
+    for _ in range(30):
+        fast.admit(1, table.clock.now() + 24)
+        table.clock.sleep(SOME_TIME)
+
+    fast.succeeded(probe=False)
+    taken_at = table.clock.now()
+    fast.admit(1, table.clock.now() + 24)
+    right.admit(1, table.clock.now() + 21)
+
+    assert right.last_taken() == pytest.approx(taken_at, abs=0.1)
 
 
 def test_an_answer_that_is_still_to_come_was_not_taken() -> None:

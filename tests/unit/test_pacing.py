@@ -566,6 +566,17 @@ def test_pages_that_get_no_slot_are_told_when_the_next_is_theirs() -> None:
     assert after == state
 
 
+def test_an_admission_without_slots_changes_nothing() -> None:
+    state = GateState(
+        window=Window(int(NOW * 10) - 300, b"\5" * 300), ideal=NOW - 30, last=NOW - 30
+    )
+
+    after, admission = admit(state, latest=NOW + 1)
+
+    assert admission.slots == ()
+    assert after == state
+
+
 def test_pages_whose_share_is_beyond_their_deadline_are_told_so() -> None:
     state, _ = admit(GateState(), count=30, rate=60, latest=NOW + 50)
 
@@ -626,6 +637,16 @@ def test_bad_news_of_a_service_close_both_lanes_and_each_probes(news: Cause) -> 
     assert len(page.slots) == 1
     assert other_page.slots == ()
     assert service.probe
+
+
+def test_a_service_that_probes_keeps_no_page_from_probing() -> None:
+    state = pacing.blocked(GateState(), now=NOW)
+    state, service = admit(state, now=NOW + 60)
+
+    _, page = admit(state, now=NOW + 60, lane=Lane.PAGES)
+
+    assert service.probe
+    assert page.probe
 
 
 @PROBED
