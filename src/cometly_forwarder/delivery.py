@@ -348,7 +348,7 @@ class Delivery:
         if turn.probe:
             self.tell(lambda: self.gate.give_back((), probe=True))
         if blocks + 1 >= MAX_BLOCKS:
-            reason = f"{verdict.reason}, again and again, while other events were taken"
+            reason = f"HTTP {verdict.status}, again and again, while other events were taken"
             return self._park(job, replace(verdict, reason=reason), 1)
         return self._wait(job, verdict, back_off(_ALONE_STEP + blocks, self.random()), blocks + 1)
 
