@@ -48,13 +48,16 @@ class Courier:
             return self._hand_back(dict.fromkeys(batch, admission))
         if not admission.slots:
             return self._hand_back(self._turned_away(batch, admission))
-        first, away = self._in_order(batch, deadline)
-        admitted, rest = first[: len(admission.slots)], first[len(admission.slots) :]
-        away |= self._turned_away([each.message for each in rest], admission)
+        groups, away = self._by_identity(batch, deadline)
+        admitted, rest = groups[: len(admission.slots)], groups[len(admission.slots) :]
+        away |= self._turned_away([each.message for group in rest for each in group], admission)
         with ThreadPoolExecutor(THREADS) as threads:
             # What gets no slot goes back at once, unclaimed and unwritten.
             kept = threads.submit(self._hand_back, away)
-            ends = self._ends(admitted, admission, deadline, threads)
+            ends = self._ends([group[0] for group in admitted], admission, deadline, threads)
+        for first, *others in admitted:
+            end = ends[first.message]
+            ends |= {other.message: self.delivery.follow(other, end) for other in others}
         return kept.result() + self._hand_back(ends)
 
     def _admission(self, count: int, latest: float) -> Admission | Later:
@@ -65,25 +68,23 @@ class Courier:
         except Exception as exc:  # noqa: BLE001 - a defect of the gate's must not be silent
             return self.delivery.crashed(exc)
 
-    def _in_order(
+    def _by_identity(
         self, batch: Sequence[Message], deadline: float
-    ) -> tuple[list[Arrival], dict[Message, Done | Later]]:
-        """Read a batch: the first event of each identity, by acceptance, and what is to wait."""
-
-        def read(message: Message) -> Arrival | Later:
-            return self._safely(functools.partial(self.delivery.read, message), message, deadline)
-
-        found = {message: read(message) for message in batch}
-        away: dict[Message, Done | Later] = {
-            message: end for message, end in found.items() if isinstance(end, Later)
-        }
-        arrivals = [arrival for arrival in found.values() if isinstance(arrival, Arrival)]
-        arrivals.sort(key=lambda arrival: arrival.envelope.accepted_at)
-        first: dict[str, Arrival] = {}
-        for arrival in arrivals:
-            if first.setdefault(arrival.envelope.event_id, arrival) is not arrival:
-                away[arrival.message] = self.delivery.follow(arrival)
-        return list(first.values()), away
+    ) -> tuple[list[list[Arrival]], dict[Message, Done | Later]]:
+        """Read a batch: events by identity, in the order of acceptance, and what crashed."""
+        groups: dict[str, list[Arrival]] = {}
+        away: dict[Message, Done | Later] = {}
+        arrivals = []
+        for message in batch:
+            step = functools.partial(self.delivery.read, message)
+            read = self._safely(step, message, deadline)
+            if isinstance(read, Later):
+                away[message] = read
+            else:
+                arrivals.append(read)
+        for arrival in sorted(arrivals, key=lambda each: each.envelope.accepted_at):
+            groups.setdefault(arrival.envelope.event_id, []).append(arrival)
+        return list(groups.values()), away
 
     def _hand_back(self, ends: Mapping[Message, Done | Later]) -> list[str]:
         """Hide what is to come back, each for its time; returns the ids of those messages."""

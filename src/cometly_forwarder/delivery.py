@@ -54,6 +54,8 @@ POST_SECONDS = 41.5
 # A thread that wakes later than this after its slot gives it up: the gate's sums rest on it.
 LATE_SECONDS = 0.2
 _EXCHANGES = 3
+# No slot lies farther ahead: a longer sleep is that of a clock which was put back.
+_LONGEST_SLEEP_SECONDS = 20.0
 # How long a message waits when an AWS service, not Cometly, was the reason.
 UNAVAILABLE_SECONDS = 20.0
 _LONGEST_PATIENCE_SECONDS = 64.0
@@ -130,7 +132,12 @@ class Journal(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """Nothing is left to do for the message: it can be deleted."""
+    """Nothing is left to do for the message: it can be deleted.
+
+    `is_delivered` when that is so because Cometly has an event of its identity.
+    """
+
+    is_delivered: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +219,7 @@ class Delivery:
                 case Waiting(until):
                     return self._hold(arrival, until - self.now() + 1)
                 case Duplicate():
-                    self.journal.record("delivery.duplicate", event_id=envelope.event_id)
+                    return self._drop(arrival)
                 case Settled():
                     self.journal.record("delivery.settled_before", event_id=envelope.event_id)
             return Done()
@@ -227,9 +234,15 @@ class Delivery:
         )
         return Later(delay)
 
-    def follow(self, arrival: Arrival) -> Later:
-        """Wait for an earlier event of the same identity in the same batch."""
-        return self._hold(arrival, patience(arrival.message))
+    def _drop(self, arrival: Arrival) -> Done:
+        self.journal.record("delivery.duplicate", event_id=arrival.envelope.event_id)
+        return Done(is_delivered=True)
+
+    def follow(self, arrival: Arrival, first: Done | Later) -> Done | Later:
+        """End as a duplicate of an earlier event of the same batch, or wait as long as that one."""
+        if isinstance(first, Done) and first.is_delivered:
+            return self._drop(arrival)
+        return self._hold(arrival, first.seconds + 1 if isinstance(first, Later) else 1.0)
 
     def _fit(self, job: Job) -> Job | Done | Later:
         """Park an event that must not be posted at all; hand on any other."""
@@ -270,13 +283,13 @@ class Delivery:
     def _wait_for(self, job: Job, turn: Turn, deadline: float) -> Turn | Later:
         """Sleep until the slot. A slot that was missed is exchanged, a gate that closed obeyed."""
         for _ in range(_EXCHANGES):
-            self.sleep(max(turn.slot - self.gate.look_ahead() - self.now(), 0))
+            self._sleep_until(turn.slot - self.gate.look_ahead())
             try:
                 is_open = turn.probe or self.gate.is_open()
             except Unavailable as exc:
                 self.give_back((turn.slot,), probe=turn.probe)
                 return self.unavailable(exc, job.ticket.event_id)
-            self.sleep(max(turn.slot - self.now(), 0))
+            self._sleep_until(turn.slot)
             if turn.probe or (is_open and self.now() - turn.slot <= LATE_SECONDS):
                 return turn
             try:
@@ -291,6 +304,9 @@ class Delivery:
         self.give_back((turn.slot,), probe=turn.probe)
         self.journal.record("delivery.late", event_id=job.ticket.event_id)
         return Later(1 + self.random() * 2)
+
+    def _sleep_until(self, moment: float) -> None:
+        self.sleep(min(max(moment - self.now(), 0), _LONGEST_SLEEP_SECONDS))
 
     def _settle(self, job: Job, verdict: Verdict, turn: Turn) -> Done | Later:
         if verdict.limit is not None and verdict.remaining is not None:
@@ -322,7 +338,7 @@ class Delivery:
         except Unavailable as exc:
             return self._after_lease(job, exc)
         self._note("delivery.delivered", job, verdict, tries=1, latency=self._age(job))
-        return Done()
+        return Done(is_delivered=True)
 
     def _after_lease(self, job: Job, exc: Unavailable) -> Later:
         """The outcome stands, only its record is missing: keep the message until it may claim."""

@@ -121,18 +121,54 @@ def test_the_first_of_a_batch_is_who_was_accepted_first(pipe: Pipe) -> None:
 
     kept = pipe.deliver(later, sooner)
 
-    assert kept == ["m-later"]
+    assert kept == []
     assert [event["amount"] for event in pipe.cometly.posted] == [1]
+    assert pipe.journal.names() == ["delivery.delivered", "delivery.duplicate"]
 
 
-def test_of_one_identity_a_batch_claims_and_posts_one_event(pipe: Pipe) -> None:
+def test_twins_in_one_batch_take_one_claim_one_post_and_one_receive(pipe: Pipe) -> None:
     twins = [other_message_of(1, f"t-{n}") for n in range(9)]
 
     kept = pipe.deliver(message(1), *twins)
 
-    assert len(kept) == 9
+    assert kept == []
+    assert len(pipe.cometly.posted) == 1
     assert pipe.gate.given_back == 9
-    assert [item["claims"] for item in pipe.ledger.items.values()] == [0]
+
+
+def test_twins_in_one_batch_wait_as_long_as_the_first(pipe: Pipe) -> None:
+    pipe.cometly.respond = lambda _: answer(503)
+
+    kept = pipe.deliver(message(1), other_message_of(1))
+
+    assert kept == ["m-1", "m-other"]
+    assert pipe.queue.hidden["m-other"] == pipe.queue.hidden["r-1"] + 1
+
+
+def test_twins_of_an_event_without_a_slot_go_back_with_it(pipe: Pipe) -> None:
+    pipe.cometly.respond = lambda _: answer(401)
+    pipe.deliver(message(0))
+    pipe.clock.time += 61
+
+    kept = pipe.deliver(message(2), message(1), other_message_of(1))
+
+    assert kept == ["m-1", "m-other", "m-2"]
+    assert len(pipe.cometly.posted) == 2
+
+
+def test_a_clock_that_is_put_back_holds_no_worker_up(pipe: Pipe) -> None:
+    slept: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        pipe.clock.time -= 3600
+
+    pipe.clock.sleep = sleep  # type: ignore[method-assign]
+
+    kept = pipe.deliver(message())
+
+    assert kept == []
+    assert max(slept) <= 20
 
 
 def test_waiting_for_another_takes_few_receives_and_no_attempt(pipe: Pipe) -> None:
