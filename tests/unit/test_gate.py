@@ -628,7 +628,8 @@ def test_errors_of_botocore_do_not_leak(dynamodb: DynamoDBClient) -> None:
 
 def put(client: DynamoDBClient, **attributes: Any) -> None:
     """Store a good item with other attributes; None leaves one out."""
-    good = {"state": {"S": "{}"}, "sent": {"B": zlib.compress(b"")}, "version": {"N": "3"}}
+    state = json.dumps({"window": {"base": int(START * 10) - 20}})
+    good = {"state": {"S": state}, "sent": {"B": zlib.compress(b"")}, "version": {"N": "3"}}
     changed = {**good, "mark": {"S": "x"}, **attributes}
     present = {name: value for name, value in changed.items() if value is not None}
     client.put_item(TableName=TABLE, Item={"event_id": {"S": KEY}, **present})
@@ -698,6 +699,13 @@ def test_an_item_that_is_odd_stops_nobody(
 
     assert len(set(slots)) == 20
     assert 4 <= int(item(dynamodb)["version"]["N"]) + 3 * ("version" in attributes) <= 7
+
+
+@pytest.mark.parametrize("cut", [slice(0, -3), slice(0, 0)], ids=["cut", "empty"])
+def test_counts_that_are_not_whole_are_begun_anew(dynamodb: DynamoDBClient, cut: slice) -> None:
+    put(dynamodb, sent={"B": zlib.compress(b"abcdefgh" * 9)[cut]})
+
+    assert state_in(item(dynamodb)).window == Window()
 
 
 def test_an_item_of_the_version_before_is_read(dynamodb: DynamoDBClient) -> None:
@@ -841,6 +849,15 @@ def test_a_page_gives_back_and_exchanges_slots_of_its_lane() -> None:
     assert len(exchanged.slots) == 1
     assert len(pages.admit(5, START + 21).slots) == 1
     assert table.reserved == 101
+
+
+def test_a_page_that_was_late_obeys_the_pause_of_its_lane() -> None:
+    table = Table(Clock())
+    pages = of(table).lane(Lane.PAGES)
+    [slot] = pages.admit(1, START + 21).slots
+    pages.blocked()
+
+    assert pages.exchange(slot, START + 21).cause is Cause.BLOCKED
 
 
 def test_pages_without_a_slot_wait_for_the_next_one() -> None:
