@@ -67,6 +67,14 @@ class Case:
     answer: str
     posts: int
     parked: int = 0
+    # Of what is parked while the ledger is away, the ledger knows the claim alone.
+    is_unrecorded: bool = False
+
+    @property
+    def state(self) -> str:
+        if self.is_unrecorded:
+            return "claimed"
+        return "parked" if self.parked else "delivered"
 
     @property
     def tries(self) -> int:
@@ -84,7 +92,10 @@ CASES = [
     *[Case("settle", harm, "accepted", posts=2) for harm in HARMS[:-1]],
     Case("settle", "answer lost", "accepted", posts=1),
     *[Case("settle", harm, "failing", posts=2) for harm in HARMS],
-    *[Case("settle", harm, "refused", posts=2, parked=2) for harm in HARMS[:-1]],
+    *[
+        Case("settle", harm, "refused", posts=1, parked=1, is_unrecorded=True)
+        for harm in HARMS[:-1]
+    ],
     Case("settle", "answer lost", "refused", posts=1, parked=1),
     *[Case("park", harm, "refused", posts=2, parked=1) for harm in ("denied", "cut", "silent")],
     *[Case("hand back", harm, "failing", posts=2) for harm in ("denied", "cut", "answer lost")],
@@ -139,7 +150,7 @@ def test_a_call_to_aws_that_fails_loses_nothing_and_books_nothing_twice(
     assert end.posts == case.posts
     assert end.account.parked.total() == case.parked
     assert end.account.waiting == frozenset()
-    assert end.state == ("parked" if case.parked else "delivered")
+    assert end.state == case.state
     assert end.deaths == 0
     end.account.check()
 
