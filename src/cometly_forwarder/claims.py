@@ -23,10 +23,10 @@ class State(Enum):
 class Claimed:
     """The message may act for its identity.
 
-    `claims` counts those since the last outcome, this one included. `deaths` counts posts of this
-    very content that began and left no outcome, as far as they were counted (see `Ledger.begin`).
-    `blocks` counts the answers that speak of the Space (such as 403) and came while other events
-    were taken; `blocked_at` is when the last came, in Unix seconds.
+    `claims` counts those since the last outcome, this one included. `deaths` counts posts that were
+    begun and left no outcome (see `Ledger.begin`). `blocks` counts the answers that speak of the
+    Space (such as 403) and came while other events were taken; `blocked_at` is when the last came,
+    in Unix seconds. Deaths and blocks are this content's own, if no other was tried since.
     """
 
     claims: int
@@ -61,7 +61,7 @@ class Leased:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """The identity waits out a back-off, until `until` (Unix seconds)."""
+    """This content of the identity waits out a back-off, until `until` (Unix seconds)."""
 
     until: float
 
@@ -73,12 +73,14 @@ Claim = Claimed | Settled | Duplicate | Leased | Waiting
 class Ticket:
     """What names a claim: only its holder may settle it. `lease` is Unix time in seconds.
 
-    `owner` stands for the message's content, which outlives its id: a message that went through the
-    dead-letter queue comes back with another id.
+    `owner` stands for the message's body, which outlives its id: a message that went through the
+    dead-letter queue comes back with another id. `content` stands for what is posted, save its
+    time: the same thing sent twice is one content, a correction is another.
     """
 
     event_id: str
     owner: str
+    content: str
     message_id: str
     lease: float
     accepted_at: datetime
@@ -88,7 +90,8 @@ class Ticket:
 class Outcome:
     """What the ledger keeps of an attempt. No personal data.
 
-    A waiting identity is free from `retry_at` on (Unix seconds). The counts are those of `Claimed`.
+    A waiting identity is free from `retry_at` on (Unix seconds), for another content at once. The
+    counts are those of `Claimed`.
     """
 
     state: State

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
+from cometly_forwarder import jsontext
 from cometly_forwarder.claims import (
     Claimed,
     Duplicate,
@@ -98,11 +99,11 @@ class Gate(Protocol):
 
     def throttled(self, retry_after: float | None) -> None: ...
 
-    def blocked(self) -> None: ...
+    def blocked(self, *, is_sure: bool) -> None: ...
 
     def failed(self, *, probe: bool) -> None: ...
 
-    def succeeded(self, *, probe: bool) -> None: ...
+    def succeeded(self, *, probe: bool, is_taken: bool) -> None: ...
 
 
 class Cometly(Protocol):
@@ -207,8 +208,14 @@ class Delivery:
         """Claim an event for its message; returns a job if it is to be posted."""
         message, envelope = arrival.message, arrival.envelope
         lease = deadline + LEASE_MARGIN_SECONDS
-        owner = hashlib.sha256(message.body.encode()).hexdigest()[:32]
-        ticket = Ticket(envelope.event_id, owner, message.id, lease, envelope.accepted_at)
+        ticket = Ticket(
+            event_id=envelope.event_id,
+            owner=_hash_of(message.body),
+            content=_hash_of(_content_of(envelope)),
+            message_id=message.id,
+            lease=lease,
+            accepted_at=envelope.accepted_at,
+        )
         try:
             match self.ledger.claim(ticket):
                 case Claimed() as claim:
@@ -273,7 +280,7 @@ class Delivery:
             verdict = judge(self.cometly.post(job.envelope.event), self.now())
         except TokenMissing as exc:
             self.journal.record("delivery.blocked", event_id=job.ticket.event_id, reason=str(exc))
-            self.tell(self.gate.blocked)
+            self.tell(lambda: self.gate.blocked(is_sure=True))
             return self._release(job, Later(self.gate.wait() + self.random() * 2))
         except Unavailable as exc:
             self.give_back((turn.slot,), probe=turn.probe)
@@ -314,10 +321,10 @@ class Delivery:
         match verdict.kind:
             case Kind.DELIVERED:
                 end = self._delivered(job, verdict)
-                self.tell(lambda: self.gate.succeeded(probe=turn.probe))
+                self.tell(lambda: self.gate.succeeded(probe=turn.probe, is_taken=True))
                 return end
             case Kind.PERMANENT:
-                self.tell(lambda: self.gate.succeeded(probe=turn.probe))
+                self.tell(lambda: self.gate.succeeded(probe=turn.probe, is_taken=False))
                 return self._park(job, verdict, 1)
             case Kind.TRANSIENT:
                 self.tell(lambda: self.gate.failed(probe=turn.probe))
@@ -358,7 +365,7 @@ class Delivery:
         blocks = job.claim.blocks
         is_alone = blocks and self.gate.last_taken() > job.claim.blocked_at + _OVERTAKING_SECONDS
         if not is_alone:
-            self.tell(self.gate.blocked)
+            self.tell(lambda: self.gate.blocked(is_sure=turn.probe))
             delay = self.gate.wait() + _YIELD_SECONDS * (1 + self.random())
             return self._wait(job, verdict, delay, max(blocks, 1))
         if turn.probe:
@@ -439,6 +446,16 @@ class Delivery:
 
     def _age(self, job: Job) -> float:
         return max(self.now() - job.ticket.accepted_at.timestamp(), 0.0)
+
+
+def _content_of(envelope: Envelope) -> str:
+    """Write what tells one content of an identity from another: not its time."""
+    told = {name: value for name, value in envelope.event.items() if name != "event_time"}
+    return jsontext.dump(dict(sorted(told.items())))
+
+
+def _hash_of(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def patience(message: Message) -> float:

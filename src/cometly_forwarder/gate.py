@@ -13,7 +13,7 @@ import math
 import random
 import time
 import uuid
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
@@ -129,6 +129,7 @@ class DynamoGate:
     _state: GateState = field(default_factory=GateState)
     _version: Value | None = None
     _taken_at: float = 0.0
+    _refusals: Counter[Lane] = field(default_factory=Counter)
     _looked_at: float = -math.inf
     _blind_until: float = -math.inf
     _trips: deque[float] = field(
@@ -214,19 +215,27 @@ class DynamoGate:
             )
         )
 
-    def blocked(self, lane: Lane = Lane.SERVICES) -> None:
+    def blocked(self, *, is_sure: bool, lane: Lane = Lane.SERVICES) -> None:
+        """Report that the Space is blocked. Where that is not sure, several in a row say so."""
         now = self.clock.now()
+        self._refusals[lane] += 1
+        taken_at = max(self._taken_at, self._state.taken_at)
+        if not is_sure and pacing.is_doubtful(self._refusals[lane], taken_at, now):
+            return
         self._report(lambda state: pacing.blocked(state, now=now, lane=lane))
 
     def failed(self, *, probe: bool, lane: Lane = Lane.SERVICES) -> None:
         now = self.clock.now()
         self._report(lambda state: pacing.failed(state, now=now, probe=probe, lane=lane))
 
-    def succeeded(self, *, probe: bool, lane: Lane = Lane.SERVICES) -> None:
+    def succeeded(self, *, probe: bool, is_taken: bool = True, lane: Lane = Lane.SERVICES) -> None:
         """Report an answer; costs nothing while there was no trouble to end."""
         self._taken_at = self.clock.now()
+        self._refusals.clear()
         if probe or pacing.failures_of(self._present(), lane):
-            self._report(lambda state: pacing.succeeded(state, probe=probe, lane=lane))
+            self._report(
+                lambda state: pacing.succeeded(state, probe=probe, is_taken=is_taken, lane=lane)
+            )
 
     def _admit_at_once(self, count: int, latest: float, lane: Lane) -> Admission:
         with self._lock:
@@ -427,11 +436,11 @@ class LaneGate:
     def throttled(self, retry_after: float | None) -> None:
         self.gate.throttled(retry_after, self.of)
 
-    def blocked(self) -> None:
-        self.gate.blocked(self.of)
+    def blocked(self, *, is_sure: bool) -> None:
+        self.gate.blocked(is_sure=is_sure, lane=self.of)
 
     def failed(self, *, probe: bool) -> None:
         self.gate.failed(probe=probe, lane=self.of)
 
-    def succeeded(self, *, probe: bool) -> None:
-        self.gate.succeeded(probe=probe, lane=self.of)
+    def succeeded(self, *, probe: bool, is_taken: bool) -> None:
+        self.gate.succeeded(probe=probe, is_taken=is_taken, lane=self.of)

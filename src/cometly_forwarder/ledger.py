@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -28,13 +29,17 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb.literals import ReturnValueType
 
 RETENTION_SECONDS = 30 * 24 * 3600
+# No lease and no back-off reaches farther: the longest is an hour.
+FARTHEST_SECONDS = 2 * 3600
 
 # An identity is free when no message has it, when what it waited for is over, or when the worker
-# that had it left no outcome. So is one that is parked, for another message than the one that was.
+# that had it left no outcome. A back-off is that of the content which failed: a correction need not
+# wait for it. What is parked is free for another message than the one that was.
 # An item of a version before retry_at waits for nothing.
 _FREE = (
     "attribute_not_exists(event_id)"
-    " OR (#state = :waiting AND (attribute_not_exists(retry_at) OR retry_at < :now))"
+    " OR (#state = :waiting AND (attribute_not_exists(retry_at) OR retry_at < :now"
+    " OR #content <> :content))"
     " OR (#state = :claimed AND lease < :now)"
     " OR (#state = :parked AND message_id <> :message_id)"
 )
@@ -48,14 +53,17 @@ _CLAIM = (
 # holds the claim by then.
 _HELD = "#owner = :owner AND #state = :claimed AND lease = :lease"
 _NOT_DELIVERED = "attribute_not_exists(event_id) OR #state <> :delivered"
-_BEGIN = "SET deaths = :deaths, deaths_of = :owner, updated_at = :now, expires_at = :expires_at"
+_BEGIN = "SET deaths = :deaths, #content = :content, updated_at = :now, expires_at = :expires_at"
 _SETTLE = (
-    "SET #state = :state, #owner = :owner, message_id = :message_id, attempts = :attempts,"
+    "SET #state = :state, #owner = :owner, #content = :content, message_id = :message_id,"
+    " attempts = :attempts,"
     " claims = :claims, deaths = :deaths, blocks = :blocks, blocked_at = :blocked_at,"
     " retry_at = :retry_at, updated_at = :now, expires_at = :expires_at"
 )
-_NAMES = {"#state": "state", "#owner": "owner"}
+_NAMES = {"#state": "state", "#owner": "owner", "#content": "content"}
+T = TypeVar("T")
 _Item = Mapping[str, Any]
+_NOTHING: _Item = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,28 +78,39 @@ class DynamoLedger:
     def claim(self, ticket: Ticket) -> Claim:
         """Claim an identity, if it is free: one write.
 
+        A time that is too far ahead was written by a clock that was wrong, and holds nobody up.
+        """
+        found = self._claim(ticket, _FREE)
+        if not isinstance(found, Leased | Waiting) or found.until < self.now() + FARTHEST_SECONDS:
+            return found
+        wrong = "lease" if isinstance(found, Leased) else "retry_at"
+        return self._claim(ticket, f"{wrong} = :wrong", {":wrong": _number(found.until)})
+
+    def _claim(self, ticket: Ticket, condition: str, extra: _Item = _NOTHING) -> Claim:
+        """Claim under a condition, or say what stands in the way.
+
         botocore sends a request again whose answer was lost; the claim that then stands in its way
         is known by its mark.
         """
         mark = self.new_mark()
         values = {
-            **_states(State.CLAIMED, State.WAITING, State.PARKED),
+            **_states(*State),
             **self._values(ticket),
-            ":message_id": {"S": ticket.message_id},
+            **extra,
             ":mark": {"S": mark},
             ":accepted_at": {"S": ticket.accepted_at.isoformat()},
             ":lease": _number(ticket.lease),
             ":one": _number(1),
         }
         try:
-            return _claim_in(self._update(ticket, _CLAIM, _FREE, values, "ALL_NEW"), ticket)
+            return _claim_in(self._update(ticket, _CLAIM, condition, values, "ALL_NEW"), ticket)
         except _Refused as refused:
             return _held(refused.item, ticket, mark)
 
     def begin(self, ticket: Ticket, deaths: int) -> None:
         """Count a post of a suspect before it begins."""
         values = {
-            **_states(State.CLAIMED),
+            **_states(*State),
             **self._values(ticket),
             ":lease": _number(ticket.lease),
             ":deaths": _number(deaths),
@@ -108,9 +127,10 @@ class DynamoLedger:
         """
         is_parked = outcome.state is State.PARKED
         values = {
+            **_states(*State),
             **self._values(ticket),
-            ":message_id": {"S": ticket.message_id},
             ":state": {"S": outcome.state.value},
+            ":lease": _number(ticket.lease),
             ":attempts": _number(0 if is_parked else outcome.attempts),
             ":claims": _number(outcome.claims),
             ":deaths": _number(outcome.deaths),
@@ -118,12 +138,8 @@ class DynamoLedger:
             ":blocked_at": _number(outcome.blocked_at),
             ":retry_at": _number(outcome.retry_at),
         }
-        update, condition = _SETTLE, _NOT_DELIVERED
-        if outcome.state is State.DELIVERED:
-            values |= _states(State.DELIVERED)
-        else:
-            condition = _HELD
-            values |= {**_states(State.CLAIMED), ":lease": _number(ticket.lease)}
+        update = _SETTLE
+        condition = _NOT_DELIVERED if outcome.state is State.DELIVERED else _HELD
         if outcome.verdict:
             update += ", answer = :answer, request_id = :request_id"
             values |= {
@@ -136,6 +152,8 @@ class DynamoLedger:
     def _values(self, ticket: Ticket) -> dict[str, Any]:
         return {
             ":owner": {"S": ticket.owner},
+            ":content": {"S": ticket.content},
+            ":message_id": {"S": ticket.message_id},
             ":now": _number(self.now()),
             ":expires_at": _number(int(self.now() + RETENTION_SECONDS)),
         }
@@ -148,14 +166,15 @@ class DynamoLedger:
         values: Mapping[str, Any],
         returned: ReturnValueType,
     ) -> _Item:
+        text = f"{update} {condition}"
         try:
             answer = self.client.update_item(
                 TableName=self.table,
                 Key={"event_id": {"S": ticket.event_id}},
                 UpdateExpression=update,
                 ConditionExpression=condition,
-                ExpressionAttributeNames=_NAMES,
-                ExpressionAttributeValues=values,
+                ExpressionAttributeNames=_used(_NAMES, text),
+                ExpressionAttributeValues=_used(values, text),
                 ReturnValues=returned,
                 ReturnValuesOnConditionCheckFailure="ALL_OLD",
             )
@@ -174,6 +193,12 @@ class _Refused(Exception):
         self.item = item
 
 
+def _used(given: Mapping[str, T], text: str) -> dict[str, T]:
+    """Leave out what an expression does not name: DynamoDB refuses that."""
+    named = set(re.findall(r"[#:]\w+", text))
+    return {name: value for name, value in given.items() if name in named}
+
+
 def _states(*states: State) -> dict[str, dict[str, str]]:
     return {f":{state.value}": {"S": state.value} for state in states}
 
@@ -187,14 +212,14 @@ def _value(item: _Item, name: str) -> float:
 
 
 def _claim_in(item: _Item, ticket: Ticket) -> Claimed:
-    """Read a claim from the item that holds it. Deaths of another content are not this one's."""
-    is_own = item.get("deaths_of") == {"S": ticket.owner}
+    """Read a claim from the item that holds it. What another content did is not this one's."""
+    is_own = item.get("content") == {"S": ticket.content}
     return Claimed(
         claims=int(_value(item, "claims")),
         attempts=int(_value(item, "attempts")),
         deaths=int(_value(item, "deaths")) if is_own else 0,
-        blocks=int(_value(item, "blocks")),
-        blocked_at=_value(item, "blocked_at"),
+        blocks=int(_value(item, "blocks")) if is_own else 0,
+        blocked_at=_value(item, "blocked_at") if is_own else 0.0,
         last_answer=item.get("answer", {}).get("S", ""),
         request_id=item.get("request_id", {}).get("S", ""),
     )

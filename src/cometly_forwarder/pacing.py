@@ -42,6 +42,10 @@ PROBE_SECONDS = 30.0
 PROBE_WAIT_SECONDS = 2.0
 # So many posts in a row without an answer close the gate.
 FAILURES_TO_CLOSE = 10
+# While Cometly takes events, a refusal as if the Space were blocked may be about its own event: so
+# many in a row close the gate.
+REFUSALS_TO_CLOSE = 3
+TAKEN_LATELY_SECONDS = 60.0
 
 
 class Lane(Enum):
@@ -242,6 +246,11 @@ def blocked(state: GateState, *, now: float, lane: Lane = Lane.SERVICES) -> Gate
     return _close(state, Cause.BLOCKED, now, lane)
 
 
+def is_doubtful(refusals: int, taken_at: float, now: float) -> bool:
+    """Say whether so many refusals in a row may be about their events, not about the Space."""
+    return refusals < REFUSALS_TO_CLOSE and now - taken_at < TAKEN_LATELY_SECONDS
+
+
 def failed(
     state: GateState,
     *,
@@ -259,17 +268,22 @@ def failed(
     return _close(state, Cause.FAILING, now, lane) if probe or many else state
 
 
-def succeeded(state: GateState, *, probe: bool, lane: Lane = Lane.SERVICES) -> GateState:
+def succeeded(
+    state: GateState, *, probe: bool, is_taken: bool = True, lane: Lane = Lane.SERVICES
+) -> GateState:
     """An answer: failures are no longer in a row, and a probe that got it opens the gate.
 
-    A page's opens it for both lanes, for Cometly takes posts. Not one that a 429 of an earlier post
-    has closed meanwhile: Retry-After holds.
+    A page's that is taken opens it for both lanes, for Cometly takes posts; one that is refused
+    opens it for pages alone. Not one that a 429 of an earlier post has closed meanwhile:
+    Retry-After holds.
     """
     state = _with_failures(state, 0, lane)
     if not probe:
         return state
     if lane is Lane.PAGES:
         state = replace(state, pages_pause=None)
+        if not is_taken:
+            return state
     is_opened = state.pause and state.pause.needs_probe
     return replace(state, pause=None, failures=0) if is_opened else state
 

@@ -23,6 +23,7 @@ from cometly_forwarder.courier import Courier
 from cometly_forwarder.delivery import Delivery, Message
 from cometly_forwarder.errors import Unavailable
 from cometly_forwarder.gate import DynamoGate, LaneGate
+from cometly_forwarder.ledger import FARTHEST_SECONDS
 from cometly_forwarder.pacing import Admission, GateState, Lane, Unused, Wish
 from cometly_forwarder.quota import Quota
 from cometly_forwarder.verdict import Answer, NoAnswer
@@ -69,13 +70,13 @@ class MemoryLedger:
             "claims": item.get("claims", 0) + 1,
             "attempts": item.get("attempts", 0),
         }
-        is_own = item.get("deaths_of") == ticket.owner
+        is_own = item.get("content") == ticket.content
         return Claimed(
             item["claims"],
             item["attempts"],
             item.get("deaths", 0) if is_own else 0,
-            item.get("blocks", 0),
-            item.get("blocked_at", 0.0),
+            item.get("blocks", 0) if is_own else 0,
+            item.get("blocked_at", 0.0) if is_own else 0.0,
             item.get("answer", ""),
             item.get("request_id", ""),
         )
@@ -85,7 +86,7 @@ class MemoryLedger:
         item = self.items.get(ticket.event_id, {})
         if not self._holds(item, ticket):
             raise Unavailable("the claim has passed to another message")
-        item |= {"deaths": deaths, "deaths_of": ticket.owner}
+        item |= {"deaths": deaths, "content": ticket.content}
 
     def settle(self, ticket: Ticket, outcome: Outcome) -> None:
         self._check("settle")
@@ -97,6 +98,7 @@ class MemoryLedger:
             return
         self.items[ticket.event_id] = item | {
             "owner": ticket.owner,
+            "content": ticket.content,
             "message_id": ticket.message_id,
             "state": outcome.state,
             "attempts": 0 if outcome.state is State.PARKED else outcome.attempts,
@@ -123,11 +125,13 @@ class MemoryLedger:
         self, item: dict[str, Any], ticket: Ticket
     ) -> Settled | Duplicate | Leased | Waiting | None:
         is_same = item.get("message_id") == ticket.message_id
+        farthest = self.clock.now() + FARTHEST_SECONDS
         match item.get("state"):
-            case State.CLAIMED if item["lease"] >= self.clock.now():
+            case State.CLAIMED if self.clock.now() <= item["lease"] < farthest:
                 return Leased(item["lease"], is_same)
-            case State.WAITING if item["retry_at"] >= self.clock.now():
-                return Waiting(item["retry_at"])
+            case State.WAITING if self.clock.now() <= item["retry_at"] < farthest:
+                is_tried = item["content"] == ticket.content
+                return Waiting(item["retry_at"]) if is_tried else None
             case State.PARKED if is_same:
                 return Settled()
             case State.DELIVERED:
@@ -153,6 +157,7 @@ class MemoryGate:
     admitted: int = 0
     given_back: int = 0
     taken_at: float = 0.0
+    refusals: int = 0
 
     def lane(self, lane: Lane) -> LaneGate:
         return LaneGate(cast("DynamoGate", self), lane)
@@ -208,15 +213,19 @@ class MemoryGate:
             lane=lane,
         )
 
-    def blocked(self, lane: Lane = Lane.SERVICES) -> None:
+    def blocked(self, *, is_sure: bool, lane: Lane = Lane.SERVICES) -> None:
+        self.refusals += 1
+        if not is_sure and pacing.is_doubtful(self.refusals, self.taken_at, self.clock.now()):
+            return
         self.state = pacing.blocked(self.state, now=self.clock.now(), lane=lane)
 
     def failed(self, *, probe: bool, lane: Lane = Lane.SERVICES) -> None:
         self.state = pacing.failed(self.state, now=self.clock.now(), probe=probe, lane=lane)
 
-    def succeeded(self, *, probe: bool, lane: Lane = Lane.SERVICES) -> None:
+    def succeeded(self, *, probe: bool, is_taken: bool = True, lane: Lane = Lane.SERVICES) -> None:
         self.taken_at = self.clock.now()
-        self.state = pacing.succeeded(self.state, probe=probe, lane=lane)
+        self.refusals = 0
+        self.state = pacing.succeeded(self.state, probe=probe, is_taken=is_taken, lane=lane)
 
 
 @dataclass

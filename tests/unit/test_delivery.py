@@ -19,7 +19,7 @@ from cometly_forwarder.delivery import (
     back_off,
 )
 from cometly_forwarder.errors import TokenMissing, Unavailable
-from cometly_forwarder.pacing import FAILURES_TO_CLOSE, Admission, Cause
+from cometly_forwarder.pacing import FAILURES_TO_CLOSE, REFUSALS_TO_CLOSE, Admission, Cause
 from cometly_forwarder.verdict import Answer, NoAnswer
 from tests.unit.fakes import ACCEPTED, START, MemoryGate, Pipe, answer, message
 
@@ -31,7 +31,8 @@ def pipe() -> Pipe:
 
 def other_message_of(number: int, name: str = "m-other") -> Message:
     """Make another message about the same order: a caller that posted twice."""
-    return dataclasses.replace(message(number, amount=1), id=name, receipt=name)
+    again = message(number, sent_at=START + 0.5)
+    return dataclasses.replace(again, id=name, receipt=name)
 
 
 def test_an_accepted_event_is_posted_once_settled_and_deleted(pipe: Pipe) -> None:
@@ -75,6 +76,40 @@ def test_another_message_waits_out_the_back_off_of_its_identity(pipe: Pipe) -> N
     assert item["attempts"] == 1
 
 
+@pytest.mark.parametrize(
+    "answered",
+    [answer(500), answer(403), NoAnswer("no answer in time")],
+    ids=["500", "403", "none"],
+)
+def test_a_content_that_always_fails_holds_up_no_other_of_its_identity(
+    pipe: Pipe, answered: Answer | NoAnswer
+) -> None:
+    pipe.cometly.respond = lambda event: answered if "typo" in event["url"] else ACCEPTED
+    for _ in range(6):
+        pipe.deliver(typo())
+        pipe.clock.time += 2000
+    pipe.deliver(typo())
+    pipe.clock.time += pipe.gate.wait() + 1
+
+    kept = pipe.deliver(correction())
+
+    assert kept == []
+    assert pipe.ledger.states() == ["delivered"]
+
+
+def test_refusals_of_one_content_do_not_park_another(pipe: Pipe) -> None:
+    pipe.cometly.respond = lambda event: answer(403) if "typo" in event["url"] else ACCEPTED
+    for number in range(2, 2 + MAX_BLOCKS - 1):
+        pipe.deliver(typo())
+        pipe.clock.time += 2000
+        pipe.deliver(message(number, url="https://shop.example.com"))
+        pipe.clock.time += 10
+    pipe.cometly.respond = lambda _: answer(401)
+
+    assert pipe.deliver(correction()) == ["m-right"]
+    assert pipe.queue.parked == []
+
+
 def refuse_typos(event: Mapping[str, Any]) -> Answer:
     """Answer as Cometly does to an event with a bad field and to its correction."""
     return answer(422) if event.get("url") == "https://shop.example.com/typo" else ACCEPTED
@@ -94,7 +129,7 @@ def test_a_correction_is_delivered_when_what_it_corrects_is_refused_later(pipe: 
     pipe.deliver(typo())
     pipe.deliver(correction())
     pipe.cometly.respond = refuse_typos
-    pipe.clock.time += pipe.queue.hidden["r-right"]
+    pipe.clock.time += max(pipe.queue.hidden.values()) + 1
 
     first = pipe.deliver(typo())
     second = pipe.deliver(correction())
@@ -644,6 +679,29 @@ def test_an_event_that_is_refused_as_if_the_space_were_blocked_is_parked_after_a
     assert pauses == 1
     assert attributes["reason"].startswith("HTTP 403, again and again")
     assert pipe.ledger.states().count("delivered") == MAX_BLOCKS - 1
+
+
+def test_one_event_that_is_refused_while_others_are_taken_closes_nothing(pipe: Pipe) -> None:
+    pipe.cometly.respond = refuse_poison
+    pipe.deliver(message(1))
+
+    for number in range(REFUSALS_TO_CLOSE + 2):
+        pipe.deliver(poison(100 + number))
+        pipe.deliver(message(number + 2))
+
+    assert pipe.gate.state.pause is None
+    assert pipe.ledger.states().count("delivered") == REFUSALS_TO_CLOSE + 3
+
+
+def test_several_events_refused_in_a_row_close_the_gate(pipe: Pipe) -> None:
+    pipe.deliver(message(1))
+    pipe.cometly.respond = lambda _: answer(401)
+
+    for number in range(REFUSALS_TO_CLOSE):
+        assert pipe.gate.state.pause is None
+        pipe.deliver(message(2 + number))
+
+    assert pipe.gate.state.pause is not None
 
 
 def test_a_blocked_space_parks_nothing_however_often_an_event_is_refused(pipe: Pipe) -> None:

@@ -26,7 +26,15 @@ from cometly_forwarder.delivery import Gate
 from cometly_forwarder.errors import Unavailable
 from cometly_forwarder.gate import KEY, DynamoGate, SharedClock
 from cometly_forwarder.gate_item import attributes_of, state_in
-from cometly_forwarder.pacing import FAILURES_TO_CLOSE, Cause, GateState, Lane, Pause
+from cometly_forwarder.pacing import (
+    FAILURES_TO_CLOSE,
+    REFUSALS_TO_CLOSE,
+    TAKEN_LATELY_SECONDS,
+    Cause,
+    GateState,
+    Lane,
+    Pause,
+)
 from cometly_forwarder.quota import Doubt, Learnt, Quota
 from cometly_forwarder.window import Window
 from tests.unit.fakes import START, Clock
@@ -197,11 +205,11 @@ def test_a_pause_is_obeyed_by_the_other_worker(dynamodb: DynamoDBClient) -> None
 def test_a_worker_that_believes_in_an_old_pause_looks_again(dynamodb: DynamoDBClient) -> None:
     clock = Clock()
     one, other = gate(dynamodb, clock), gate(dynamodb, clock)
-    one.blocked()
+    one.blocked(is_sure=True)
     assert other.admit(1, START + 60).slots == ()
     clock.sleep(60)
     assert one.admit(1, clock.now() + 60).probe
-    one.succeeded(probe=True)
+    one.succeeded(probe=True, is_taken=True)
 
     assert len(other.admit(5, clock.now() + 60).slots) == 5
 
@@ -234,7 +242,7 @@ def test_the_state_survives_its_worker(dynamodb: DynamoDBClient) -> None:
     clock = Clock()
     first = gate(dynamodb, clock)
     first.admit(10, START + 60)
-    first.blocked()
+    first.blocked(is_sure=True)
 
     heir = gate(dynamodb, clock)
 
@@ -604,7 +612,7 @@ def test_a_write_whose_answer_was_lost_is_not_done_twice() -> None:
 
 def test_a_pause_survives_a_state_of_which_little_can_be_read(dynamodb: DynamoDBClient) -> None:
     worker = gate(dynamodb, Clock())
-    worker.blocked()
+    worker.blocked(is_sure=True)
     state = json.loads(item(dynamodb)["state"]["S"])
     dynamodb.update_item(
         TableName=TABLE,
@@ -741,7 +749,7 @@ def test_an_item_of_the_version_before_is_read(dynamodb: DynamoDBClient) -> None
 def test_the_version_before_can_read_an_item(dynamodb: DynamoDBClient) -> None:
     # It makes its objects of all fields that it finds in these four.
     worker = gate(dynamodb, Clock())
-    worker.blocked()
+    worker.blocked(is_sure=True)
 
     state = json.loads(item(dynamodb)["state"]["S"])
 
@@ -817,16 +825,58 @@ def test_a_lane_is_closed_by_its_own_news(lane: Lane) -> None:
 def test_a_block_of_pages_leaves_services_open_until_a_page_probes_well() -> None:
     table = Table(Clock())
     worker, pages = of(table), of(table).lane(Lane.PAGES)
-    pages.blocked()
+    pages.blocked(is_sure=True)
     blocked = worker.admit(1, START + 21), worker.is_open(), worker.wait()
     table.clock.sleep(61)
 
     probe = pages.admit(5, table.clock.now() + 21)
-    pages.succeeded(probe=True)
+    pages.succeeded(probe=True, is_taken=True)
 
     assert (blocked[0].cause, blocked[1:]) == (None, (True, 0.0))
     assert probe.probe
     assert len(pages.admit(5, table.clock.now() + 21).slots) == 5
+
+
+def test_a_pages_probe_that_is_refused_opens_the_gate_for_pages_alone() -> None:
+    table = Table(Clock())
+    worker = of(table)
+    worker.blocked(is_sure=True)
+    table.clock.sleep(61)
+    pages = worker.lane(Lane.PAGES)
+    assert pages.admit(1, table.clock.now() + 21).probe
+
+    pages.succeeded(probe=True, is_taken=False)
+    assert worker.admit(5, table.clock.now() + 21).probe
+
+    assert pages.admit(1, table.clock.now() + 21).probe
+    pages.succeeded(probe=True, is_taken=True)
+    assert len(worker.admit(5, table.clock.now() + 21).slots) == 5
+
+
+@pytest.mark.parametrize("lane", list(Lane))
+def test_while_events_are_taken_some_refusals_in_a_row_close_the_gate(lane: Lane) -> None:
+    worker = of(Table(Clock()))
+    gate = worker.lane(lane)
+
+    for _ in range(2):
+        worker.succeeded(probe=False, is_taken=True)
+        for _ in range(REFUSALS_TO_CLOSE - 1):
+            gate.blocked(is_sure=False)
+    assert gate.is_open()
+
+    gate.blocked(is_sure=False)
+    assert not gate.is_open()
+
+
+def test_a_refusal_closes_the_gate_at_once_when_nothing_was_taken_lately() -> None:
+    table = Table(Clock())
+    worker = of(table)
+    worker.succeeded(probe=False, is_taken=True)
+    table.clock.sleep(TAKEN_LATELY_SECONDS)
+
+    worker.blocked(is_sure=False)
+
+    assert not worker.is_open()
 
 
 def test_a_429_of_a_page_is_obeyed_by_services() -> None:
@@ -855,7 +905,7 @@ def test_a_page_that_was_late_obeys_the_pause_of_its_lane() -> None:
     table = Table(Clock())
     pages = of(table).lane(Lane.PAGES)
     [slot] = pages.admit(1, START + 21).slots
-    pages.blocked()
+    pages.blocked(is_sure=True)
 
     assert pages.exchange(slot, START + 21).cause is Cause.BLOCKED
 
@@ -924,7 +974,7 @@ def test_the_last_answer_about_an_event_is_known_to_others_without_a_write_of_it
     one.admit(1, START + 21)
     table.clock.sleep(1)
 
-    one.succeeded(probe=False)
+    one.succeeded(probe=False, is_taken=True)
     calls, mine = table.calls, one.last_taken()
     table.clock.sleep(1)
     one.lane(Lane.PAGES).admit(1, START + 21)
@@ -939,7 +989,7 @@ def test_the_last_answer_about_an_event_is_known_to_others_without_a_write_of_it
 def test_without_an_answer_nothing_was_taken() -> None:
     worker = of(Table(Clock()))
     worker.admit(1, START + 21)
-    worker.blocked()
+    worker.blocked(is_sure=True)
 
     assert worker.last_taken() == 0.0
 
@@ -952,7 +1002,7 @@ def test_the_last_answer_is_told_by_the_workers_own_clock() -> None:
         table.clock.sleep(SOME_TIME)
     right.admit(1, table.clock.now() + 21)
 
-    right.succeeded(probe=False)
+    right.succeeded(probe=False, is_taken=True)
     taken_at = table.clock.now()
     right.admit(1, table.clock.now() + 21)
     fast.admit(1, table.clock.now() + 24)
@@ -967,7 +1017,7 @@ def test_the_last_answer_is_told_to_others_by_the_shared_clock() -> None:
         fast.admit(1, table.clock.now() + 24)
         table.clock.sleep(SOME_TIME)
 
-    fast.succeeded(probe=False)
+    fast.succeeded(probe=False, is_taken=True)
     taken_at = table.clock.now()
     fast.admit(1, table.clock.now() + 24)
     right.admit(1, table.clock.now() + 21)

@@ -34,8 +34,11 @@ from tests.unit.fakes import START, Clock, MemoryLedger
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-TICKET = Ticket("evt_1", "body-1", "message-1", START + 65, datetime.fromtimestamp(START, UTC))
-OTHER = replace(TICKET, owner="body-2", message_id="message-2")
+TICKET = Ticket(
+    "evt_1", "body-1", "content-1", "message-1", START + 65, datetime.fromtimestamp(START, UTC)
+)
+OTHER = replace(TICKET, owner="body-2", content="content-2", message_id="message-2")
+TWIN = replace(OTHER, content="content-1")
 REDRIVEN = replace(TICKET, message_id="message-3")
 REFUSAL = Verdict(Kind.PERMANENT, "HTTP 422", 422, "ada@example.com is odd", "req-1")
 
@@ -120,8 +123,15 @@ def test_only_what_is_delivered_makes_a_duplicate(ledger: DynamoLedger) -> None:
     assert ledger.claim(OTHER) == Duplicate()
 
 
-@pytest.mark.parametrize("other", [TICKET, OTHER], ids=["itself", "another"])
-def test_a_back_off_holds_for_every_message_of_the_identity(
+def test_a_back_off_does_not_hold_for_another_content(ledger: DynamoLedger) -> None:
+    ledger.claim(TICKET)
+    ledger.settle(TICKET, Outcome(State.WAITING, 3, retry_at=START + 100))
+
+    assert ledger.claim(OTHER) == Claimed(claims=1, attempts=3)
+
+
+@pytest.mark.parametrize("other", [TICKET, TWIN], ids=["itself", "a twin"])
+def test_a_back_off_holds_for_every_message_of_its_content(
     ledger: DynamoLedger, clock: Clock, other: Ticket
 ) -> None:
     ledger.claim(TICKET)
@@ -167,7 +177,28 @@ def test_who_was_refused_alone_is_remembered(ledger: DynamoLedger) -> None:
     ledger.claim(TICKET)
     ledger.settle(TICKET, Outcome(State.WAITING, 0, blocks=2, blocked_at=START - 60))
 
-    assert ledger.claim(OTHER) == Claimed(1, 0, blocks=2, blocked_at=START - 60)
+    assert ledger.claim(TWIN) == Claimed(1, 0, blocks=2, blocked_at=START - 60)
+
+
+def test_who_was_refused_alone_is_one_content(ledger: DynamoLedger) -> None:
+    ledger.claim(TICKET)
+    ledger.settle(TICKET, Outcome(State.WAITING, 0, blocks=4, blocked_at=START - 60))
+
+    assert ledger.claim(OTHER) == Claimed(1, 0)
+
+
+def test_a_lease_by_a_clock_that_was_wrong_holds_nobody_up(ledger: DynamoLedger) -> None:
+    wrong = replace(TICKET, lease=START + 400 * 86400)
+    ledger.claim(wrong)
+
+    assert ledger.claim(OTHER) == Claimed(claims=2, attempts=0)
+
+
+def test_a_back_off_by_a_clock_that_was_wrong_holds_nobody_up(ledger: DynamoLedger) -> None:
+    ledger.claim(TICKET)
+    ledger.settle(TICKET, Outcome(State.WAITING, 3, retry_at=START + 400 * 86400))
+
+    assert ledger.claim(TICKET) == Claimed(claims=1, attempts=3)
 
 
 def test_a_replay_claims_a_parked_identity_with_a_clean_slate(ledger: DynamoLedger) -> None:
@@ -360,7 +391,12 @@ def test_an_item_of_the_version_before_is_understood(
 
 
 MESSAGES = [
-    replace(TICKET, owner=f"body-{owner}", message_id=f"message-{owner}-{copy}")
+    replace(
+        TICKET,
+        owner=f"body-{owner}",
+        content=f"content-{owner}",
+        message_id=f"message-{owner}-{copy}",
+    )
     for owner in range(2)
     for copy in range(2)
 ]
@@ -371,7 +407,7 @@ STEPS = st.lists(
             st.just("settle"),
             st.integers(0, 5),
             st.sampled_from([*State, State.DELIVERED]),
-            st.sampled_from([0.0, 30.0]),
+            st.sampled_from([0.0, 30.0, 1e6]),
         ),
         st.tuples(st.just("begin"), st.integers(0, 5)),
         st.tuples(st.just("wait"), st.sampled_from([1.0, 70.0])),
