@@ -73,9 +73,9 @@ build: $(READY) ## sam build, then bytecode into the artefacts: what `sam deploy
 	@$(PY) -m local.stack.build $(ARGS)
 
 lock: $(READY) ## Resolve the requirements anew (UPGRADE=--upgrade for newer versions)
-	@$(LOCK) $(UPGRADE) requirements/uv.in -o requirements/uv.txt
-	@$(LOCK) $(UPGRADE) requirements/dev.in -o requirements/dev.txt
-	@$(LOCK) $(UPGRADE) src/requirements.in -c requirements/dev.txt -o src/requirements.txt
+	@$(LOCK) $(UPGRADE) --group uv -o requirements/uv.txt
+	@$(LOCK) $(UPGRADE) pyproject.toml --group dev -o requirements/dev.txt
+	@$(LOCK) $(UPGRADE) pyproject.toml -c requirements/dev.txt -o src/requirements.txt
 
 clean: down ## Remove everything that make made
 	@rm -rf $(VENV) .aws-sam .local .pytest_cache .mypy_cache .ruff_cache .hypothesis
