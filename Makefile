@@ -42,8 +42,9 @@ sandbox: $(READY) ## Start the Cometly sandbox alone
 test: lint unit ## Everything that has to pass
 	@$(MAKE) --no-print-directory -j 2 --output-sync=target stack-test fault-test browser-test
 
+# Branch coverage has a floor (pyproject.toml), so a choice of tests (ARGS) goes without.
 unit: $(READY) ## Unit tests, and the sandbox against its contract: seconds
-	@$(PY) -m pytest -n 2 tests/unit tests/sandbox $(ARGS)
+	@$(PY) -m pytest -n 2 tests/unit tests/sandbox $(or $(ARGS),--cov)
 
 stack-test: $(READY) ## Tests against the deployed template on the local stack
 	@$(PY) -m pytest tests/stack $(ARGS)
@@ -78,7 +79,7 @@ lock: $(READY) ## Resolve the requirements anew (UPGRADE=--upgrade for newer ver
 	@$(LOCK) $(UPGRADE) pyproject.toml -c requirements/dev.txt -o src/requirements.txt
 
 clean: down ## Remove everything that make made
-	@rm -rf $(VENV) .aws-sam .local .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@rm -rf $(VENV) .aws-sam .local .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage*
 	@find src local tests bench ops -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
 $(MADE): requirements/uv.txt
