@@ -316,7 +316,7 @@ class Table:
             TableName=self.name, Key={"event_id": {"S": event_id}}, ConsistentRead=True
         )
         item = answer.get("Item", {})
-        return {name: next(iter(value.values())) for name, value in item.items()}
+        return {name: str(next(iter(value.values()))) for name, value in item.items()}
 
     def pause(self) -> dict[str, Any] | None:
         """Return why and for how long the gate is closed, if it is."""
