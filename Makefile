@@ -59,12 +59,13 @@ soak: $(READY) ## What takes long: pace, burst, an hour of 401, random faults (t
 	@$(PY) -m bench.soak all
 	@$(PY) -m tests.faults.soak --seeds 3 --events 2000
 
-lint: $(READY) ## Style, types and the template
+lint: $(READY) ## Style, types, the template and the workflows
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/mypy
 	@$(VENV)/bin/cfn-lint template.yaml docs/transformers/*.yaml docs/cloudfront/*.yaml
 	@$(PY) -m local.stack.sam validate --lint
+	@$(VENV)/bin/zizmor --offline --quiet --strict-collection --persona pedantic .github
 
 format: $(READY) ## Rewrite the code in the project's style
 	@$(VENV)/bin/ruff check --fix-only --quiet .
