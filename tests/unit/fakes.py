@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -284,16 +285,28 @@ class Pipe:
         self.cometly = ScriptedCometly()
         self.queue = MemoryQueue()
         self.journal = Lines()
+        self.turn = threading.Lock()
 
     def courier(self) -> Courier:
+        seen = threading.local()
+
+        def now() -> float:
+            seen.at = self.clock.time
+            return self.clock.time
+
+        def sleep(seconds: float) -> None:
+            """Sleep from the time that this thread saw last: sleeps of threads do not add up."""
+            with self.turn:
+                self.clock.sleep(max(seen.at + seconds - self.clock.time, 0))
+
         delivery = Delivery(
             ledger=self.ledger,
             gate=self.gate,
             cometly=self.cometly,
             queue=self.queue,
             journal=self.journal,
-            now=self.clock.now,
-            sleep=self.clock.sleep,
+            now=now,
+            sleep=sleep,
             random=lambda: 0.5,
             horizon_seconds=self.horizon,
         )
