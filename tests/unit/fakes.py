@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, Self, cast
 
 from cometly_forwarder import pacing
 from cometly_forwarder.claims import (
@@ -47,6 +47,25 @@ class Clock:
 
     def sleep(self, seconds: float) -> None:
         self.time += seconds
+
+
+class InTurn:
+    """The courier's threads, one after the other, so that a run can be repeated."""
+
+    def __init__(self, _: int) -> None: ...
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def map(self, step: Callable[..., Any], *arguments: Iterable[Any]) -> list[Any]:
+        return [step(*each) for each in zip(*arguments, strict=False)]
+
+    def submit(self, step: Callable[..., Any], *arguments: Any) -> Future[Any]:
+        done: Future[Any] = Future()
+        done.set_result(step(*arguments))
+        return done
 
 
 @dataclass
@@ -285,28 +304,16 @@ class Pipe:
         self.cometly = ScriptedCometly()
         self.queue = MemoryQueue()
         self.journal = Lines()
-        self.turn = threading.Lock()
 
     def courier(self) -> Courier:
-        seen = threading.local()
-
-        def now() -> float:
-            seen.at = self.clock.time
-            return self.clock.time
-
-        def sleep(seconds: float) -> None:
-            """Sleep from the time that this thread saw last: sleeps of threads do not add up."""
-            with self.turn:
-                self.clock.sleep(max(seen.at + seconds - self.clock.time, 0))
-
         delivery = Delivery(
             ledger=self.ledger,
             gate=self.gate,
             cometly=self.cometly,
             queue=self.queue,
             journal=self.journal,
-            now=now,
-            sleep=sleep,
+            now=self.clock.now,
+            sleep=self.clock.sleep,
             random=lambda: 0.5,
             horizon_seconds=self.horizon,
         )

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from cometly_forwarder import courier
 from cometly_forwarder.claims import Claim, Claimed, State, Ticket
 from cometly_forwarder.delivery import (
     LEASE_MARGIN_SECONDS,
@@ -21,11 +22,13 @@ from cometly_forwarder.delivery import (
 from cometly_forwarder.errors import TokenMissing, Unavailable
 from cometly_forwarder.pacing import FAILURES_TO_CLOSE, REFUSALS_TO_CLOSE, Admission, Cause
 from cometly_forwarder.verdict import Answer, NoAnswer
-from tests.unit.fakes import ACCEPTED, START, MemoryGate, Pipe, answer, message
+from tests.unit.fakes import ACCEPTED, START, InTurn, MemoryGate, Pipe, answer, message
 
 
 @pytest.fixture
-def pipe() -> Pipe:
+def pipe(monkeypatch: pytest.MonkeyPatch) -> Pipe:
+    """A pipe whose threads take turns: they share one clock, which each of them moves."""
+    monkeypatch.setattr(courier, "ThreadPoolExecutor", InTurn)
     return Pipe()
 
 

@@ -22,7 +22,8 @@ from cometly_forwarder import courier, delivery
 from cometly_forwarder.envelope import Origin, read_envelope, seal
 from cometly_forwarder.events import read_event
 from cometly_forwarder.jsontext import dump
-from tests.unit.world import RIGHT, TYPO, Fate, InTurn, Worker, World, an_event
+from tests.unit.fakes import InTurn
+from tests.unit.world import RIGHT, TYPO, Fate, Worker, World, an_event
 
 DEPTH = 2
 SAID = ("accepted", "refused", "broken", "throttled")

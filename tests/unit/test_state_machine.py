@@ -21,6 +21,7 @@ from cometly_forwarder.claims import State
 from cometly_forwarder.envelope import Origin, seal
 from cometly_forwarder.events import read_event
 from cometly_forwarder.jsontext import dump
+from tests.unit.fakes import InTurn
 from tests.unit.world import (
     ANSWERS,
     FALLIBLE,
@@ -28,7 +29,6 @@ from tests.unit.world import (
     RIGHT,
     TYPO,
     Fate,
-    InTurn,
     Worker,
     World,
     an_event,

@@ -13,11 +13,10 @@ import copy
 import dataclasses
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Self
+from typing import Any
 
 from cometly_forwarder.claims import Claim, Claimed, State, Ticket
 from cometly_forwarder.courier import Courier
@@ -82,25 +81,6 @@ class Violation(BaseException):
 def insist(holds: object, otherwise: str) -> None:
     if not holds:
         raise Violation(otherwise)
-
-
-class InTurn:
-    """The courier's threads, one after the other, so that a run can be repeated."""
-
-    def __init__(self, _: int) -> None: ...
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None: ...
-
-    def map(self, step: Callable[..., Any], *arguments: Iterable[Any]) -> list[Any]:
-        return [step(*each) for each in zip(*arguments, strict=False)]
-
-    def submit(self, step: Callable[..., Any], *arguments: Any) -> Future[Any]:
-        done: Future[Any] = Future()
-        done.set_result(step(*arguments))
-        return done
 
 
 @dataclass
