@@ -18,8 +18,8 @@ class Shares:
     """Counts what each visitor sent, in the memory of this one instance of the function.
 
     A visitor may send `per_minute` events at once and as many in each minute after that; 0 means
-    without bound. `now` is a clock that nobody sets, in seconds. Lambda calls an instance once at a
-    time, so there is no lock.
+    without bound. `now`, in seconds, is a clock that nobody sets and that a freeze does not stop.
+    Lambda calls an instance once at a time, so there is no lock.
     """
 
     per_minute: int

@@ -13,6 +13,7 @@ from botocore.exceptions import EndpointConnectionError
 
 from cometly_forwarder import aws, doors
 from cometly_forwarder.handlers import ingest
+from cometly_forwarder.stopwatch import Stopwatch
 from tests.unit.conftest import (
     REGION,
     SERVER_KEY,
@@ -23,6 +24,7 @@ from tests.unit.conftest import (
     lines_in,
     metrics_in,
 )
+from tests.unit.fakes import Clock
 
 ORIGIN = "https://shop.example.com"
 SOURCE_IP = "203.0.113.7"
@@ -306,6 +308,18 @@ def test_an_address_that_sends_more_than_its_share_is_told_when_to_come_back(
 @pytest.mark.usefixtures("_ten_a_minute")
 def test_what_is_refused_counts_as_well() -> None:
     assert [collect([{}] * 5)[0] for _ in range(3)] == [422, 422, 429]
+
+
+@pytest.mark.usefixtures("_ten_a_minute")
+def test_a_share_grows_again_while_the_function_is_frozen(monkeypatch: pytest.MonkeyPatch) -> None:
+    wall, monotonic = Clock(), Clock()
+    monkeypatch.setattr(ingest, "Stopwatch", lambda: Stopwatch(wall.now, monotonic.now))
+    before = [collect([{}] * 10)[0] for _ in range(2)]
+
+    wall.time += 600
+
+    assert before == [422, 429]
+    assert collect([{}] * 10)[0] == 422
 
 
 @pytest.mark.usefixtures("_ten_a_minute")

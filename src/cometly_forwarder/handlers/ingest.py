@@ -45,7 +45,7 @@ def doors() -> Doors:
         page_door=replace(door, outbox=replace(outbox, url=settings.page_queue_url)),
         keys=ServerKeys(secret),
         browser=settings.browser,
-        shares=Shares(settings.visitor_events_per_minute, time.monotonic),
+        shares=Shares(settings.visitor_events_per_minute, Stopwatch()),
         journal=journal,
     )
 
