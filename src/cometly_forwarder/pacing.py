@@ -5,8 +5,9 @@ seconds within Cometly's limit whether its minute is fixed or slides, learns the
 Cometly's headers, and closes for all when Cometly says so. Times are Unix seconds.
 
 There are two lanes. Whoever needs no key must not hold up who has one, so the pages' lane gets what
-the services' lane leaves, and a tenth of the pace in any case; and what its events make Cometly
-answer closes the gate for pages only.
+the services' lane leaves. While services take all that they can, that is up to a tenth of the pace,
+and less the more workers they have. What the events of pages make Cometly answer closes the gate
+for pages only.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ PAGES_AHEAD_SECONDS = 0.6
 # Pages leave the pace of so many seconds unused, for services that come. With less, two workers of
 # services whose answers take 0.6 s would lose to pages what they cannot ask for in time.
 PAGES_SPARE_SECONDS = 1.2
-# What pages get while services take all that they can.
+# What pages get at the most while services take all that they can.
 PAGES_SHARE = 0.1
 # A slot lies at least this far ahead: what threads need, beside what the table takes to answer.
 LEAD_SECONDS = 0.1

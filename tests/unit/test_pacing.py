@@ -486,6 +486,17 @@ def test_pages_get_a_tenth_beside_services_that_never_end(window: str, limit: in
 
 
 @WINDOWS
+@pytest.mark.parametrize(("workers", "least", "most"), [(2, 80, 100), (5, 30, 50), (10, 15, 25)])
+def test_more_workers_of_services_leave_pages_less_than_a_tenth(
+    window: str, workers: int, least: int, most: int
+) -> None:
+    world = World(window, workers=workers, page_workers=2).run(300)
+
+    assert world.refused == []
+    assert least <= world.accepted_in(0, 300, Lane.PAGES) / 5 <= most
+
+
+@WINDOWS
 def test_services_keep_nine_tenths_while_cometly_answers_within_600_ms(window: str) -> None:
     world = World(window, latency=0.6, page_workers=2).run(300)
 
