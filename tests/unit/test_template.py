@@ -520,11 +520,24 @@ LIMITS = ("ThrottlingRateLimit", "ThrottlingBurstLimit")
 def test_what_anyone_may_ask_for_has_a_throttle_below_that_of_the_services(
     route: str, parameter: str
 ) -> None:
-    stage = properties("ApiStage")
+    throttle = properties("ApiStage")["RouteSettings"][route]
 
-    assert stage["RouteSettings"][route] == {limit: {"Ref": parameter} for limit in LIMITS}
-    for limit in LIMITS:
-        assert 0 < PARAMETERS[parameter]["Default"] < stage["DefaultRouteSettings"][limit]
+    assert throttle == {limit: {"Ref": parameter} for limit in LIMITS}
+    services = PARAMETERS["ServiceRequestsPerSecond"]
+    assert 0 < PARAMETERS[parameter]["Default"] < min(services["AllowedValues"])
+
+
+def test_services_get_the_rate_of_the_parameter_and_twice_as_many_at_once() -> None:
+    bursts = TEMPLATE["Mappings"]["ServiceBurst"]
+    rate = {"Ref": "ServiceRequestsPerSecond"}
+    parameter = PARAMETERS["ServiceRequestsPerSecond"]
+
+    assert properties("ApiStage")["DefaultRouteSettings"] == {
+        "ThrottlingRateLimit": rate,
+        "ThrottlingBurstLimit": {"Fn::FindInMap": ["ServiceBurst", rate, "Requests"]},
+    }
+    assert parameter["Default"] == 200
+    assert bursts == {str(each): {"Requests": 2 * each} for each in parameter["AllowedValues"]}
 
 
 def test_every_route_that_needs_no_key_has_a_throttle_of_its_own() -> None:
