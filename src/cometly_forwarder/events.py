@@ -16,7 +16,15 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Any, NoReturn, cast
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    WithJsonSchema,
+)
 from pydantic_core import PydanticCustomError
 
 from cometly_forwarder.errors import Fault, InvalidEvent
@@ -47,6 +55,7 @@ MAX_UNKNOWN_NAMED = 10
 _MILLISECONDS_FROM = 10**11  # as seconds: the year 5138
 _MILLISECONDS_UNTIL = 10**13  # the year 2286; beyond lie dates without separators, microseconds
 _AMOUNT_LIMIT = 10**15  # up to here a JSON number keeps every integer and most cents
+_WHOLE_LIMIT = 10**18  # below: an integer that stands for its digits
 _LONGEST_NUMBER = 64
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
 _INTEGER = re.compile(r"[+-]?\d+", re.ASCII)
@@ -96,7 +105,7 @@ def _text(value: object) -> str:
 
 def _identifier(value: object) -> str:
     """Shops number their orders: an integer is as good as its digits."""
-    if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10**18:
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) < _WHOLE_LIMIT:
         return str(value)
     return _text(value)
 
@@ -193,9 +202,52 @@ def iso_time(moment: datetime) -> str:
     return moment.astimezone(UTC).replace(microsecond=0, tzinfo=None).isoformat() + "Z"
 
 
-Text = Annotated[str, BeforeValidator(_text)]
-Identifier = Annotated[str, BeforeValidator(_identifier)]
-Boolean = Annotated[bool, BeforeValidator(_boolean)]
+# What is accepted, where that is more than what is sent on; docs/openapi.json shows it. The same as
+# types (`json_schema_input_type`) would add 2 ms to each cold start.
+_ANY_NAME = WithJsonSchema(
+    {"type": "string", "pattern": rf"^\s*({'|'.join(STANDARD_NAMES + CUSTOM_NAMES)})\s*$"}
+)
+_TEXT_OR_WHOLE = WithJsonSchema(
+    {
+        "type": ["string", "integer", "null"],
+        "exclusiveMinimum": -_WHOLE_LIMIT,
+        "exclusiveMaximum": _WHOLE_LIMIT,
+    }
+)
+_TEXT_OR_UNIX_TIME = WithJsonSchema(
+    {
+        "type": ["string", "number", "null"],
+        "minimum": 0,
+        "exclusiveMaximum": _MILLISECONDS_UNTIL,
+    }
+)
+_NUMBER_OR_NUMERAL = WithJsonSchema(
+    {
+        "anyOf": [
+            {"type": "number", "minimum": -_AMOUNT_LIMIT, "maximum": _AMOUNT_LIMIT},
+            {
+                "type": "string",
+                "pattern": r"^\s*([+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?)?\s*$",
+            },
+            {"type": "null"},
+        ]
+    }
+)
+_TRUE_OR_FALSE = WithJsonSchema(
+    {
+        "anyOf": [
+            {"type": "boolean"},
+            {"enum": [0, 1]},
+            {"type": "string", "pattern": r"^\s*([Tt][Rr][Uu][Ee]|[Ff][Aa][Ll][Ss][Ee]|0|1)?\s*$"},
+            {"type": "null"},
+        ],
+        "examples": [True, "false", 1],
+    }
+)
+
+Text = Annotated[str | None, BeforeValidator(_text)]
+Identifier = Annotated[str | None, BeforeValidator(_identifier), _TEXT_OR_WHOLE]
+Boolean = Annotated[bool | None, BeforeValidator(_boolean), _TRUE_OR_FALSE]
 
 
 class Event(BaseModel):
@@ -203,53 +255,59 @@ class Event(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    event_name: Annotated[str, BeforeValidator(_event_name)] = Field(
+    event_name: Annotated[str, BeforeValidator(_event_name), _ANY_NAME] = Field(
         description="One of the 14 standard names, or custom_event_1 to custom_event_50.",
+        examples=["purchase", "custom_event_1"],
     )
     email: Annotated[str | None, BeforeValidator(_email)] = Field(
         None, description="Identifies the customer alone. Sent trimmed and in lower case."
     )
-    comet_token: Text | None = Field(
+    comet_token: Text = Field(
         None, description="Identifies the customer alone; cometToken() of the page's pixel."
     )
-    fingerprint: Text | None = Field(
+    fingerprint: Text = Field(
         None, description="Identifies together with ip; cometFingerprint() of the page's pixel."
     )
-    ip: Text | None = Field(None, description="Identifies together with fingerprint.")
-    tracking_id: Identifier | None = Field(
+    ip: Text = Field(None, description="Identifies together with fingerprint.")
+    tracking_id: Identifier = Field(
         None, description="Events with the same value belong to one contact."
     )
-    full_name: Text | None = None
-    first_name: Text | None = None
-    last_name: Text | None = None
-    phone: Annotated[str | None, BeforeValidator(_phone)] = Field(
-        None, description="Sent as digits with country code, such as 16505551212."
+    full_name: Text = None
+    first_name: Text = None
+    last_name: Text = None
+    phone: Annotated[str | None, BeforeValidator(_phone), _TEXT_OR_WHOLE] = Field(
+        None,
+        description="Sent as digits with country code, such as 16505551212.",
+        examples=["+1 (650) 555-1212", "16505551212"],
     )
-    user_agent: Text | None = None
-    event_time: Annotated[str | None, BeforeValidator(_event_time)] = Field(
+    user_agent: Text = None
+    event_time: Annotated[str | None, BeforeValidator(_event_time), _TEXT_OR_UNIX_TIME] = Field(
         None,
         description="ISO 8601 (UTC without an offset) or Unix seconds; absent: time of acceptance.",
+        examples=["2024-01-15T10:30:00Z", "2024-01-15T11:30:00+01:00", 1705314600, "1705314600"],
     )
-    url: Text | None = None
-    amount: Annotated[int | float | None, BeforeValidator(_amount)] = Field(
-        None, description="A finite number, or a string that spells one."
+    url: Text = None
+    amount: Annotated[int | float | None, BeforeValidator(_amount), _NUMBER_OR_NUMERAL] = Field(
+        None,
+        description="A finite number, or a string that spells one.",
+        examples=[99.99, "99.99"],
     )
-    order_id: Identifier | None = None
-    order_name: Identifier | None = None
-    checkout_token: Identifier | None = None
-    is_upsell: Boolean | None = None
-    upsell_common_id: Identifier | None = None
-    comet_source: Text | None = None
-    comet_network: Text | None = None
-    comet_campaign: Identifier | None = None
-    comet_ad_group: Identifier | None = None
-    comet_ad_id: Identifier | None = None
-    comet_keyword: Text | None = None
-    comet_type: Text | None = None
-    idempotency_key: Identifier | None = Field(
+    order_id: Identifier = None
+    order_name: Identifier = None
+    checkout_token: Identifier = None
+    is_upsell: Boolean = None
+    upsell_common_id: Identifier = None
+    comet_source: Text = None
+    comet_network: Text = None
+    comet_campaign: Identifier = None
+    comet_ad_group: Identifier = None
+    comet_ad_id: Identifier = None
+    comet_keyword: Text = None
+    comet_type: Text = None
+    idempotency_key: Identifier = Field(
         None, description="The same key is the same event. Without one the order decides."
     )
-    do_not_capi: Boolean | None = Field(
+    do_not_capi: Boolean = Field(
         None, description="Keeps the event from the ad platforms' Conversions APIs."
     )
 
