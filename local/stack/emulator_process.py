@@ -3,6 +3,8 @@
 INTERPRETER runs the Lambda workers. LOG gets what the functions print, as CloudWatch Logs does.
 """
 
+from __future__ import annotations
+
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -36,7 +38,7 @@ def _also_to(log: Path, emit: Callable[..., None]) -> Callable[..., None]:
 
 
 def _let_preflights_reach_their_routes(apigateway: Any) -> None:
-    """Where an API has no CORS of its own, AWS sends OPTIONS to its routes; the emulator says 403.
+    """Our API has no CORS of its own: AWS sends OPTIONS to its routes, the emulator says 403.
 
     It looks for the method in capitals, so in small letters it passes as far as the route.
     https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-cors.html
@@ -47,10 +49,8 @@ def _let_preflights_reach_their_routes(apigateway: Any) -> None:
     async def handle_in_small_letters(
         api: str, stage: str, path: str, method: str, *rest: Any, **named: Any
     ) -> Any:
-        own_cors = (apigateway._apis.get(api) or {}).get("corsConfiguration")  # noqa: SLF001
-        if method == "OPTIONS" and not own_cors:
-            method = method.lower()
-        return await handle(api, stage, path, method, *rest, **named)
+        in_small_letters = method.lower() if method == "OPTIONS" else method
+        return await handle(api, stage, path, in_small_letters, *rest, **named)
 
     def match_in_capitals(api: str, method: str, path: str) -> Any:
         return match(api, method.upper(), path)
