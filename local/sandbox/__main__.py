@@ -1,14 +1,17 @@
-"""Run the sandbox: ``python -m local.sandbox``."""
+"""Run the sandbox: `python -m local.sandbox`."""
+
+from __future__ import annotations
 
 import argparse
-import signal
 import sys
 from collections.abc import Sequence
 
+from local import LOOPBACK
 from local.sandbox.errors import ControlError
 from local.sandbox.sandbox import Sandbox
-from local.sandbox.server import LOOPBACK, listen, make_server, url_of
+from local.sandbox.server import listen, make_server, url_of
 from local.sandbox.settings import DEFAULT_TOKEN, Settings
+from local.serving import serve
 
 DEFAULT_PORT = 4580
 
@@ -22,11 +25,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         listener = listen(options.host, options.port)
     except (ControlError, OSError) as exc:
         parser.error(str(exc))
-    # uvicorn stops on these and raises them again when it is done: that is no failure here.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: None)
     print(f"Cometly sandbox at {url_of(listener)}", flush=True)
-    make_server(Sandbox(settings)).run([listener])
+    serve(make_server(Sandbox(settings)), listener)
     return 0
 
 

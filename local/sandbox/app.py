@@ -1,5 +1,7 @@
 """The sandbox as one ASGI application: the endpoint, the control API, the page."""
 
+from __future__ import annotations
+
 from pathlib import Path
 
 from starlette.applications import Starlette

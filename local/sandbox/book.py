@@ -1,5 +1,7 @@
 """What came in: every request, and every event that Cometly would have taken."""
 
+from __future__ import annotations
+
 from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,8 +27,8 @@ IDENTITY_FIELDS = (
 _SECRET_HEADERS = frozenset({"authorization", "proxy-authorization", "cookie", "x-api-key"})
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Event:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventEntry:
     """One valid event. `status` is None where the sender got no answer."""
 
     id: int
@@ -53,8 +55,8 @@ class Event:
         }
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Request:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestEntry:
     """One request to the endpoint, whatever became of it."""
 
     id: int
@@ -80,16 +82,15 @@ class Request:
         }
 
 
-_Entry = TypeVar("_Entry", Event, Request)
+_Entry = TypeVar("_Entry", EventEntry, RequestEntry)
 
 
 class Book:
     """Keeps events and requests in memory, newest `kept` of each."""
 
     def __init__(self, kept: int = KEPT) -> None:
-        """Start empty."""
-        self._events: deque[Event] = deque(maxlen=kept)
-        self._requests: deque[Request] = deque(maxlen=kept)
+        self._events: deque[EventEntry] = deque(maxlen=kept)
+        self._requests: deque[RequestEntry] = deque(maxlen=kept)
         self._index = DuplicateIndex()
         self._by_status: Counter[str] = Counter()
         self._received = 0
@@ -104,10 +105,10 @@ class Book:
         status: int | None,
         fields: dict[str, object],
         headers: Mapping[str, str],
-    ) -> Event:
+    ) -> EventEntry:
         """Record a valid event and say whether it repeats another."""
         self._accepted += 1
-        event = Event(
+        event = EventEntry(
             id=self._accepted,
             request_id=request_id,
             received_at=received_at,
@@ -137,7 +138,7 @@ class Book:
         """Record a request, answered or not."""
         self._received += 1
         self._by_status["none" if status is None else str(status)] += 1
-        entry = Request(
+        entry = RequestEntry(
             id=self._received,
             request_id=request_id,
             received_at=received_at,
@@ -155,13 +156,13 @@ class Book:
         since: int | None = None,
         limit: int | None = None,
         booked_only: bool = False,
-    ) -> list[Event]:
-        """Return events, oldest first; see :func:`_page` for since and limit."""
+    ) -> list[EventEntry]:
+        """Return events, oldest first; see `_page` for since and limit."""
         chosen = [e for e in self._events if not (booked_only and e.duplicate)]
         return _page(chosen, since, limit)
 
-    def requests(self, *, since: int | None = None, limit: int | None = None) -> list[Request]:
-        """Return requests, oldest first; see :func:`_page` for since and limit."""
+    def requests(self, *, since: int | None = None, limit: int | None = None) -> list[RequestEntry]:
+        """Return requests, oldest first; see `_page` for since and limit."""
         return _page(list(self._requests), since, limit)
 
     def stats(self) -> dict[str, object]:

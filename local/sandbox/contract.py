@@ -1,8 +1,10 @@
 """Cometly's rules for one event, read from its documents and from nothing else.
 
 Where the documents are silent the strict reading holds, since a sender that passes here
-should pass there: ``null`` is no string, Unix time is a string of whole seconds.
+should pass there: `null` is no string, Unix time is a string of whole seconds.
 """
+
+from __future__ import annotations
 
 import json
 import math
@@ -77,7 +79,7 @@ class UnreadableBodyError(ValueError):
 def header_problems(headers: Mapping[str, str]) -> list[str]:
     """Return what the two required headers lack; names are lower-case.
 
-    ``*/*`` counts as accepting JSON: the reference's first example sends just that.
+    `*/*` counts as accepting JSON: the reference's first example sends just that.
     """
     problems = []
     if _media_type(headers.get("content-type", "")) != _JSON:
@@ -88,7 +90,7 @@ def header_problems(headers: Mapping[str, str]) -> list[str]:
 
 
 def read_fields(body: bytes) -> dict[str, object]:
-    """Return the event's fields, or raise :class:`UnreadableBodyError`."""
+    """Return the event's fields, or raise `UnreadableBodyError`."""
     try:
         value = json.loads(
             body.decode(),
@@ -96,11 +98,9 @@ def read_fields(body: bytes) -> dict[str, object]:
             parse_float=_finite_float,
         )
     except (ValueError, RecursionError) as exc:
-        message = "The body is not valid JSON."
-        raise UnreadableBodyError(message) from exc
+        raise UnreadableBodyError("The body is not valid JSON.") from exc
     if not isinstance(value, dict):
-        message = "The body must be a JSON object."
-        raise UnreadableBodyError(message)
+        raise UnreadableBodyError("The body must be a JSON object.")
     return value
 
 
@@ -136,8 +136,7 @@ def _accepts_json(media_range: str) -> bool:
 
 
 def _refuse_constant(name: str) -> float:
-    message = f"{name} is not JSON"
-    raise ValueError(message)
+    raise ValueError(f"{name} is not JSON")
 
 
 def _finite_float(digits: str) -> float:

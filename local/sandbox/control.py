@@ -1,5 +1,7 @@
 """The control API under /_sandbox/: look at what came in, change what comes next."""
 
+from __future__ import annotations
+
 import json
 from dataclasses import asdict
 from typing import Any
@@ -20,7 +22,6 @@ class Control:
     """Handlers of the control API; each answers JSON."""
 
     def __init__(self, sandbox: Sandbox) -> None:
-        """Control this sandbox."""
         self._sandbox = sandbox
 
     def routes(self) -> list[Route]:
@@ -94,7 +95,7 @@ class Control:
 
 
 async def refuse(_: Request, exc: Exception) -> Response:
-    """Answer a :class:`ControlError`."""
+    """Answer a `ControlError`."""
     return AsciiJSON({"message": str(exc)}, 422)
 
 
@@ -103,8 +104,7 @@ def _number(request: Request, name: str) -> int | None:
     if text is None:
         return None
     if not text.isdecimal():
-        message = f"{name} must be a whole number, zero or more."
-        raise ControlError(message)
+        raise ControlError(f"{name} must be a whole number, zero or more.")
     return int(text)
 
 
@@ -114,16 +114,14 @@ def _flag(request: Request, name: str) -> bool:
 
 def _flags(value: dict[str, Any]) -> dict[str, bool]:
     if set(value) - set(_RESET) or not all(isinstance(flag, bool) for flag in value.values()):
-        message = f"A reset takes {', '.join(_RESET)}, each true or false."
-        raise ControlError(message)
+        raise ControlError(f"A reset takes {', '.join(_RESET)}, each true or false.")
     return value
 
 
 async def _json_object(request: Request, default: object = None) -> dict[str, Any]:
     value = await _json(request, default)
     if not isinstance(value, dict):
-        message = "The body must be a JSON object."
-        raise ControlError(message)
+        raise ControlError("The body must be a JSON object.")
     return value
 
 
@@ -132,6 +130,5 @@ async def _json(request: Request, default: object = None) -> object:
     try:
         value: object = json.loads(body) if body.strip() else default
     except ValueError as exc:
-        message = "The body is not valid JSON."
-        raise ControlError(message) from exc
+        raise ControlError("The body is not valid JSON.") from exc
     return value

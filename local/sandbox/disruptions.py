@@ -1,5 +1,7 @@
 """Answers that go wrong on the socket itself."""
 
+from __future__ import annotations
+
 import asyncio
 import socket
 import struct
@@ -18,7 +20,6 @@ class Cut(Response):
     """No answer: the connection ends, with a FIN or (`reset`) with a RST."""
 
     def __init__(self, *, reset: bool) -> None:
-        """Choose how the connection ends."""
         super().__init__()
         self._reset = reset
 
@@ -32,7 +33,6 @@ class Silence(Response):
     """No answer for a while, then the connection ends."""
 
     def __init__(self, seconds: float) -> None:
-        """Choose how long the silence is."""
         super().__init__()
         self._seconds = seconds
 
@@ -46,7 +46,6 @@ class Drip(Response):
     """Another answer: its head at once, then its body a byte at a time."""
 
     def __init__(self, answer: Response, seconds_per_byte: float) -> None:
-        """Choose what is answered, and how slowly."""
         super().__init__()
         self._answer = answer
         self._seconds_per_byte = seconds_per_byte

@@ -2,15 +2,17 @@
 
 The rules, in their order, each over the events booked so far in the Space:
 
-1. An event with an ``idempotency_key`` is a duplicate of the one that brought that key
+1. An event with an `idempotency_key` is a duplicate of the one that brought that key
    first. A key not seen before makes a separate event: rules 2 and 3 are not asked.
-2. Without a key: the same ``event_name`` and ``order_id`` for the same customer. Two
+2. Without a key: the same `event_name` and `order_id` for the same customer. Two
    events share a customer when their email, comet_token or fingerprint is equal, any one.
-3. Without a key and without an ``order_id``: the same ``event_name`` and ``order_name``.
+3. Without a key and without an `order_id`: the same `event_name` and `order_name`.
 
 Values are compared as sent. A duplicate is dropped whole, so nothing of it is remembered;
 an event that brought a key is found by its order as well.
 """
+
+from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -36,7 +38,6 @@ class DuplicateIndex:
     """Remembers booked events by everything that a later one could repeat."""
 
     def __init__(self) -> None:
-        """Start with no event booked."""
         self._first: dict[_Key, int] = {}
 
     def find(self, fields: Mapping[str, object]) -> Duplicate | None:

@@ -1,5 +1,7 @@
 """What is to go wrong with the next requests: the rules, and the choice among them."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from random import Random
@@ -38,7 +40,7 @@ _UNANSWERED: frozenset[Kind] = frozenset(
 _REDIRECTS = (301, 302, 303, 307, 308)
 
 
-@dataclass(kw_only=True, slots=True)
+@dataclass(slots=True, kw_only=True)
 class FaultRule:
     """One fault, how often it strikes, and which events it strikes.
 
@@ -91,7 +93,6 @@ class FaultPlan:
     """The rules in the order they were given; the first that strikes is the one."""
 
     def __init__(self) -> None:
-        """Start with nothing going wrong."""
         self._rules: list[FaultRule] = []
 
     def add(self, rules: list[FaultRule]) -> None:
@@ -116,17 +117,15 @@ class FaultPlan:
 
 
 def read_rules(value: object) -> list[FaultRule]:
-    """Return the rules of a posted list, or raise :class:`ControlError`."""
+    """Return the rules of a posted list, or raise `ControlError`."""
     if not isinstance(value, list):
-        message = "Faults come as a list of rules."
-        raise ControlError(message)
+        raise ControlError("Faults come as a list of rules.")
     return [_read_rule(item) for item in value]
 
 
 def _read_rule(value: object) -> FaultRule:
     if not isinstance(value, dict):
-        message = "Each fault is an object with a kind."
-        raise ControlError(message)
+        raise ControlError("Each fault is an object with a kind.")
     for problem in _rule_problems(value):
         raise ControlError(problem)
     return FaultRule(**value)

@@ -3,6 +3,8 @@
 Time is an argument everywhere: epoch seconds, never going back.
 """
 
+from __future__ import annotations
+
 from collections import deque
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -29,7 +31,6 @@ class FixedWindow:
     """Starts afresh with each minute of the clock."""
 
     def __init__(self) -> None:
-        """Start with every place free."""
         self._minute = 0
         self._used = 0
 
@@ -53,7 +54,6 @@ class SlidingWindow:
     """Looks back over the last 60 s at any moment."""
 
     def __init__(self) -> None:
-        """Start with every place free."""
         self._taken: deque[float] = deque()
 
     def used(self, now: float) -> int:
@@ -87,11 +87,10 @@ class Decision:
     retry_after_s: float = 0.0
 
 
-class Limiter:
+class RateLimiter:
     """Admits at most `limit` requests a window; a refused one takes no place."""
 
     def __init__(self, limit: int, form: WindowForm) -> None:
-        """Start with an empty window of that form."""
         self.limit = limit
         self._window: Window = _WINDOWS[form]()
 
@@ -113,7 +112,6 @@ class Peak:
     """Keeps the most requests admitted in any 60 s, whatever the limiter's form."""
 
     def __init__(self) -> None:
-        """Start with none admitted."""
         self.most = 0
         self._last_60s = SlidingWindow()
 

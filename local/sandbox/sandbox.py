@@ -1,5 +1,7 @@
 """The stand-in itself, without HTTP: a request goes in, an answer comes out."""
 
+from __future__ import annotations
+
 import math
 import time
 import uuid
@@ -14,7 +16,7 @@ from local.sandbox import contract
 from local.sandbox.book import Book
 from local.sandbox.contract import UnreadableBodyError
 from local.sandbox.faults import FaultPlan, FaultRule
-from local.sandbox.limiter import Decision, Limiter, Peak
+from local.sandbox.limiter import Decision, Peak, RateLimiter
 from local.sandbox.settings import Settings
 
 QUEUED = "Event queued for processing."
@@ -34,7 +36,7 @@ class Refusal:
 TOO_LONG = Refusal(413, "The body is too long.")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Received:
     """One request, read.
 
@@ -67,8 +69,8 @@ def read_request(
     )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Answer:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrackResponse:
     """What the sender is told."""
 
     status: int
@@ -132,7 +134,7 @@ class Sandbox:
         """Return what is to go wrong with this request, if anything."""
         return self.faults.pick(received.fields, self._dice)
 
-    def process(self, received: Received, fault: FaultRule | None = None) -> Answer:
+    def process(self, received: Received, fault: FaultRule | None = None) -> TrackResponse:
         """Do what Cometly does with a request, and record it.
 
         A fault changes nothing but the record: it says what the sender got to see.
@@ -142,13 +144,13 @@ class Sandbox:
         if refusal is None:
             decision = self._admit(received.received_at)
             refusal = _refused_rate(decision) or _refused_content(received)
-        answer = Answer(
+        response = TrackResponse(
             status=refusal.status if refusal else 202,
             message=refusal.message if refusal else QUEUED,
             headers=self._headers(received, decision),
         )
-        self._record(received, answer, fault)
-        return answer
+        self._record(received, response, fault)
+        return response
 
     def record_fault(self, received: Received, fault: FaultRule) -> None:
         """Record a request that never reached the API."""
@@ -166,7 +168,7 @@ class Sandbox:
         self._dice = Random(self.settings.seed)  # noqa: S311 - dice for tests
 
     def _restart_limiter(self) -> None:
-        self._limiter = Limiter(self.settings.requests_per_minute, self.settings.window)
+        self._limiter = RateLimiter(self.settings.requests_per_minute, self.settings.window)
 
     def _admit(self, now: float) -> Decision:
         decision = self._limiter.admit(now)
@@ -183,9 +185,9 @@ class Sandbox:
             return Refusal(401, "The API token is missing or wrong.")
         return None
 
-    def _record(self, received: Received, answer: Answer, fault: FaultRule | None) -> None:
-        seen = answer.status if fault is None or fault.answers else None
-        accepted = answer.status == 202
+    def _record(self, received: Received, response: TrackResponse, fault: FaultRule | None) -> None:
+        seen = response.status if fault is None or fault.answers else None
+        accepted = response.status == 202
         event_id = None
         if accepted:
             event_id = self.book.enter_event(
@@ -199,7 +201,7 @@ class Sandbox:
             request_id=received.request_id,
             received_at=received.received_at,
             status=seen,
-            message=answer.message,
+            message=response.message,
             fault=fault.kind if fault else None,
             event_id=event_id,
             fields=received.fields,

@@ -1,5 +1,7 @@
 """The sandbox on a real socket."""
 
+from __future__ import annotations
+
 import asyncio
 import socket
 import threading
@@ -11,13 +13,12 @@ from typing import cast
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from local import LOOPBACK
 from local.sandbox.app import build_app
 from local.sandbox.disruptions import TRANSPORT_EXTENSION
 from local.sandbox.sandbox import Sandbox
 from local.sandbox.settings import Settings
 from local.sandbox.track import TRACK_PATH
-
-LOOPBACK = "127.0.0.1"
 
 _BACKLOG = 2048
 _KEEP_ALIVE_S = 75

@@ -1,5 +1,7 @@
 """What can be changed while the sandbox runs."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
@@ -13,7 +15,7 @@ DEFAULT_TOKEN = "sandbox-token"  # noqa: S105 - opens nothing but this sandbox
 RetryAfterForm = Literal["seconds", "date", "none"]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """How the sandbox answers.
 
@@ -30,8 +32,8 @@ class Settings:
     retry_after_form: RetryAfterForm = "seconds"
     seed: int = 0
 
-    def changed(self, changes: Mapping[str, Any]) -> "Settings":
-        """Return a copy with these values, or raise :class:`ControlError`."""
+    def changed(self, changes: Mapping[str, Any]) -> Settings:
+        """Return a copy with these values, or raise `ControlError`."""
         for name, value in changes.items():
             _check(name, value)
         frozen: dict[str, Any] = {
@@ -84,9 +86,7 @@ SETTING_NAMES = tuple(field.name for field in fields(Settings))
 
 def _check(name: str, value: object) -> None:
     if name not in _CHECKS:
-        message = f"There is no setting {name}; there are {', '.join(SETTING_NAMES)}."
-        raise ControlError(message)
+        raise ControlError(f"There is no setting {name}; there are {', '.join(SETTING_NAMES)}.")
     holds, expected = _CHECKS[name]
     if not holds(value):
-        message = f"{name} must be {expected}."
-        raise ControlError(message)
+        raise ControlError(f"{name} must be {expected}.")

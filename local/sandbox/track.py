@@ -1,5 +1,7 @@
 """Cometly's endpoint over HTTP, and the faults that strike it."""
 
+from __future__ import annotations
+
 import asyncio
 import json
 
@@ -9,7 +11,7 @@ from starlette.types import Receive, Scope, Send
 
 from local.sandbox.disruptions import Cut, Drip, Silence, proxy_page
 from local.sandbox.faults import FaultRule
-from local.sandbox.sandbox import Answer, Received, Sandbox, read_request
+from local.sandbox.sandbox import Received, Sandbox, TrackResponse, read_request
 
 TRACK_PATH = "/public-api/v1/events/track"
 
@@ -31,7 +33,6 @@ class Track:
     """The endpoint as an ASGI application: any method, one event a request."""
 
     def __init__(self, sandbox: Sandbox) -> None:
-        """Answer for this sandbox."""
         self._sandbox = sandbox
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -68,7 +69,7 @@ async def _read_body(request: Request) -> bytes | None:
     return bytes(body)
 
 
-def _as_response(answer: Answer) -> Response:
+def _as_response(answer: TrackResponse) -> Response:
     return AsciiJSON(answer.as_json(), answer.status, answer.headers)
 
 
@@ -105,5 +106,5 @@ def _status_answer(fault: FaultRule, received: Received) -> Response:
     if fault.status in _BODILESS:
         return Response(None, fault.status, headers)
     message = f"The sandbox was told to answer {fault.status}."
-    answer = Answer(status=fault.status, message=message, headers=headers)
+    answer = TrackResponse(status=fault.status, message=message, headers=headers)
     return _as_response(answer)

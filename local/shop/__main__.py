@@ -1,15 +1,16 @@
-"""Run the shop: ``python -m local.shop --port N --stack-file FILE``."""
+"""Run the shop: `python -m local.shop --port N --stack-file FILE`."""
+
+from __future__ import annotations
 
 import argparse
-import signal
 import sys
 from pathlib import Path
 
 import uvicorn
 
+from local import LOOPBACK
+from local.serving import serve
 from local.shop.app import build_app
-
-LOOPBACK = "127.0.0.1"
 
 
 def main() -> int:
@@ -18,9 +19,6 @@ def main() -> int:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--stack-file", type=Path, required=True, help="what `make up` wrote")
     options = parser.parse_args()
-    # uvicorn stops on these and raises them again when it is done: that is no failure here.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: None)
     config = uvicorn.Config(
         build_app(options.stack_file),
         host=LOOPBACK,
@@ -31,7 +29,7 @@ def main() -> int:
         access_log=False,
         timeout_graceful_shutdown=1,
     )
-    uvicorn.Server(config).run()
+    serve(uvicorn.Server(config))
     return 0
 
 

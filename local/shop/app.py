@@ -1,5 +1,7 @@
 """The shop's pages, and what its panel asks: what has arrived at the sandbox."""
 
+from __future__ import annotations
+
 import json
 from pathlib import Path
 from typing import Any

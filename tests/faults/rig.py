@@ -24,7 +24,7 @@ import urllib3
 
 from cometly_forwarder.envelope import Origin, read_envelope
 from cometly_forwarder.ingestion import Door, accept
-from local.sandbox.book import Event, Request
+from local.sandbox.book import EventEntry, RequestEntry
 from local.sandbox.faults import read_rules
 from local.sandbox.sandbox import Sandbox
 from local.sandbox.server import RunningSandbox
@@ -282,11 +282,11 @@ class Rig:
 
     # --- what there is to see ---------------------------------------------------------------------
 
-    def posts(self) -> list[Request]:
+    def posts(self) -> list[RequestEntry]:
         """Every request to Cometly, in the order of their arrival."""
         return self.sandbox.book.requests()
 
-    def bookings(self) -> list[Event]:
+    def bookings(self) -> list[EventEntry]:
         return self.sandbox.book.events(booked_only=True)
 
     def parked(self) -> list[dict[str, str]]:

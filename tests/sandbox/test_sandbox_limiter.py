@@ -7,8 +7,8 @@ from random import Random
 
 import pytest
 
-from local.sandbox.limiter import Limiter, Peak, SlidingWindow, WindowForm
-from local.sandbox.sandbox import Answer, Sandbox, read_request
+from local.sandbox.limiter import Peak, RateLimiter, SlidingWindow, WindowForm
+from local.sandbox.sandbox import Sandbox, TrackResponse, read_request
 from local.sandbox.settings import Settings
 
 # Aligned to the clock's minute.
@@ -20,12 +20,12 @@ HEADERS = {
 }
 
 
-def admitted(limiter: Limiter, *times: float) -> list[bool]:
+def admitted(limiter: RateLimiter, *times: float) -> list[bool]:
     return [limiter.admit(NOON + time).admitted for time in times]
 
 
 def test_a_fixed_minute_starts_afresh_with_the_clock() -> None:
-    limiter = Limiter(2, "fixed")
+    limiter = RateLimiter(2, "fixed")
 
     outcome = admitted(limiter, 58, 59, 59.9, 60, 60.1, 60.2)
 
@@ -33,7 +33,7 @@ def test_a_fixed_minute_starts_afresh_with_the_clock() -> None:
 
 
 def test_a_sliding_window_looks_back_60_s_from_any_moment() -> None:
-    limiter = Limiter(2, "sliding")
+    limiter = RateLimiter(2, "sliding")
 
     outcome = admitted(limiter, 58, 59, 60, 117.9, 118, 118.9, 119)
 
@@ -42,7 +42,7 @@ def test_a_sliding_window_looks_back_60_s_from_any_moment() -> None:
 
 @pytest.mark.parametrize("form", ["fixed", "sliding"])
 def test_obeying_the_wait_exactly_is_enough(form: WindowForm) -> None:
-    limiter = Limiter(1, form)
+    limiter = RateLimiter(1, form)
     limiter.admit(NOON + 12.3)
     refused = limiter.admit(NOON + 30.7)
 
@@ -54,7 +54,7 @@ def test_obeying_the_wait_exactly_is_enough(form: WindowForm) -> None:
 
 @pytest.mark.parametrize("form", ["fixed", "sliding"])
 def test_a_refused_request_takes_no_place(form: WindowForm) -> None:
-    limiter = Limiter(1, form)
+    limiter = RateLimiter(1, form)
 
     outcome = admitted(limiter, 0, *range(1, 60), 60)
 
@@ -62,7 +62,7 @@ def test_a_refused_request_takes_no_place(form: WindowForm) -> None:
 
 
 def test_a_lowered_limit_waits_until_enough_places_are_free() -> None:
-    limiter = Limiter(3, "sliding")
+    limiter = RateLimiter(3, "sliding")
     admitted(limiter, 0, 10, 20)
 
     limiter.limit = 1
@@ -72,7 +72,7 @@ def test_a_lowered_limit_waits_until_enough_places_are_free() -> None:
 
 
 def test_no_60_s_ever_hold_more_than_a_sliding_limit() -> None:
-    limiter, dice, now = Limiter(20, "sliding"), Random(1), NOON
+    limiter, dice, now = RateLimiter(20, "sliding"), Random(1), NOON
     taken: list[float] = []
 
     for _ in range(5000):
@@ -84,7 +84,7 @@ def test_no_60_s_ever_hold_more_than_a_sliding_limit() -> None:
 
 
 def test_the_peak_sees_twice_a_fixed_limit_across_the_minute() -> None:
-    limiter, peak = Limiter(5, "fixed"), Peak()
+    limiter, peak = RateLimiter(5, "fixed"), Peak()
 
     for second in (*range(55, 60), *range(60, 65)):
         if limiter.admit(NOON + second).admitted:
@@ -105,7 +105,7 @@ class Clock:
         return self.now
 
 
-def post(sandbox: Sandbox) -> Answer:
+def post(sandbox: Sandbox) -> TrackResponse:
     body = b'{"event_name": "purchase", "email": "ada@example.com"}'
     return sandbox.process(read_request("POST", HEADERS, body, sandbox.clock()))
 
