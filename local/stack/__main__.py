@@ -1,5 +1,7 @@
 """`python -m local.stack run|up|down`: behind `make run`, `make up` and `make down`."""
 
+from __future__ import annotations
+
 import contextlib
 import shlex
 import sys

@@ -1,5 +1,7 @@
 """`sam build`, then bytecode. `python -m local.stack.build` does it for AWS (`make build`)."""
 
+from __future__ import annotations
+
 import argparse
 import hashlib
 import platform
@@ -94,8 +96,7 @@ def _build_for_aws(checkout: Checkout, runtime: str, architecture: str) -> None:
             log=log,
         )
         if status:
-            msg = f"sam build failed with exit status {status}."
-            raise StepFailed(msg, log=log)
+            raise StepFailed(f"sam build failed with exit status {status}.", log=log)
     interpreter = bytecode.interpreter_for(runtime)
     if interpreter is None:
         say(f"  No {runtime} on this machine: built without bytecode, so cold starts take longer.")

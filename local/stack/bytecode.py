@@ -4,6 +4,8 @@
 the source's date, which the zip's fixed dates would never match, and Lambda cannot write new ones.
 """
 
+from __future__ import annotations
+
 import os
 import shutil
 import subprocess
@@ -41,8 +43,7 @@ def compile_artefact(folder: Path, interpreter: str, *, log: Path) -> None:
     command = [interpreter, "-m", "compileall", "-q", "-f", "-j", "2"]
     command += ["--invalidation-mode", "unchecked-hash", "-s", str(folder), str(folder)]
     if processes.run(command, env=os.environ, cwd=folder, log=log):
-        msg = f"Compiling {folder.name} failed."
-        raise StepFailed(msg, log=log)
+        raise StepFailed(f"Compiling {folder.name} failed.", log=log)
 
 
 def artefacts_in(build: Path) -> list[Path]:

@@ -1,5 +1,7 @@
 """Where things are: everything that a stack writes lies in the checkout's own `.local/`."""
 
+from __future__ import annotations
+
 import hashlib
 import json
 import os
@@ -10,14 +12,14 @@ from typing import Any
 PRIVATE = 0o600
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Checkout:
     """One copy of the project. Copies share nothing, so they run side by side."""
 
     root: Path
 
     @classmethod
-    def here(cls) -> "Checkout":
+    def here(cls) -> Checkout:
         return cls(Path(__file__).resolve().parents[2])
 
     @property

@@ -1,5 +1,7 @@
 """What a person sees while a stack starts: one line a step, with its time."""
 
+from __future__ import annotations
+
 import contextlib
 import sys
 import time

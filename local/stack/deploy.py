@@ -1,5 +1,7 @@
 """`sam deploy` onto the emulator, and what the deployed stack is called."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +12,7 @@ import yaml
 
 from local.stack import gaps, sam
 from local.stack.checkout import Checkout, write_json
-from local.stack.environment import REGION, Aws
+from local.stack.environment import REGION, AwsEndpoint
 from local.stack.errors import StepFailed
 
 if TYPE_CHECKING:
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 STACK_NAME = "cometly-forwarder"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Deployed:
     """The names that a caller, a test or an operator needs."""
 
@@ -35,7 +37,7 @@ class Deployed:
     deliver_function: str
 
 
-def session_for(aws: Aws) -> boto3.session.Session:
+def session_for(aws: AwsEndpoint) -> boto3.session.Session:
     """Return a boto3 session with the emulator's root keys."""
     return boto3.session.Session(
         aws_access_key_id=aws.access_key_id,
@@ -44,7 +46,7 @@ def session_for(aws: Aws) -> boto3.session.Session:
     )
 
 
-def deploy(checkout: Checkout, aws: Aws, parameters: Mapping[str, str]) -> None:
+def deploy(checkout: Checkout, aws: AwsEndpoint, parameters: Mapping[str, str]) -> None:
     """Deploy what was built."""
     template = checkout.build / "emulator.yaml"
     built = yaml.safe_load((checkout.build / "template.yaml").read_text("utf-8"))
@@ -64,7 +66,7 @@ def deploy(checkout: Checkout, aws: Aws, parameters: Mapping[str, str]) -> None:
     )
 
 
-def look_up(aws: Aws) -> Deployed:
+def look_up(aws: AwsEndpoint) -> Deployed:
     """Return what the deployed stack is called; raise StepFailed where an output is missing."""
     session = session_for(aws)
     cloudformation = session.client("cloudformation", endpoint_url=aws.endpoint_url)
@@ -83,26 +85,26 @@ def look_up(aws: Aws) -> Deployed:
             deliver_function=outputs["DeliverFunctionName"],
         )
     except KeyError as exc:
-        msg = f"template.yaml has no output {exc}, which the local stack needs."
-        raise StepFailed(msg) from exc
+        raise StepFailed(
+            f"template.yaml has no output {exc}, which the local stack needs."
+        ) from exc
 
 
-def _outputs(cloudformation: "CloudFormationClient") -> dict[str, str]:
+def _outputs(cloudformation: CloudFormationClient) -> dict[str, str]:
     stack = cloudformation.describe_stacks(StackName=STACK_NAME)["Stacks"][0]
     return {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", ())}
 
 
-def _api_url(cloudformation: "CloudFormationClient", aws: Aws) -> str:
+def _api_url(cloudformation: CloudFormationClient, aws: AwsEndpoint) -> str:
     """Return a base URL that needs no host name of its own and has no `$` in it."""
     resources = cloudformation.describe_stack_resources(StackName=STACK_NAME)["StackResources"]
     for resource in resources:
         if resource["ResourceType"] == "AWS::ApiGatewayV2::Api":
             return f"{aws.endpoint_url}/_aws/execute-api/{resource['PhysicalResourceId']}"
-    msg = "template.yaml has no AWS::ApiGatewayV2::Api."
-    raise StepFailed(msg)
+    raise StepFailed("template.yaml has no AWS::ApiGatewayV2::Api.")
 
 
-def _server_key(session: boto3.session.Session, aws: Aws, secret_arn: str) -> str:
+def _server_key(session: boto3.session.Session, aws: AwsEndpoint, secret_arn: str) -> str:
     secrets = session.client("secretsmanager", endpoint_url=aws.endpoint_url)
     keys = json.loads(secrets.get_secret_value(SecretId=secret_arn)["SecretString"])
     return cast("str", keys["current"])

@@ -1,77 +1,52 @@
-"""The AWS emulator as a process of this checkout alone, with IAM enforced."""
+"""The AWS emulator as a service of this checkout's stack alone, with IAM enforced."""
+
+from __future__ import annotations
 
 import os
 import secrets
 import shlex
 import shutil
 import sys
-import time
 from pathlib import Path
 
-import urllib3
-
-from local.stack import processes
+from local import LOOPBACK
 from local.stack.checkout import Checkout
-from local.stack.environment import REGION, Aws
-from local.stack.errors import StepFailed
-from local.stack.ports import LOOPBACK
-from local.stack.processes import Identity
+from local.stack.environment import REGION, AwsEndpoint
+from local.stack.ports import url_at
+from local.stack.service import Service
 
-READY_WITHIN = 60.0
+NAME = "emulator"
 
 
-def aws_at(port: int) -> Aws:
+def aws_at(port: int) -> AwsEndpoint:
     """Return the endpoint, and fresh keys for its root user."""
-    return Aws(
-        endpoint_url=f"http://{LOOPBACK}:{port}",
+    return AwsEndpoint(
+        endpoint_url=url_at(port),
         access_key_id=f"AKIA{secrets.token_hex(8).upper()}",
         secret_access_key=secrets.token_urlsafe(30),
     )
 
 
-def start(checkout: Checkout, aws: Aws, port: int) -> Identity:
-    """Start the emulator on `port`; it is not ready yet."""
-    data = _fresh_folder(checkout.local / "emulator")
-    functions_log_of(checkout).parent.mkdir(parents=True, exist_ok=True)
-    functions_log_of(checkout).write_bytes(b"")
-    return processes.start(
-        [sys.executable, "-m", "local.stack.emulator_process"]
-        + [str(_lambda_python(checkout)), str(functions_log_of(checkout))],
+def service(checkout: Checkout, aws: AwsEndpoint, port: int) -> Service:
+    """Return the emulator on `port`, after its folder and its functions' log were emptied."""
+    data, functions_log = _fresh_folder(checkout.local / "emulator"), functions_log_of(checkout)
+    functions_log.parent.mkdir(parents=True, exist_ok=True)
+    functions_log.write_bytes(b"")
+    command = [sys.executable, "-m", "local.stack.emulator_process"]
+    return Service(
+        name=NAME,
+        command=[*command, str(_lambda_python(checkout)), str(functions_log)],
         env=_environment(data, port) | aws.variables(),
-        cwd=checkout.root,
-        log=log_of(checkout),
+        checkout=checkout,
+        url=aws.endpoint_url,
+        ready_path="/_ministack/ready",
+        ready_within=60.0,
     )
-
-
-def log_of(checkout: Checkout) -> Path:
-    """Return the log of the emulator itself."""
-    return checkout.logs / "emulator.log"
 
 
 def functions_log_of(checkout: Checkout) -> Path:
     """Return the file with what the functions logged, as CloudWatch Logs has it too."""
     return checkout.logs / "functions.log"
-
-
-def wait_until_ready(checkout: Checkout, aws: Aws, process: Identity) -> None:
-    """Return when the emulator answers; raise StepFailed when it died or took too long."""
-    deadline = time.monotonic() + READY_WITHIN
-    with urllib3.PoolManager(timeout=2.0, retries=False) as http:
-        while not _answers(http, f"{aws.endpoint_url}/_ministack/ready"):
-            if not process.alive:
-                msg = "The emulator ended before it was ready."
-                raise StepFailed(msg, log=log_of(checkout))
-            if time.monotonic() > deadline:
-                msg = f"The emulator was not ready within {READY_WITHIN:.0f} s."
-                raise StepFailed(msg, log=log_of(checkout))
-            time.sleep(0.1)
-
-
-def _answers(http: urllib3.PoolManager, url: str) -> bool:
-    try:
-        return http.request("GET", url).status == 200
-    except urllib3.exceptions.HTTPError:
-        return False
 
 
 def _environment(data: Path, port: int) -> dict[str, str]:

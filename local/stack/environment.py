@@ -4,19 +4,21 @@ Nothing of theirs for AWS: no profile, no keys, no `~/.aws`. A deployment that w
 emulator cannot reach an account.
 """
 
+from __future__ import annotations
+
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from local import LOOPBACK
 from local.stack.checkout import Checkout
-from local.stack.ports import LOOPBACK
 
 REGION = "us-east-1"
 _OURS = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
 
 
-@dataclass(frozen=True)
-class Aws:
+@dataclass(frozen=True, slots=True)
+class AwsEndpoint:
     """Where the emulator listens, and the keys of its root user."""
 
     endpoint_url: str

@@ -5,6 +5,8 @@ StackError
 └── StepFailed      a step did not work: its own output says why
 """
 
+from __future__ import annotations
+
 from pathlib import Path
 
 

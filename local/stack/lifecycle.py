@@ -1,5 +1,7 @@
 """Bring a stack up, look after it, take it down."""
 
+from __future__ import annotations
+
 import contextlib
 import fcntl
 import os
@@ -25,45 +27,57 @@ from local.stack import (
 from local.stack.build import build_for_emulator, this_architecture
 from local.stack.checkout import Checkout, read_json, write_json
 from local.stack.console import say, step
-from local.stack.environment import REGION, Aws
+from local.stack.environment import REGION, AwsEndpoint
 from local.stack.errors import StepFailed, UsageError
 from local.stack.options import Options, fresh_token
-from local.stack.ports import LOOPBACK
 from local.stack.processes import Identity
-from local.stack.samples import Answer, Sample, send
+from local.stack.samples import Response, Sample, send
+from local.stack.service import Service, ended
 
 TAKES_EVENTS_WITHIN = 60.0
 SUPERVISOR_ENDS_WITHIN = 40.0
-_ROLES = ("emulator", "sandbox", "shop")
+_SERVICES = (emulator.NAME, cometly.NAME, shop.NAME)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Plan:
-    """The processes of a stack and what is between them; what a later `up` goes on with."""
+    """The services of a stack and what is between them; what a later `up` goes on with."""
 
     options: dict[str, Any]
-    aws: Aws
+    aws: AwsEndpoint
     cometly_url: str
     token: str
-    emulator: Identity
-    sandbox: Identity | None
     shop_url: str
-    shop: Identity
+    processes: Mapping[str, Identity]
+    """By the service's name. Without a sandbox, events go to another Cometly."""
+
+    @classmethod
+    def read(cls, record: Any) -> Plan | None:
+        """Read what `record` wrote; None for anything else."""
+        try:
+            running = {name: Identity(**it) for name, it in record["processes"].items()}
+            return cls(**record | {"aws": AwsEndpoint(**record["aws"]), "processes": running})
+        except (KeyError, TypeError):
+            return None
+
+    @property
+    def sandbox(self) -> Identity | None:
+        return self.processes.get(cometly.NAME)
 
     @property
     def sandbox_url(self) -> str | None:
         return self.cometly_url if self.sandbox else None
 
     @property
-    def alive(self) -> bool:
-        started = (self.emulator, self.sandbox, self.shop)
-        return all(process is None or process.alive for process in started)
+    def ended(self) -> list[str]:
+        """The services that have ended."""
+        return [name for name, process in self.processes.items() if not process.alive]
 
     def record(self) -> dict[str, Any]:
         return asdict(self)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Stack:
     """A stack that takes events."""
 
@@ -74,6 +88,7 @@ class Stack:
     def record(self) -> dict[str, Any]:
         """Return what `.local/stack.json` holds."""
         aws, plan = self.plan.aws, self.plan
+        pids = {name: process.pid for name, process in plan.processes.items()}
         return {
             **asdict(self.names),
             "collect_url": f"{self.names.api_url}/collect",
@@ -87,11 +102,7 @@ class Stack:
             "region": REGION,
             "stack_name": deploy.STACK_NAME,
             "log": str(emulator.functions_log_of(self.checkout)),
-            "pids": {
-                "emulator": plan.emulator.pid,
-                "sandbox": plan.sandbox.pid if plan.sandbox else None,
-                "shop": plan.shop.pid,
-            },
+            "pids": {name: pids.get(name) for name in _SERVICES},
         }
 
 
@@ -106,14 +117,15 @@ def supervising(checkout: Checkout) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as exc:
-            msg = "A `make run` or `make up` of this checkout is at work: stop it with `make down`."
-            raise UsageError(msg) from exc
+            raise UsageError(
+                "A `make run` or `make up` of this checkout is at work: stop it with `make down`."
+            ) from exc
         me = Identity.of(os.getpid())
-        _note(checkout, supervisor=me.record() if me else None)
+        _update_state(checkout, supervisor=me.record() if me else None)
         try:
             yield
         finally:
-            _note(checkout, supervisor=None)
+            _update_state(checkout, supervisor=None)
 
 
 def bring_up(checkout: Checkout, options: Options) -> Stack:
@@ -137,43 +149,43 @@ def take_down(checkout: Checkout) -> bool:
     """End the processes of this checkout's stack; return whether there were any."""
     with signals.deferred():
         checkout.stack_file.unlink(missing_ok=True)
-        noted = _noted(checkout)
-        stopped = [processes.stop_group(it) for it in _identities(noted, *_ROLES)]
-        _note(checkout, **dict.fromkeys(_ROLES), plan=None, deployed=None)
+        stopped = [processes.stop_group(it) for it in _recorded(checkout, *_SERVICES)]
+        _update_state(checkout, **dict.fromkeys(_SERVICES), plan=None, deployed=None)
         shutil.rmtree(checkout.local / "emulator", ignore_errors=True)
     return any(stopped)
 
 
 def stop_supervisor(checkout: Checkout) -> bool:
     """End a `run` or an unfinished `up` of this checkout, with what it started."""
-    others = [it for it in _identities(_noted(checkout), "supervisor") if it.pid != os.getpid()]
+    others = [it for it in _recorded(checkout, "supervisor") if it.pid != os.getpid()]
     running = [it for it in others if it.alive]
     for supervisor in running:
         if not processes.stop_alone(supervisor, grace=SUPERVISOR_ENDS_WITHIN):
-            msg = f"Process {supervisor.pid} of this checkout does not end; end it by hand."
-            raise StepFailed(msg)
+            raise StepFailed(
+                f"Process {supervisor.pid} of this checkout does not end; end it by hand."
+            )
     return bool(running)
 
 
 def watch(stack: Stack) -> None:
-    """Return never; raise StepFailed when a process of the stack has ended."""
-    while True:
-        if not stack.plan.emulator.alive:
-            msg = "The emulator has ended."
-            raise StepFailed(msg, log=emulator.log_of(stack.checkout))
-        if stack.plan.sandbox and not stack.plan.sandbox.alive:
-            msg = "The Cometly sandbox has ended."
-            raise StepFailed(msg, log=cometly.log_of(stack.checkout))
-        if not stack.plan.shop.alive:
-            msg = "The demo shop has ended."
-            raise StepFailed(msg, log=shop.log_of(stack.checkout))
+    """Return never; raise StepFailed when a service of the stack has ended."""
+    while not (names := stack.plan.ended):
         time.sleep(0.5)
+    raise ended(stack.checkout, names[0])
+
+
+def start(checkout: Checkout, service: Service) -> Identity:
+    """Start a service, and keep it on file from that moment: a later `down` must find it."""
+    with signals.deferred():
+        process = service.start()
+        _update_state(checkout, **{service.name: process.record()})
+    return process
 
 
 def _running(checkout: Checkout, options: Options) -> Plan | None:
     """Return the stack that runs here with the same options; take down any other one."""
-    plan = _noted_plan(_noted(checkout))
-    if plan and plan.alive and plan.options == options.record():
+    plan = Plan.read(_state(checkout).get("plan"))
+    if plan and not plan.ended and plan.options == options.record():
         say("  running already: only what changed is built and deployed")
         return plan
     if take_down(checkout):
@@ -182,56 +194,39 @@ def _running(checkout: Checkout, options: Options) -> Plan | None:
 
 
 def _start(checkout: Checkout, options: Options) -> Plan:
-    port = ports.choose(checkout, "emulator", wanted=options.port, taken=set())
+    """Start the services side by side, and wait for each."""
+    port = ports.choose(checkout, emulator.NAME, wanted=options.port, taken=set())
     aws, token = emulator.aws_at(port), options.token or fresh_token()
-    with step(f"emulator on port {port}"):
-        with signals.deferred():
-            emulator_process = emulator.start(checkout, aws, port)
-            _note(checkout, emulator=emulator_process.record())
-        url, sandbox = options.cometly_url, None
-        if url is None:
-            url, sandbox = _start_sandbox(checkout, options, token, taken={port})
-        shop_url, shop_process = _start_shop(checkout, options, taken={port, _port_of(url)})
-        emulator.wait_until_ready(checkout, aws, emulator_process)
-    if sandbox:
-        with step(f"Cometly sandbox at {url}"):
-            cometly.wait_until_ready(checkout, url, sandbox)
-    with step(f"demo shop at {shop_url}"):
-        shop.wait_until_ready(checkout, shop_url, shop_process)
+    services = [emulator.service(checkout, aws, port)]
+    if not (url := options.cometly_url):
+        services.append(_sandbox(checkout, options, token, taken={port}))
+        url = services[-1].url
+    taken = {port, urllib3.util.parse_url(url).port or 0}
+    shop_port = ports.choose(checkout, shop.NAME, wanted=options.shop_port, taken=taken)
+    services.append(shop.service(checkout, port=shop_port))
     plan = Plan(
         options=options.record(),
         aws=aws,
         cometly_url=url.rstrip("/"),
         token=token,
-        emulator=emulator_process,
-        sandbox=sandbox,
-        shop_url=shop_url,
-        shop=shop_process,
+        shop_url=services[-1].url,
+        processes=_started(checkout, services),
     )
-    _note(checkout, plan=plan.record())
+    _update_state(checkout, plan=plan.record())
     return plan
 
 
-def _start_sandbox(
-    checkout: Checkout, options: Options, token: str, *, taken: set[int]
-) -> tuple[str, Identity]:
-    port = ports.choose(checkout, "sandbox", wanted=options.sandbox_port, taken=taken)
-    with signals.deferred():
-        sandbox = cometly.start(checkout, options, port=port, token=token)
-        _note(checkout, sandbox=sandbox.record())
-    return f"http://{LOOPBACK}:{port}", sandbox
+def _sandbox(checkout: Checkout, options: Options, token: str, *, taken: set[int]) -> Service:
+    port = ports.choose(checkout, cometly.NAME, wanted=options.sandbox_port, taken=taken)
+    return cometly.service(checkout, options, port=port, token=token)
 
 
-def _start_shop(checkout: Checkout, options: Options, *, taken: set[int]) -> tuple[str, Identity]:
-    port = ports.choose(checkout, "shop", wanted=options.shop_port, taken=taken)
-    with signals.deferred():
-        process = shop.start(checkout, port=port)
-        _note(checkout, shop=process.record())
-    return shop.url_at(port), process
-
-
-def _port_of(url: str) -> int:
-    return urllib3.util.parse_url(url).port or 0
+def _started(checkout: Checkout, services: list[Service]) -> dict[str, Identity]:
+    running = {service.name: start(checkout, service) for service in services}
+    for service in services:
+        with step(f"{service.name} at {service.url}"):
+            service.wait_until_ready(running[service.name])
+    return running
 
 
 def _parameters(plan: Plan, options: Options, known: frozenset[str]) -> dict[str, str]:
@@ -258,10 +253,10 @@ def _deploy(checkout: Checkout, plan: Plan, parameters: Mapping[str, str]) -> St
     with step("sam build"):
         digest = build_for_emulator(checkout)
     wanted = {"digest": digest, "parameters": dict(parameters)}
-    if _noted(checkout).get("deployed") != wanted:
+    if _state(checkout).get("deployed") != wanted:
         with step("sam deploy"):
             deploy.deploy(checkout, plan.aws, parameters)
-        _note(checkout, deployed=wanted)
+        _update_state(checkout, deployed=wanted)
     return Stack(checkout, plan, deploy.look_up(plan.aws))
 
 
@@ -278,53 +273,36 @@ def _wait_until_events_are_taken(stack: Stack) -> None:
 def _wait_for_status(stack: Stack, probe: Sample, expected: int) -> None:
     deadline = time.monotonic() + TAKES_EVENTS_WITHIN
     while True:
-        answer = _try(stack, probe)
-        if isinstance(answer, Answer) and answer.status == expected:
+        response = _try(stack, probe)
+        if isinstance(response, Response) and response.status == expected:
             return
         # Only what may yet change is asked again.
-        final = isinstance(answer, Answer) and answer.status < 500 and answer.status != 404
-        if final or time.monotonic() > deadline or not stack.plan.alive:
-            came = answer.text if isinstance(answer, Answer) else answer
-            msg = f"{probe.method} {probe.path} should be answered {expected}; it was: {came}"
-            raise StepFailed(msg, log=emulator.functions_log_of(stack.checkout))
+        final = isinstance(response, Response) and response.status < 500 and response.status != 404
+        if final or time.monotonic() > deadline or stack.plan.ended:
+            came = response.text if isinstance(response, Response) else response
+            raise StepFailed(
+                f"{probe.method} {probe.path} should be answered {expected}; it was: {came}",
+                log=emulator.functions_log_of(stack.checkout),
+            )
         time.sleep(0.5)
 
 
-def _try(stack: Stack, probe: Sample) -> Answer | str:
+def _try(stack: Stack, probe: Sample) -> Response | str:
     try:
         return send(probe, stack.names.api_url, stack.names.server_key)
     except urllib3.exceptions.HTTPError as exc:
         return str(exc)
 
 
-def _noted(checkout: Checkout) -> dict[str, Any]:
+def _state(checkout: Checkout) -> dict[str, Any]:
+    """Return what is on file of a stack: each process, the plan, and what is deployed."""
     return read_json(checkout.processes_file) or {}
 
 
-def _note(checkout: Checkout, **changes: object) -> None:
-    """Keep on file what runs, from the moment it runs: a later `down` must find it."""
-    write_json(checkout.processes_file, _noted(checkout) | changes)
+def _update_state(checkout: Checkout, **changes: object) -> None:
+    write_json(checkout.processes_file, _state(checkout) | changes)
 
 
-def _identities(noted: Mapping[str, Any], *roles: str) -> list[Identity]:
-    found = [Identity.read(noted.get(role)) for role in roles]
-    return [identity for identity in found if identity]
-
-
-def _noted_plan(noted: Mapping[str, Any]) -> Plan | None:
-    plan = noted.get("plan")
-    if not isinstance(plan, dict):
-        return None
-    process, shop_process = Identity.read(plan["emulator"]), Identity.read(plan.get("shop"))
-    if process is None or shop_process is None:
-        return None
-    return Plan(
-        options=plan["options"],
-        aws=Aws(**plan["aws"]),
-        cometly_url=plan["cometly_url"],
-        token=plan["token"],
-        emulator=process,
-        sandbox=Identity.read(plan["sandbox"]),
-        shop_url=plan["shop_url"],
-        shop=shop_process,
-    )
+def _recorded(checkout: Checkout, *names: str) -> list[Identity]:
+    state = _state(checkout)
+    return [it for name in names if (it := Identity.read(state.get(name)))]

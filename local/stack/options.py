@@ -1,5 +1,7 @@
 """The command line, and what was asked for as one value."""
 
+from __future__ import annotations
+
 import argparse
 import secrets
 from collections.abc import Sequence
@@ -12,7 +14,7 @@ from local.stack.errors import UsageError
 HIGHEST_PORT = 65_535
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Options:
     """How a stack is to be. `cometly_url` None: a sandbox of its own."""
 
@@ -48,11 +50,11 @@ def _checked(options: Options) -> Options:
         return options
     parts = urlsplit(options.cometly_url)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
-        msg = f"--cometly-url {options.cometly_url}: write it with http:// or https://."
-        raise UsageError(msg)
+        raise UsageError(f"--cometly-url {options.cometly_url}: write it with http:// or https://.")
     if options.window or options.sandbox_port:
-        msg = "--window and --sandbox-port are for the sandbox, which --cometly-url replaces."
-        raise UsageError(msg)
+        raise UsageError(
+            "--window and --sandbox-port are for the sandbox, which --cometly-url replaces."
+        )
     return options
 
 

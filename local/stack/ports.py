@@ -1,12 +1,14 @@
 """Free ports, the same ones each time, different ones in each checkout."""
 
+from __future__ import annotations
+
 import contextlib
 import socket
 
+from local import LOOPBACK
 from local.stack.checkout import Checkout, read_json, write_json
 from local.stack.errors import StepFailed, UsageError
 
-LOOPBACK = "127.0.0.1"
 FIRST, LAST = 20_000, 31_998
 """Below the ports that systems give to outgoing connections (32768 and up on Linux)."""
 
@@ -15,13 +17,16 @@ def choose(checkout: Checkout, role: str, *, wanted: int | None, taken: set[int]
     """Return a free port for `role`, remembered for the next time unless it was asked for."""
     if wanted is not None:
         if not is_free(wanted):
-            msg = f"Port {wanted} is in use by another program; choose another one."
-            raise UsageError(msg)
+            raise UsageError(f"Port {wanted} is in use by another program; choose another one.")
         return wanted
     remembered = read_json(checkout.ports_file) or {}
     port = _first_free(checkout, remembered.get(role), taken)
     write_json(checkout.ports_file, remembered | {role: port})
     return port
+
+
+def url_at(port: int) -> str:
+    return f"http://{LOOPBACK}:{port}"
 
 
 def is_free(port: int) -> bool:
@@ -42,5 +47,4 @@ def _first_free(checkout: Checkout, remembered: object, taken: set[int]) -> int:
     for port in candidates:
         if port not in taken and is_free(port):
             return port
-    msg = f"No port from {FIRST} to {LAST} is free."
-    raise StepFailed(msg)
+    raise StepFailed(f"No port from {FIRST} to {LAST} is free.")

@@ -1,8 +1,10 @@
 """Start processes in groups of their own, and end exactly those.
 
-A process id alone is no proof: the system gives it out again. So each id is kept with the moment
-its process began, and nothing is sent to a process whose moment is another.
+A process id alone is no proof: the system gives it out again. So each id is kept with psutil's mark
+of its process, and nothing is sent to a process whose mark is another.
 """
+
+from __future__ import annotations
 
 import contextlib
 import os
@@ -14,43 +16,54 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from local.stack import signals
 
 GRACE = 8.0
 """Seconds that a process group has to end by itself before it is killed."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Identity:
     """A process, beyond mistaking it for a later one with the same id."""
 
     pid: int
-    began: str
+    mark: int
+    """psutil's hash of the id and the moment of the start, by a clock that nobody sets."""
 
     @classmethod
-    def of(cls, pid: int) -> "Identity | None":
+    def of(cls, pid: int) -> Identity | None:
         """Return the identity of a live process, or None where there is none with this id."""
-        began = _began(pid)
-        return None if began is None else cls(pid, began)
+        try:
+            process = psutil.Process(pid)
+            return None if process.status() in _DEAD else cls(pid, hash(process))
+        except psutil.NoSuchProcess:
+            return None
 
     @classmethod
-    def read(cls, record: object) -> "Identity | None":
+    def read(cls, record: object) -> Identity | None:
         """Read what `record` wrote; None for anything else."""
-        if isinstance(record, dict) and isinstance(record.get("pid"), int):
-            return cls(record["pid"], str(record.get("began")))
-        return None
+        try:
+            return cls(**record)  # type: ignore[arg-type]
+        except TypeError:
+            return None
 
     @property
     def alive(self) -> bool:
-        return _began(self.pid) == self.began
+        return Identity.of(self.pid) == self
 
     def record(self) -> dict[str, Any]:
         return asdict(self)
 
 
+# A child that has ended stays as a zombie until its parent asks how.
+_DEAD = {psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD}
+
+
 def start(command: Sequence[str], *, env: Mapping[str, str], cwd: Path, log: Path) -> Identity:
     """Start a process as the leader of its own group, with its output in `log`."""
-    return _identify(_spawn(command, env=env, cwd=cwd, log=log).pid)
+    return _identify(_spawn(command, env=env, cwd=cwd, log=log))
 
 
 def run(command: Sequence[str], *, env: Mapping[str, str], cwd: Path, log: Path) -> int:
@@ -61,9 +74,9 @@ def run(command: Sequence[str], *, env: Mapping[str, str], cwd: Path, log: Path)
     leader = None
     try:
         with signals.deferred():
-            process = _spawn(command, env=env, cwd=cwd, log=log)
-            leader = _identify(process.pid)
-        return process.wait()
+            child = _spawn(command, env=env, cwd=cwd, log=log)
+            leader = _identify(child)
+        return child.wait()
     finally:
         if leader:
             stop_group(leader)
@@ -71,10 +84,10 @@ def run(command: Sequence[str], *, env: Mapping[str, str], cwd: Path, log: Path)
 
 def _spawn(
     command: Sequence[str], *, env: Mapping[str, str], cwd: Path, log: Path
-) -> "subprocess.Popen[bytes]":
+) -> subprocess.Popen[bytes]:
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as output:
-        process = subprocess.Popen(
+        child = subprocess.Popen(
             command,
             env=env,
             cwd=cwd,
@@ -83,8 +96,13 @@ def _spawn(
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    _children[process.pid] = process
-    return process
+    _started.append(child)
+    return child
+
+
+def _identify(child: subprocess.Popen[bytes]) -> Identity:
+    """Name a child just started, dead already or not."""
+    return Identity(child.pid, hash(psutil.Process(child.pid)))
 
 
 def stop_group(leader: Identity, *, grace: float = GRACE) -> bool:
@@ -92,6 +110,7 @@ def stop_group(leader: Identity, *, grace: float = GRACE) -> bool:
 
     Its group dies with it, as workers of the emulator end when their leader does.
     """
+    _reap()
     if not leader.alive:
         return False
     _signal_group(leader.pid, signal.SIGTERM)
@@ -99,6 +118,7 @@ def stop_group(leader: Identity, *, grace: float = GRACE) -> bool:
         _signal_group(leader.pid, signal.SIGKILL)
         wait_for_end(leader, grace)
     _signal_group(leader.pid, signal.SIGKILL)
+    _reap()
     return True
 
 
@@ -124,46 +144,9 @@ def _signal_group(group: int, number: signal.Signals) -> None:
         os.killpg(group, number)
 
 
-def _identify(pid: int) -> Identity:
-    """Name a child just started, dead already or not."""
-    return Identity(pid, _look_up(pid)[1])
+def _reap() -> None:
+    """Forget children that have ended. One that is forgotten before is a warning of Python's."""
+    _started[:] = [child for child in _started if child.poll() is None]
 
 
-def _began(pid: int) -> str | None:
-    """Return the moment a live process began, in the system's own words; None for a dead one."""
-    _reap(pid)
-    state, began = _look_up(pid)
-    return None if state in _DEAD else began
-
-
-_DEAD = {"", "Z", "X"}
-
-
-def _look_up(pid: int) -> tuple[str, str]:
-    """Return a process's state and the moment it began; empty strings where there is none."""
-    if not Path("/proc/self/stat").exists():
-        return _look_up_by_ps(pid)
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except (FileNotFoundError, ProcessLookupError):
-        return "", ""
-    return fields[0], fields[19]
-
-
-def _look_up_by_ps(pid: int) -> tuple[str, str]:
-    """Where there is no /proc (macOS)."""
-    command = ["ps", "-o", "state=,lstart=", "-p", str(pid)]
-    answer = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
-    state, _, began = answer.partition(" ")
-    return state[:1], began.strip()
-
-
-def _reap(pid: int) -> None:
-    """Take leave of a child of ours that has ended, or it would stay as a zombie."""
-    child = _children.get(pid)
-    if child and child.poll() is not None:
-        del _children[pid]
-
-
-_children: dict[int, "subprocess.Popen[bytes]"] = {}
-"""What this process started and has not seen end."""
+_started: list[subprocess.Popen[bytes]] = []

@@ -3,19 +3,23 @@
 `python -m local.stack.sam ARGUMENTS` runs it by hand.
 """
 
+from __future__ import annotations
+
 import os
 import sys
 from collections.abc import Sequence
 
 from local.stack import processes
 from local.stack.checkout import Checkout
-from local.stack.environment import REGION, Aws, isolated
+from local.stack.environment import REGION, AwsEndpoint, isolated
 from local.stack.errors import StepFailed
 
 COMMAND = (sys.executable, "-m", "samcli")
 
 
-def run(checkout: Checkout, arguments: Sequence[str], *, aws: Aws | None, what: str) -> None:
+def run(
+    checkout: Checkout, arguments: Sequence[str], *, aws: AwsEndpoint | None, what: str
+) -> None:
     """Run `sam ARGUMENTS` with its output in a log named `what`; raise StepFailed if it fails."""
     log = checkout.logs / f"{what}.log"
     status = processes.run(
@@ -25,8 +29,7 @@ def run(checkout: Checkout, arguments: Sequence[str], *, aws: Aws | None, what: 
         log=log,
     )
     if status:
-        msg = f"sam {arguments[0]} failed with exit status {status}."
-        raise StepFailed(msg, log=log)
+        raise StepFailed(f"sam {arguments[0]} failed with exit status {status}.", log=log)
 
 
 def _apart_from_samconfig(checkout: Checkout) -> list[str]:

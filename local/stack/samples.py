@@ -1,5 +1,7 @@
 """Post the samples of `events/http/`, and see what comes of each at the sandbox."""
 
+from __future__ import annotations
+
 import json
 import time
 from collections.abc import Iterator, Mapping
@@ -18,7 +20,7 @@ _WIDTH = 58
 HEADING = ("posted", "answer", "Cometly received", "after")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Sample:
     """An API request."""
 
@@ -29,7 +31,7 @@ class Sample:
     headers: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def read(cls, file: Path) -> "Sample":
+    def read(cls, file: Path) -> Sample:
         """Read a sample; raise StepFailed where it is none."""
         try:
             content = json.loads(file.read_text("utf-8"))
@@ -41,12 +43,11 @@ class Sample:
                 headers=content.get("headers", {}),
             )
         except (ValueError, KeyError, AttributeError) as exc:
-            msg = f"{file} is no sample of an API request: {exc!r}"
-            raise StepFailed(msg) from exc
+            raise StepFailed(f"{file} is no sample of an API request: {exc!r}") from exc
 
 
-@dataclass(frozen=True)
-class Answer:
+@dataclass(frozen=True, slots=True)
+class Response:
     status: int
     body: Any
 
@@ -70,11 +71,11 @@ def read_all(folder: Path) -> list[Sample]:
     return [Sample.read(file) for file in sorted(folder.glob("*.json"))]
 
 
-def send(sample: Sample, api_url: str, server_key: str) -> Answer:
+def send(sample: Sample, api_url: str, server_key: str) -> Response:
     """Post a sample with the key; a key of the sample's own goes before it."""
     own_key = {name.lower() for name in sample.headers} & {"authorization", "x-api-key"}
     key = {} if own_key else {"Authorization": f"Bearer {server_key}"}
-    answer = urllib3.request(
+    response = urllib3.request(
         sample.method,
         f"{api_url}{sample.path}",
         body=None if sample.body is None else json.dumps(sample.body),
@@ -82,7 +83,7 @@ def send(sample: Sample, api_url: str, server_key: str) -> Answer:
         timeout=60.0,
         retries=False,
     )
-    return Answer(answer.status, _json_or_text(answer.data))
+    return Response(response.status, _json_or_text(response.data))
 
 
 def rows(
@@ -93,11 +94,11 @@ def rows(
     for sample in samples:
         last = last_event(sandbox_url)
         began = time.time()
-        answer = send(sample, api_url, server_key)
-        new = answer.event_ids - known
+        response = send(sample, api_url, server_key)
+        new = response.event_ids - known
         known |= new
-        received, after = _outcome(sandbox_url, last, len(new) or answer.unnamed, began)
-        yield f"{sample.name}", answer.text, received, after
+        received, after = _outcome(sandbox_url, last, len(new) or response.unnamed, began)
+        yield f"{sample.name}", response.text, received, after
 
 
 def _outcome(sandbox_url: str | None, last: int, expected: int, began: float) -> tuple[str, str]:

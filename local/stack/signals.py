@@ -1,5 +1,7 @@
 """Ctrl-C and its like: one exception, never in the middle of what must be whole."""
 
+from __future__ import annotations
+
 import contextlib
 import signal
 from collections.abc import Iterator
@@ -36,7 +38,7 @@ def ignored() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _handled_by(handler: "signal._HANDLER") -> Iterator[None]:
+def _handled_by(handler: signal._HANDLER) -> Iterator[None]:
     before = {number: signal.signal(number, handler) for number in _SIGNALS}
     try:
         yield

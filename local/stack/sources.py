@@ -4,6 +4,8 @@ A sample is what deliver gets of such an event, so that `sam local invoke` takes
 the queue, whose message is what SNS or EventBridge put around the event.
 """
 
+from __future__ import annotations
+
 import json
 import time
 from collections.abc import Iterable, Iterator
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 FOLDERS = ("sns", "eventbridge")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Publication:
     """What is published: a message of SNS or an event of EventBridge, as the queue gets it."""
 
@@ -31,7 +33,7 @@ class Publication:
     content: dict[str, Any]
 
     @classmethod
-    def read(cls, file: Path) -> "Publication":
+    def read(cls, file: Path) -> Publication:
         """Read a sample; raise StepFailed where it is none."""
         try:
             [record] = json.loads(file.read_text("utf-8"))["Records"]
@@ -39,15 +41,16 @@ class Publication:
             if not {"Message", "detail"} & content.keys():
                 raise KeyError("Message or detail")  # noqa: TRY301 - one answer for all that is wrong
         except (ValueError, KeyError, TypeError, AttributeError) as exc:
-            msg = f"{file} is no batch with one message of SNS or EventBridge: {exc!r}"
-            raise StepFailed(msg) from exc
+            raise StepFailed(
+                f"{file} is no batch with one message of SNS or EventBridge: {exc!r}"
+            ) from exc
         return cls(f"{_WAYS[file.parent.name]}: {file.stem}", content)
 
 
 _WAYS = {"sns": "By SNS", "eventbridge": "By EventBridge"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Publisher:
     """Puts events on the stack's topic and bus."""
 

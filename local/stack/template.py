@@ -1,5 +1,7 @@
 """What the stack needs to know of `template.yaml`: its parameters."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
@@ -22,11 +24,9 @@ def parameters_of(template: Path) -> frozenset[str]:
     try:
         content: Any = yaml.load(template.read_text("utf-8"), Loader=_Loader)  # noqa: S506
     except FileNotFoundError as exc:
-        msg = f"There is no {template.name} in {template.parent}."
-        raise StepFailed(msg) from exc
+        raise StepFailed(f"There is no {template.name} in {template.parent}.") from exc
     except yaml.YAMLError as exc:
-        msg = f"{template.name} is not valid YAML: {exc}"
-        raise StepFailed(msg) from exc
+        raise StepFailed(f"{template.name} is not valid YAML: {exc}") from exc
     return frozenset(content.get("Parameters") or ()) if isinstance(content, dict) else frozenset()
 
 
@@ -41,14 +41,12 @@ def parse_overrides(pairs: Iterable[str], known: frozenset[str]) -> dict[str, st
 def _parse_pair(pair: str, known: frozenset[str]) -> tuple[str, str]:
     name, separator, value = pair.partition("=")
     if not separator:
-        msg = f"--param {pair}: write Name=Value."
-        raise UsageError(msg)
+        raise UsageError(f"--param {pair}: write Name=Value.")
     if name not in known:
-        msg = (
+        raise UsageError(
             f"--param {pair}: the template has no parameter {name!r}{_did_you_mean(name, known)} "
             f"It has: {', '.join(sorted(known)) or 'none'}."
         )
-        raise UsageError(msg)
     return name, value
 
 

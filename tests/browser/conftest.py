@@ -68,7 +68,7 @@ def _options(site: Site) -> Options:
     checkout, chosen = CheckoutOfTheTests.here(), dict[str, int]()
     for role in ("emulator", "sandbox", "shop"):
         chosen[role] = ports.choose(checkout, role, wanted=None, taken=set(chosen.values()))
-    origins = f"{site.url},{shop.origins_of(shop.url_at(chosen['shop']))}"
+    origins = f"{site.url},{shop.origins_of(ports.url_at(chosen['shop']))}"
     return Options(
         requests_per_minute=12_000, shop_port=chosen["shop"], param=(f"AllowedOrigins={origins}",)
     )

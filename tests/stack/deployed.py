@@ -146,10 +146,9 @@ class Sandbox:
         checkout, plan = self.stack.checkout, self.stack.plan
         port = urllib3.util.parse_url(plan.cometly_url).port
         assert port
-        self.process = cometly.start(checkout, self.options, port=port, token=plan.token)
-        # So that what ends the stack ends this one too.
-        lifecycle._note(checkout, sandbox=self.process.record())
-        cometly.wait_until_ready(checkout, plan.cometly_url, self.process)
+        service = cometly.service(checkout, self.options, port=port, token=plan.token)
+        self.process = lifecycle.start(checkout, service)
+        service.wait_until_ready(self.process)
 
     def start_if_stopped(self) -> None:
         if not self.process.alive:

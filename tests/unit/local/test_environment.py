@@ -1,7 +1,7 @@
 from pathlib import Path
 
 from local.stack.checkout import Checkout
-from local.stack.environment import Aws, isolated
+from local.stack.environment import AwsEndpoint, isolated
 
 
 def test_nothing_of_the_developers_aws_gets_through(tmp_path: Path) -> None:
@@ -23,7 +23,7 @@ def test_nothing_of_the_developers_aws_gets_through(tmp_path: Path) -> None:
 
 
 def test_the_emulators_keys_come_with_its_endpoint() -> None:
-    variables = Aws("http://127.0.0.1:1", "key", "secret").variables()
+    variables = AwsEndpoint("http://127.0.0.1:1", "key", "secret").variables()
 
     assert variables["AWS_ENDPOINT_URL"] == "http://127.0.0.1:1"
     assert variables["AWS_ACCESS_KEY_ID"] == "key"

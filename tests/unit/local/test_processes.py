@@ -43,7 +43,7 @@ def test_a_process_is_known_again_from_its_record(sleeper: Identity) -> None:
 
 
 def test_a_process_that_only_has_the_same_id_is_left_alone(sleeper: Identity) -> None:
-    earlier = replace(sleeper, began="1")
+    earlier = replace(sleeper, mark=1)
 
     assert not earlier.alive
     assert not processes.stop_group(earlier)

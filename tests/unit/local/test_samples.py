@@ -6,7 +6,7 @@ import pytest
 from local.stack import samples
 from local.stack.checkout import Checkout
 from local.stack.errors import StepFailed
-from local.stack.samples import Answer, Sample
+from local.stack.samples import Response, Sample
 
 
 def test_every_sample_of_the_project_can_be_read() -> None:
@@ -36,10 +36,10 @@ def test_a_sample_without_a_path_is_named(tmp_path: Path) -> None:
 def test_an_answer_says_how_many_events_to_expect(
     status: int, body: object, ids: set[str], unnamed: int
 ) -> None:
-    answer = Answer(status, body)
+    response = Response(status, body)
 
-    assert answer.event_ids == ids
-    assert answer.unnamed == unnamed
+    assert response.event_ids == ids
+    assert response.unnamed == unnamed
 
 
 def test_a_row_names_the_events_and_what_is_a_duplicate() -> None:
