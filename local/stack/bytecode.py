@@ -19,7 +19,7 @@ from local.stack.errors import StepFailed
 def interpreter_for(runtime: str) -> str | None:
     """Return an interpreter of exactly the runtime's version (`python3.13`), or None.
 
-    Bytecode of another version would only be ballast.
+    A runtime ignores the bytecode of another version.
     """
     if runtime == this_runtime():
         return sys.executable

@@ -40,12 +40,12 @@ class Checkout:
 
     @property
     def build(self) -> Path:
-        """What `sam build` makes for the emulator; `.aws-sam` is for AWS and stays apart."""
+        """What `sam build` makes for the emulator; what it makes for AWS is in `.aws-sam`."""
         return self.local / "build"
 
     @property
     def stack_file(self) -> Path:
-        """For scripts. There while the stack takes events, and only then."""
+        """What scripts read. It exists only while the stack takes events."""
         return self.local / "stack.json"
 
     @property
@@ -58,7 +58,7 @@ class Checkout:
 
     @property
     def number(self) -> int:
-        """The same for the same folder, and seldom the same for two."""
+        """A number from the path of the folder: two folders seldom have the same."""
         return int.from_bytes(hashlib.sha256(os.fsencode(self.root)).digest()[:4], "big")
 
 
@@ -72,7 +72,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
 
 
 def write_json(path: Path, content: object) -> None:
-    """Replace a file whole, readable by its owner alone."""
+    """Replace a file at once; only its owner can read it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_suffix(".new")
     beside.unlink(missing_ok=True)

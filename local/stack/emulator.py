@@ -50,7 +50,7 @@ def functions_log_of(checkout: Checkout) -> Path:
 
 
 def _environment(data: Path, port: int) -> dict[str, str]:
-    """Every port and folder that the emulator would otherwise share with its like.
+    """Return an environment with ports and folders that no other emulator uses.
 
     Its Lambda workers inherit this environment, so it has nothing of the developer's.
     """
@@ -74,7 +74,7 @@ def _environment(data: Path, port: int) -> dict[str, str]:
         # Further listeners, on ports of their own: not needed here.
         "SFTP_ENABLED": "0",
         "IOT_MTLS_ENABLED": "0",
-        # A Docker daemon is neither needed nor to be swept of other people's containers.
+        # No Docker daemon is needed, and the emulator would remove other people's containers.
         "DOCKER_HOST": f"unix://{data / 'no-docker.sock'}",
         "NO_PROXY": f"{LOOPBACK},localhost",
     }

@@ -1,7 +1,6 @@
-"""What the processes of a stack see of the developer's own environment.
+"""The environment of a stack's processes: the developer's own, without its AWS configuration.
 
-Nothing of theirs for AWS: no profile, no keys, no `~/.aws`. A deployment that was meant for the
-emulator cannot reach an account.
+No profile, no keys, no `~/.aws`: a deployment to the emulator cannot reach an account.
 """
 
 from __future__ import annotations

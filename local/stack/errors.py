@@ -1,4 +1,4 @@
-"""What can go wrong while a stack is started, said for the person who started it.
+"""Errors of the local stack, worded for the person who starts it.
 
 StackError
 ├── UsageError      what was asked for cannot be done: other options will help

@@ -1,6 +1,6 @@
-"""What the emulator takes otherwise than AWS does, put right in the template that it is given.
+"""Where the emulator reads a template differently from AWS.
 
-The template for AWS stays as it is; this changes the copy that `sam build` made for the emulator.
+Only the copy that `sam build` made for the emulator is changed, never the template for AWS.
 """
 
 from __future__ import annotations

@@ -108,7 +108,7 @@ class Stack:
 
 @contextlib.contextmanager
 def supervising(checkout: Checkout) -> Iterator[None]:
-    """Hold this checkout alone; `down` elsewhere ends whoever holds it.
+    """Hold the lock of this checkout; `down` in another terminal ends its holder.
 
     Raises UsageError where another one does.
     """

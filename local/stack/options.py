@@ -1,4 +1,4 @@
-"""The command line, and what was asked for as one value."""
+"""The command line, read into one value."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HIGHEST_PORT = 65_535
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How a stack is to be. `cometly_url` None: a sandbox of its own."""
+    """What was asked for. Where `cometly_url` is None the stack has a sandbox."""
 
     cometly_url: str | None = None
     token: str | None = None

@@ -1,4 +1,4 @@
-"""Free ports, the same ones each time, different ones in each checkout."""
+"""Free ports: a checkout gets the same ones each time, and each checkout others."""
 
 from __future__ import annotations
 

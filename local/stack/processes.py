@@ -1,4 +1,4 @@
-"""Start processes in groups of their own, and end exactly those.
+"""Start each process in a group of its own, and end that group alone.
 
 A process id alone is no proof: the system gives it out again. So each id is kept with psutil's mark
 of its process, and nothing is sent to a process whose mark is another.
@@ -26,7 +26,7 @@ GRACE = 8.0
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """A process, beyond mistaking it for a later one with the same id."""
+    """A process, told from a later one with the same id."""
 
     pid: int
     mark: int

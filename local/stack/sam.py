@@ -1,4 +1,4 @@
-"""The SAM command line, cut off from the developer's AWS configuration.
+"""The SAM command line, without the developer's AWS configuration.
 
 `python -m local.stack.sam ARGUMENTS` runs it by hand.
 """
@@ -23,7 +23,7 @@ def run(
     """Run `sam ARGUMENTS` with its output in a log named `what`; raise StepFailed if it fails."""
     log = checkout.logs / f"{what}.log"
     status = processes.run(
-        [*COMMAND, *arguments, *_apart_from_samconfig(checkout)],
+        [*COMMAND, *arguments, *_with_own_config(checkout)],
         env=isolated(checkout) | (aws.variables() if aws else {}),
         cwd=checkout.root,
         log=log,
@@ -32,8 +32,8 @@ def run(
         raise StepFailed(f"sam {arguments[0]} failed with exit status {status}.", log=log)
 
 
-def _apart_from_samconfig(checkout: Checkout) -> list[str]:
-    """`samconfig.toml` is for AWS, and `sam deploy --guided` writes a developer's choices to it."""
+def _with_own_config(checkout: Checkout) -> list[str]:
+    """Name an empty configuration: `samconfig.toml` is for AWS, and holds a developer's choices."""
     config = checkout.local / "samconfig.toml"
     config.parent.mkdir(parents=True, exist_ok=True)
     config.write_text("version = 0.1\n", "utf-8")

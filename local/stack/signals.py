@@ -1,4 +1,4 @@
-"""Ctrl-C and its like: one exception, never in the middle of what must be whole."""
+"""Signals that end a program: each raises KeyboardInterrupt, or waits until a block is done."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def interrupting() -> Iterator[None]:
 
 @contextlib.contextmanager
 def deferred() -> Iterator[None]:
-    """Hold a signal back until the block is done: what it starts is on file by then."""
+    """Hold a signal back until the block is done, so that what it starts is on file."""
     caught: list[object] = []
     with _handled_by(lambda *_: caught.append(None)):
         yield
@@ -32,7 +32,7 @@ def deferred() -> Iterator[None]:
 
 @contextlib.contextmanager
 def ignored() -> Iterator[None]:
-    """Let no second Ctrl-C break off the clearing up."""
+    """Ignore Ctrl-C, so that a second one does not interrupt the clean-up."""
     with _handled_by(lambda *_: None):
         yield
 

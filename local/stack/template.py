@@ -13,7 +13,7 @@ from local.stack.errors import StepFailed, UsageError
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML in which CloudFormation's `!Ref` and its like are of no interest."""
+    """Reads CloudFormation's `!Ref`, `!Sub` and other tags as None."""
 
 
 _Loader.add_multi_constructor("!", lambda _loader, _tag, _node: None)
