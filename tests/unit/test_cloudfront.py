@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
+import pytest
 import yaml
 
 from local.stack.checkout import Checkout
-from tests.unit.test_template import PARAMETERS, Loader, properties
+from tests.unit.test_template import PARAMETERS, Loader, of_type, properties
 
 # The ids of CloudFront's managed policies:
 # https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/using-managed-cache-policies.html
@@ -27,6 +29,12 @@ def resources_of(name: str) -> dict[str, Any]:
 DISTRIBUTION = resources_of("distribution.yaml")
 API_DOMAIN = resources_of("api-domain.yaml")
 CONFIG = DISTRIBUTION["Distribution"]["DistributionConfig"]
+
+
+def rate_rule(name: str) -> dict[str, Any]:
+    [rule] = [rule for rule in DISTRIBUTION["Firewall"]["Rules"] if rule["Name"] == name]
+    statement: dict[str, Any] = rule["Statement"]["RateBasedStatement"]
+    return statement
 
 
 def test_nothing_is_cached_and_every_header_but_the_host_goes_along() -> None:
@@ -67,17 +75,56 @@ def test_the_api_takes_nobody_but_cloudfront() -> None:
     assert PARAMETERS["DisableExecuteApiEndpoint"]["Default"] == "false"
 
 
-def test_the_firewall_counts_pages_alone_by_their_address() -> None:
-    firewall = DISTRIBUTION["Firewall"]
-    [counted] = [rule for rule in firewall["Rules"] if rule["Name"] == "visitors"]
-    statement = counted["Statement"]["RateBasedStatement"]
+@pytest.mark.parametrize(
+    ("rule", "limit"),
+    [("visitors", "VisitorRequestsPerMinute"), ("services", "ServiceRequestsPerMinute")],
+)
+def test_the_firewall_counts_requests_a_minute_by_their_address(rule: str, limit: str) -> None:
+    statement = rate_rule(rule)
 
-    assert firewall["Scope"] == "CLOUDFRONT"
+    assert DISTRIBUTION["Firewall"]["Scope"] == "CLOUDFRONT"
     assert CONFIG["WebACLId"] == {"Fn::GetAtt": "Firewall.Arn"}
+    assert statement["Limit"] == {"Ref": limit}
     assert statement["AggregateKeyType"] == "IP"
     assert statement["EvaluationWindowSec"] == 60
-    match = statement["ScopeDownStatement"]["ByteMatchStatement"]
-    assert (match["SearchString"], match["PositionalConstraint"]) == ("/collect", "EXACTLY")
+
+
+@pytest.mark.parametrize(
+    ("path", "rule"),
+    [
+        ("/v1/events", "services"),
+        ("/public-api/v1/events/track", "services"),
+        ("/collect", "visitors"),
+        # The API decodes these, and may find a route.
+        ("/%63ollect", "visitors"),
+        ("/%2563ollect", "visitors"),
+        ("/collect%3Fv1/events", "visitors"),
+        ("//collect", "visitors"),
+        ("/collect/", "visitors"),
+        ("/v1/../collect", "visitors"),
+        ("/v1/%65vents", "visitors"),
+        ("/v1/events%0A", "visitors"),
+        ("/client.js", "visitors"),
+        ("/health", "visitors"),
+    ],
+)
+def test_however_a_path_is_written_the_firewall_counts_it_once(path: str, rule: str) -> None:
+    services = rate_rule("services")["ScopeDownStatement"]
+    match = services["RegexMatchStatement"]
+
+    assert rate_rule("visitors")["ScopeDownStatement"] == {"NotStatement": {"Statement": services}}
+    assert match["FieldToMatch"] == {"UriPath": {}}
+    assert [each["Type"] for each in match["TextTransformations"]] == ["NONE"]
+    assert bool(re.search(match["RegexString"], path)) is (rule == "services")
+
+
+def test_the_firewall_knows_every_path_that_takes_a_key() -> None:
+    keys = {it["Properties"]["RouteKey"] for it in of_type("AWS::ApiGatewayV2::Route").values()}
+    regex = rate_rule("services")["ScopeDownStatement"]["RegexMatchStatement"]["RegexString"]
+
+    with_a_key = {key for key in keys if re.search(regex, key.partition(" ")[2])}
+
+    assert with_a_key == keys - set(properties("ApiStage")["RouteSettings"])
 
 
 def test_the_firewall_samples_nothing_personal() -> None:
