@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -155,6 +156,44 @@ def test_the_files_that_the_documents_name_exist() -> None:
 
     assert named
     assert {name for name in named if not any((place / name).exists() for place in places)} == set()
+
+
+@dataclass
+class TwoQueues:
+    """SQS with two queues, for one who moves messages from the one to the other."""
+
+    source: list[str]
+    target: list[str] = field(default_factory=list)
+
+    def receive_message(self, *, QueueUrl: str, MaxNumberOfMessages: int, **_: int) -> Any:  # noqa: N803
+        assert QueueUrl == "pages"
+        ten = self.source[:MaxNumberOfMessages]
+        return {"Messages": [{"Body": body, "ReceiptHandle": body} for body in ten]} if ten else {}
+
+    def send_message(self, *, QueueUrl: str, MessageBody: str) -> None:  # noqa: N803
+        assert QueueUrl == "events"
+        self.target.append(MessageBody)
+
+    def delete_message(self, *, QueueUrl: str, ReceiptHandle: str) -> None:  # noqa: N803
+        assert QueueUrl == "pages"
+        assert ReceiptHandle in self.target, "deleted before it was sent"
+        self.source.remove(ReceiptHandle)
+
+
+def test_the_runbook_moves_every_message_of_a_page_queue_that_nobody_reads(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    section = text_of(OPERATIONS).split("## Going back to the version before")[1]
+    [mover] = re.findall(r"<<'END'\n(.*?)^END$", section, re.MULTILINE | re.DOTALL)
+    bodies = [f"body {number}" for number in range(25)]
+    queues = TwoQueues(source=list(bodies))
+    monkeypatch.setattr("sys.argv", ["-", "pages", "events"])
+    monkeypatch.setattr("boto3.client", lambda _: queues)
+
+    exec(mover, {})  # noqa: S102 - it is ours
+
+    assert queues.source == []
+    assert queues.target == bodies
 
 
 def test_no_sample_has_a_key_that_can_be_guessed() -> None:
