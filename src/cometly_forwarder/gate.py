@@ -200,7 +200,8 @@ class DynamoGate:
     ) -> None:
         """Take back slots in which nothing was posted; a probe's is for the next event."""
         shared = tuple(slot + self.clock.offset for slot in slots)
-        self._report(lambda state: self._with_back(state, shared, lane, probe=probe))
+        unused = Unused(shared, lane, probe=probe)
+        self._report(lambda state: self._with_back(state, unused))
 
     def throttled(self, retry_after: float | None, lane: Lane = Lane.SERVICES) -> None:
         """Report a 429, with what headers said: others hold slots that the limit may not allow."""
@@ -272,7 +273,7 @@ class DynamoGate:
         now = self.clock.local() + offset
         if request.unused:
             shared = tuple(slot + offset for slot in request.unused)
-            state = self._with_back(state, shared, request.lane, probe=False)
+            state = self._with_back(state, Unused(shared, request.lane, exchanged=True))
         state = self._observed(state, self._quotas, now)
         lead = pacing.LEAD_SECONDS + _TRIPS_TO_SLOT * self._trip()
         latest = request.latest + offset
@@ -286,10 +287,7 @@ class DynamoGate:
             state = pacing.observe(state, quota, now=now, configured=self.configured)
         return state
 
-    def _with_back(
-        self, state: GateState, shared: tuple[float, ...], lane: Lane, *, probe: bool
-    ) -> GateState:
-        unused = Unused(shared, lane, probe=probe)
+    def _with_back(self, state: GateState, unused: Unused) -> GateState:
         return pacing.give_back(state, unused, now=self.clock.now(), configured=self.configured)
 
     def _is_stale(self) -> bool:

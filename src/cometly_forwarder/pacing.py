@@ -6,8 +6,8 @@ Cometly's headers, and closes for all when Cometly says so. Times are Unix secon
 
 There are two lanes. Whoever needs no key must not hold up who has one, so the pages' lane gets what
 the services' lane leaves. While services take all that they can, that is up to a tenth of the pace,
-and less the more workers they have. What the events of pages make Cometly answer closes the gate
-for pages only.
+and less the more workers they have. Services do not queue behind slots that pages hold. What the
+events of pages make Cometly answer closes the gate for pages only.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from enum import Enum
 from cometly_forwarder.quota import Doubt, Learnt, Quota
 from cometly_forwarder.window import MINUTE, WINDOW_SECONDS, Window
 
-# What idle workers and duplicates left unused may be caught up, at twice the even pace.
+# What idle workers and duplicates left unused may be caught up, by a lane at twice the even pace.
 CATCH_UP_SECONDS = 2.0
 _FASTEST = 0.5
 # Pages reserve no farther ahead than this: ten slots at 1000 a minute, a batch.
@@ -99,10 +99,10 @@ class Pause:
 class GateState:
     """What all workers share.
 
-    `ideal` is where an even schedule would put the next slot, `last` the latest slot reserved,
-    `pages_last` the latest of the pages' lane. `failures` is how many posts in a row got no answer;
-    it and `pause` are by the services' lane, which both obey, `pages_failures` and `pages_pause`
-    by the pages' lane. `taken_at` is when Cometly last answered about an event.
+    `ideal` is where an even schedule would put the next slot, `last` the latest slot reserved by
+    the services' lane, `pages_last` by the pages' lane. `failures` is how many posts in a row got
+    no answer; it and `pause` are by the services' lane, which both obey, `pages_failures` and
+    `pages_pause` by the pages' lane. `taken_at` is when Cometly last answered about an event.
     """
 
     window: Window = field(default_factory=Window)
@@ -150,11 +150,15 @@ class Admission:
 
 @dataclass(frozen=True, slots=True)
 class Unused:
-    """Slots in which nothing was posted; `probe` when one was a probe's."""
+    """Slots in which nothing was posted; `probe` when one was a probe's.
+
+    They are `exchanged` when others are asked for in their place.
+    """
 
     slots: tuple[float, ...]
     lane: Lane = Lane.SERVICES
     probe: bool = False
+    exchanged: bool = False
 
 
 def admit(state: GateState, wish: Wish) -> tuple[GateState, Admission]:
@@ -189,21 +193,25 @@ def holds(state: GateState, now: float, configured: int, lane: Lane = Lane.SERVI
 def give_back(state: GateState, unused: Unused, *, now: float, configured: int) -> GateState:
     """Take back slots in which nothing was posted; if one was a probe, the next event probes.
 
-    The schedule moves up by as many places, so that duplicates take nothing from the others.
+    The schedule moves up by as many places, so that duplicates take nothing from the others. The
+    pages' tenth counts as used, unless they exchange it: or a flood of duplicates, which needs no
+    slot, would ask for one without end.
     """
     slots, lane = unused.slots, unused.lane
     if unused.probe and (pause := _own_pause(state, lane)):
         state = _with_pause(state, replace(pause, probe_until=0.0), lane)
-    if slots and lane is Lane.PAGES:
-        state = replace(state, pages_last=0.0)
+    if not slots:
+        return state
     interval = WINDOW_SECONDS / state.learnt.allowance(now, configured)
-    is_end = bool(slots) and state.last <= max(slots)
-    return replace(
-        state,
-        window=state.window.without(slots),
-        ideal=state.ideal - len(slots) * interval,
-        last=min(slots) - interval if is_end else state.last,
-    )
+    if _last(state, lane) <= max(slots):
+        state = _with_last(state, min(slots) - _places_freed(unused) * interval, lane)
+    ideal = state.ideal - len(slots) * interval
+    return replace(state, window=state.window.without(slots), ideal=ideal)
+
+
+def _places_freed(unused: Unused) -> float:
+    """How many places before its first unused slot a lane goes on, a tenth of pages included."""
+    return 1 / PAGES_SHARE if unused.exchanged and unused.lane is Lane.PAGES else 1.0
 
 
 def observe(state: GateState, quota: Quota, *, now: float, configured: int) -> GateState:
@@ -388,9 +396,13 @@ def _next_slot(state: GateState, wish: Wish, most: int) -> tuple[float, float]:
 
 
 def _slot_behind(state: GateState, wish: Wish, most: int, seconds: float) -> float:
-    """Find the first slot behind all others that leaves the pace of so many seconds unused."""
+    """Find the first slot that leaves the pace of so many seconds unused.
+
+    It lies behind all others, but a service's may lie between those of pages: they may come back.
+    """
     interval = WINDOW_SECONDS / most
-    earliest = max(wish.now + wish.lead, state.last + _FASTEST * interval)
+    last = state.last if wish.lane is Lane.SERVICES else max(state.last, state.pages_last)
+    earliest = max(wish.now + wish.lead, last + _FASTEST * interval)
     return state.window.first_room(
         max(earliest, state.ideal + seconds), most - int(seconds / interval)
     )
@@ -398,12 +410,20 @@ def _slot_behind(state: GateState, wish: Wish, most: int, seconds: float) -> flo
 
 def _with_slot(state: GateState, slot: float, most: int, lane: Lane) -> GateState:
     return replace(
-        state,
+        _with_last(state, slot, lane),
         window=state.window.with_slot(slot),
         ideal=max(state.ideal, slot - CATCH_UP_SECONDS) + WINDOW_SECONDS / most,
-        last=slot,
-        pages_last=slot if lane is Lane.PAGES else state.pages_last,
     )
+
+
+def _last(state: GateState, lane: Lane) -> float:
+    return state.last if lane is Lane.SERVICES else state.pages_last
+
+
+def _with_last(state: GateState, slot: float, lane: Lane) -> GateState:
+    if lane is Lane.SERVICES:
+        return replace(state, last=slot)
+    return replace(state, pages_last=slot)
 
 
 def _close(state: GateState, cause: Cause, now: float, lane: Lane) -> GateState:

@@ -39,9 +39,12 @@ class Window:
         return (self.base + len(self.sent)) * BUCKET_SECONDS
 
     def first_room(self, wanted: float, most: int) -> float:
-        """Find the first time from `wanted` on whose window holds fewer than `most` slots."""
-        bucket = _bucket(wanted)
-        while self._count(bucket - WINDOW_BUCKETS, bucket) >= most:
+        """Find the first time from `wanted` on whose window holds fewer than `most` slots.
+
+        Slots that lie later count too, so that no window that ends with one of them overflows.
+        """
+        bucket, last = _bucket(wanted), self.base + len(self.sent) - 1
+        while self._count(bucket - WINDOW_BUCKETS, max(bucket, last)) >= most:
             bucket += 1
         return max(wanted, bucket * BUCKET_SECONDS)
 

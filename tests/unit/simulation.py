@@ -60,7 +60,8 @@ class World:
 
     Times are seconds from the start. `others` are (from, to, requests a minute) of other senders,
     `limits` are (when, new limit). `duplicates` is the share of messages that need no slot,
-    `poll` the longest time between two batches of a worker.
+    `page_duplicates` that of pages, if it is another, `poll` the longest time between two batches
+    of a worker.
     `remaining` is a header that is stuck.
     `skew` is how far clocks are off, once DynamoDB's was heard.
     `page_workers` serve a flood of pages. `keyed` are the times at which events of services come;
@@ -77,6 +78,7 @@ class World:
     has_retry_after: bool = True
     remaining: int | None = None
     duplicates: float = 0.0
+    page_duplicates: float | None = None
     poll: float = 0.06
     others: tuple[tuple[float, float, float], ...] = ()
     limits: tuple[tuple[float, int], ...] = ()
@@ -94,6 +96,7 @@ class World:
         self.waiting: deque[float] = deque()
         self.delays: list[float] = []
         self.asked = dict.fromkeys(Lane, 0)
+        self.dropped: dict[Lane, list[float]] = {lane: [] for lane in Lane}
         self.by_lane: dict[Lane, list[float]] = {lane: [] for lane in Lane}
         self.accepted: list[float] = []
         self.refused: list[float] = []
@@ -122,6 +125,9 @@ class World:
 
     def refused_in(self, begin: float, end: float) -> int:
         return sum(begin <= moment < end for moment in self.refused)
+
+    def dropped_in(self, begin: float, end: float, lane: Lane) -> int:
+        return sum(begin <= moment < end for moment in self.dropped[lane])
 
     def _spawn(self, steps: Steps) -> None:
         heapq.heappush(self.queue, (self.now, next(self.ticks), steps))
@@ -186,8 +192,10 @@ class World:
     def _posts(self, worker: Worker, admission: Admission, arrived: list[float]) -> Steps:
         yield self.random.uniform(0.01, 0.06)
         done: list[None] = []
-        needed = sum(self.random.random() >= self.duplicates for _ in admission.slots)
+        share = self._duplicates_of(worker.lane)
+        needed = sum(self.random.random() >= share for _ in admission.slots)
         used, unused = admission.slots[:needed], admission.slots[needed:]
+        self.dropped[worker.lane] += [self.now - self.start] * len(unused)
         if unused:
             self.state = pacing.give_back(
                 self.state,
@@ -199,6 +207,11 @@ class World:
             self._spawn(self._post(worker, slot, moment, done, probe=admission.probe))
         while len(done) < len(used):
             yield 0.01
+
+    def _duplicates_of(self, lane: Lane) -> float:
+        if lane is Lane.PAGES and self.page_duplicates is not None:
+            return self.page_duplicates
+        return self.duplicates
 
     def _post(
         self, worker: Worker, slot: float, moment: float, done: list[None], *, probe: bool
