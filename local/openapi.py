@@ -20,8 +20,11 @@ from pydantic.json_schema import GenerateJsonSchema
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "src"))
 
-from cometly_forwarder import browser  # noqa: E402
-from cometly_forwarder.answers import (  # noqa: E402
+from cometly_forwarder.errors import Fault  # noqa: E402
+from cometly_forwarder.event.model import Event  # noqa: E402
+from cometly_forwarder.ingest import browser  # noqa: E402
+from cometly_forwarder.ingest.accept import Receipt, Status  # noqa: E402
+from cometly_forwarder.ingest.responses import (  # noqa: E402
     ACCEPTED_MESSAGE,
     RETRY_AFTER_SECONDS,
     UNAVAILABLE_MESSAGE,
@@ -29,10 +32,7 @@ from cometly_forwarder.answers import (  # noqa: E402
     reply_to_many,
     reply_to_one,
 )
-from cometly_forwarder.doors import MAX_BODY_BYTES, MAX_EVENTS  # noqa: E402
-from cometly_forwarder.errors import Fault  # noqa: E402
-from cometly_forwarder.events import Event  # noqa: E402
-from cometly_forwarder.ingestion import Receipt, Status  # noqa: E402
+from cometly_forwarder.ingest.routes import MAX_BODY_BYTES, MAX_EVENTS  # noqa: E402
 
 SKELETON = Path(__file__).with_suffix(".yaml")
 TARGET = ROOT / "docs" / "openapi.json"

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 CONNECT_SECONDS = 1
 READ_SECONDS = 3
 TRIES = 2
+# SQS takes and hands over ten messages a call.
+SQS_BATCH = 10
 # botocore's "standard" mode waits up to 2 ** 0 seconds before the second of two tries.
 BACK_OFF_SECONDS = 1
 # One call at its worst, if one address of the service at the most does not answer: connecting takes

@@ -22,8 +22,8 @@ from uuid import uuid4
 import boto3
 import urllib3
 
-from cometly_forwarder.envelope import Origin, read_envelope
-from cometly_forwarder.ingestion import Door, accept
+from cometly_forwarder.event.envelope import Origin, read_envelope
+from cometly_forwarder.ingest.accept import Door, accept
 from local.sandbox.book import EventEntry, RequestEntry
 from local.sandbox.faults import read_rules
 from local.sandbox.sandbox import Sandbox

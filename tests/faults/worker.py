@@ -28,9 +28,10 @@ import boto3
 from botocore.config import Config
 
 import cometly_forwarder
-from cometly_forwarder import aws, pacing
-from cometly_forwarder.courier import Courier
-from cometly_forwarder.handlers import deliver as function
+from cometly_forwarder import aws
+from cometly_forwarder.deliver import handler as function
+from cometly_forwarder.deliver.batch import Courier
+from cometly_forwarder.gate import rules as pacing
 from tests.faults.emulator import ROOT
 
 SERVICES = ("sqs", "dynamodb", "secretsmanager")
@@ -241,9 +242,13 @@ def shorten(constants: Mapping[str, object]) -> None:
 
     A name that several modules use for different things is written with its own module.
     """
-    names = (module.name for module in pkgutil.iter_modules(cometly_forwarder.__path__))
-    modules = {name: importlib.import_module(f"cometly_forwarder.{name}") for name in names}
-    modules["handler"] = function
+    package = f"{cometly_forwarder.__name__}."
+    found = pkgutil.walk_packages(cometly_forwarder.__path__, package)
+    modules = {
+        module.name.rpartition(".")[2]: importlib.import_module(module.name)
+        for module in found
+        if not module.name.startswith(f"{package}ingest")
+    }
     for path, value in constants.items():
         module, _, name = path.rpartition(".")
         homes = [home for home in modules.values() if hasattr(home, name)]

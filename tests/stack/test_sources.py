@@ -17,8 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from cometly_forwarder.envelope import Origin, read_envelope, seal
-from cometly_forwarder.events import read_event
+from cometly_forwarder.event.envelope import Origin, read_envelope, seal
+from cometly_forwarder.event.model import read_event
 from local.stack.checkout import Checkout
 from tests.stack.conftest import EXTRA_RULES
 from tests.stack.deployed import Deployed, Fields, Policy, Queues, eventually, listed

@@ -8,8 +8,8 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, Self, cast
 
-from cometly_forwarder import pacing
-from cometly_forwarder.claims import (
+from cometly_forwarder.deliver.batch import Courier
+from cometly_forwarder.deliver.claims import (
     Claim,
     Claimed,
     Duplicate,
@@ -20,14 +20,14 @@ from cometly_forwarder.claims import (
     Ticket,
     Waiting,
 )
-from cometly_forwarder.courier import Courier
-from cometly_forwarder.delivery import Delivery, Message
+from cometly_forwarder.deliver.delivery import Delivery, Message
+from cometly_forwarder.deliver.ledger import FARTHEST_SECONDS
+from cometly_forwarder.deliver.verdict import Answer, NoAnswer
 from cometly_forwarder.errors import Unavailable
-from cometly_forwarder.gate import DynamoGate, LaneGate
-from cometly_forwarder.ledger import FARTHEST_SECONDS
-from cometly_forwarder.pacing import Admission, GateState, Lane, Unused, Wish
-from cometly_forwarder.quota import Quota
-from cometly_forwarder.verdict import Answer, NoAnswer
+from cometly_forwarder.gate import rules as pacing
+from cometly_forwarder.gate.gate import DynamoGate, LaneGate
+from cometly_forwarder.gate.quota import Quota
+from cometly_forwarder.gate.rules import Admission, GateState, Lane, Unused, Wish
 
 START = 1_800_000_000.0
 ACCEPTED = Answer(202, {}, b'{"status": 202, "message": "queued"}')

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from cometly_forwarder import cometly
-from cometly_forwarder.cometly import CometlyClient
-from cometly_forwarder.connections import make_pool
+from cometly_forwarder.deliver import cometly
+from cometly_forwarder.deliver.cometly import CometlyClient
+from cometly_forwarder.deliver.connections import make_pool
 from cometly_forwarder.secrets import CometlyToken, Secret
 
 QUEUED = b'{"status":202,"message":"queued"}'

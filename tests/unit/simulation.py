@@ -1,7 +1,7 @@
 """Minutes in milliseconds: workers that post by the real gate rules against a strict limiter.
 
 The clock is virtual; the limiter, the network's delays, clock skew, stalled threads and other
-senders are simulated. What is real is `cometly_forwarder.pacing`.
+senders are simulated. What is real is `cometly_forwarder.gate.rules`.
 
 Assumed: a worker takes a batch within `poll` of the last one, and what it knows of the gate is what
 all know. Pages have more waiting than any worker can take, as in a flood of 120,000 a minute.
@@ -16,11 +16,11 @@ from collections import deque
 from collections.abc import Generator, Iterable
 from dataclasses import dataclass, field
 
-from cometly_forwarder import pacing
-from cometly_forwarder.delivery import LATE_SECONDS, POST_SECONDS
-from cometly_forwarder.gate import PATIENCE_SECONDS
-from cometly_forwarder.pacing import Admission, GateState, Lane, Unused, Wish
-from cometly_forwarder.quota import Quota
+from cometly_forwarder.deliver.delivery import LATE_SECONDS, POST_SECONDS
+from cometly_forwarder.gate import rules as pacing
+from cometly_forwarder.gate.gate import PATIENCE_SECONDS
+from cometly_forwarder.gate.quota import Quota
+from cometly_forwarder.gate.rules import Admission, GateState, Lane, Unused, Wish
 
 Steps = Generator[float, None, None]
 BATCH = 10

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from cometly_forwarder.answers import (
+from cometly_forwarder.errors import Fault
+from cometly_forwarder.ingest.accept import Receipt, Status
+from cometly_forwarder.ingest.responses import (
     RETRY_AFTER_SECONDS,
     refusal,
     reply_as_cometly,
     reply_to_many,
     reply_to_one,
 )
-from cometly_forwarder.errors import Fault
-from cometly_forwarder.ingestion import Receipt, Status
 
 WARNING = Fault("emial", "is not a field that Cometly knows")
 FAULT = Fault("email", "is required")

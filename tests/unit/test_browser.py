@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from cometly_forwarder.browser import (
+from cometly_forwarder.errors import InvalidEvent
+from cometly_forwarder.event.model import CUSTOM_NAMES, EVENT_NAMES, STANDARD_NAMES
+from cometly_forwarder.ingest.browser import (
     MONEY_NAMES,
     PAGE_NAMES,
     BrowserRules,
@@ -15,8 +17,6 @@ from cometly_forwarder.browser import (
     preflight_headers,
     visitor_of,
 )
-from cometly_forwarder.errors import InvalidEvent
-from cometly_forwarder.events import CUSTOM_NAMES, EVENT_NAMES, STANDARD_NAMES
 
 SOURCE = "203.0.113.7"
 VISITOR = Visitor(SOURCE, "Agent/1.0", "https://shop.example.com/thanks")

@@ -10,7 +10,7 @@ from pathlib import Path
 from local.stack.checkout import Checkout
 
 ROOT = Checkout.here().root
-SCRIPT = ROOT / "src" / "cometly_forwarder" / "client.js"
+SCRIPT = ROOT / "src" / "cometly_forwarder" / "ingest" / "client.js"
 TAG = ROOT / "client" / "gtm-tag.html"
 GUIDE = ROOT / "docs" / "browser.md"
 

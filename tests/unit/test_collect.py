@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
-from cometly_forwarder import aws, doors
-from cometly_forwarder.handlers import ingest
+from cometly_forwarder import aws
+from cometly_forwarder.ingest import handler as ingest
+from cometly_forwarder.ingest import routes as doors
 from cometly_forwarder.stopwatch import Stopwatch
 from tests.unit.conftest import (
     REGION,

@@ -9,9 +9,10 @@ import time
 
 import pytest
 
-from cometly_forwarder import __version__, cometly
+from cometly_forwarder import __version__
+from cometly_forwarder.deliver import cometly
+from cometly_forwarder.deliver.verdict import Answer, Kind, NoAnswer, judge
 from cometly_forwarder.errors import TokenMissing
-from cometly_forwarder.verdict import Answer, Kind, NoAnswer, judge
 from tests.unit.loopback import QUEUED, client, reply, serving
 
 pytestmark = pytest.mark.usefixtures("socket_enabled")

@@ -17,9 +17,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from cometly_forwarder import cometly
-from cometly_forwarder.connections import IDLE_SECONDS, WARY_SECONDS
-from cometly_forwarder.verdict import Answer, NoAnswer
+from cometly_forwarder.deliver import cometly
+from cometly_forwarder.deliver.connections import IDLE_SECONDS, WARY_SECONDS
+from cometly_forwarder.deliver.verdict import Answer, NoAnswer
 from tests.unit.fakes import Clock
 from tests.unit.loopback import client, hang_up, reply, reset, serving
 

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from cometly_forwarder.handlers import deliver
-from cometly_forwarder.handlers.deliver import Couriers
+from cometly_forwarder.deliver import handler as deliver
+from cometly_forwarder.deliver.handler import Couriers
+from cometly_forwarder.gate.rules import Lane
 from cometly_forwarder.observability import PageJournal
-from cometly_forwarder.pacing import Lane
 from tests.unit.conftest import Aws
 
 if TYPE_CHECKING:
-    from cometly_forwarder.gate import LaneGate
-    from cometly_forwarder.sqs import SqsQueue
+    from cometly_forwarder.deliver.queue import SqsQueue
+    from cometly_forwarder.gate.gate import LaneGate
 
 EVENTS_ARN, PAGES_ARN = "arn:aws:sqs:eu-central-1:1:events", "arn:aws:sqs:eu-central-1:1:pages"
 

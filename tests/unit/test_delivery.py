@@ -10,18 +10,18 @@ from typing import Any
 
 import pytest
 
-from cometly_forwarder import courier
-from cometly_forwarder.claims import Claim, Claimed, State, Ticket
-from cometly_forwarder.delivery import (
+from cometly_forwarder.deliver import batch as courier
+from cometly_forwarder.deliver.claims import Claim, Claimed, State, Ticket
+from cometly_forwarder.deliver.delivery import (
     LEASE_MARGIN_SECONDS,
     MAX_BLOCKS,
     MAX_DEATHS,
     Message,
     back_off,
 )
+from cometly_forwarder.deliver.verdict import Answer, NoAnswer
 from cometly_forwarder.errors import TokenMissing, Unavailable
-from cometly_forwarder.pacing import FAILURES_TO_CLOSE, REFUSALS_TO_CLOSE, Admission, Cause
-from cometly_forwarder.verdict import Answer, NoAnswer
+from cometly_forwarder.gate.rules import FAILURES_TO_CLOSE, REFUSALS_TO_CLOSE, Admission, Cause
 from tests.unit.fakes import ACCEPTED, START, InTurn, MemoryGate, Pipe, answer, message
 
 

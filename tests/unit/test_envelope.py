@@ -10,9 +10,9 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from cometly_forwarder.envelope import MAX_BODY_BYTES, Envelope, Origin, read_envelope, seal
 from cometly_forwarder.errors import InvalidEvent
-from cometly_forwarder.events import read_event
+from cometly_forwarder.event.envelope import MAX_BODY_BYTES, Envelope, Origin, read_envelope, seal
+from cometly_forwarder.event.model import read_event
 from tests.unit.conftest import an_event
 
 NOON = datetime(2024, 1, 15, 12, 0, 0, tzinfo=UTC)

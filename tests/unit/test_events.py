@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from cometly_forwarder.errors import Fault, InvalidEvent
-from cometly_forwarder.events import EVENT_NAMES, FIELDS, read_event
+from cometly_forwarder.event.model import EVENT_NAMES, FIELDS, read_event
 from tests.unit.conftest import an_event
 
 TEXT_FIELDS = (

@@ -22,11 +22,13 @@ from botocore.exceptions import ClientError, ReadTimeoutError
 from botocore.stub import Stubber
 from moto import mock_aws
 
-from cometly_forwarder.delivery import Gate
+from cometly_forwarder.deliver.delivery import Gate
 from cometly_forwarder.errors import Unavailable
-from cometly_forwarder.gate import KEY, DynamoGate, SharedClock
-from cometly_forwarder.gate_item import attributes_of, state_in
-from cometly_forwarder.pacing import (
+from cometly_forwarder.gate.clock import SharedClock
+from cometly_forwarder.gate.gate import KEY, DynamoGate
+from cometly_forwarder.gate.item import attributes_of, state_in
+from cometly_forwarder.gate.quota import Doubt, Learnt, Quota
+from cometly_forwarder.gate.rules import (
     FAILURES_TO_CLOSE,
     REFUSALS_TO_CLOSE,
     TAKEN_LATELY_SECONDS,
@@ -35,8 +37,7 @@ from cometly_forwarder.pacing import (
     Lane,
     Pause,
 )
-from cometly_forwarder.quota import Doubt, Learnt, Quota
-from cometly_forwarder.window import Window
+from cometly_forwarder.gate.window import Window
 from tests.unit.fakes import START, Clock
 
 if TYPE_CHECKING:

@@ -19,7 +19,8 @@ import boto3
 import pytest
 from pytest_socket import socket_allow_hosts
 
-from cometly_forwarder.handlers import deliver, ingest
+from cometly_forwarder.deliver import handler as deliver
+from cometly_forwarder.ingest import handler as ingest
 from local.sandbox.faults import FaultRule
 from local.sandbox.sandbox import Sandbox
 from local.sandbox.server import running

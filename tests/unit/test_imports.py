@@ -1,4 +1,4 @@
-"""Which module may know which, and what an import costs."""
+"""Which module runs in which function, and what an import costs."""
 
 from __future__ import annotations
 
@@ -12,51 +12,29 @@ import pytest
 
 SOURCE = Path("src").resolve()
 PACKAGE = "cometly_forwarder"
-
-# From the handlers down to the errors. A module knows its own layer and those below it.
-LAYERS = (
-    {"handlers.ingest", "handlers.deliver"},
-    {
-        "aws",
-        "cometly",
-        "connections",
-        "cutoff",
-        "gate",
-        "ledger",
-        "observability",
-        "secrets",
-        "settings",
-        "sqs",
-        "stopwatch",
-    },
-    {"doors"},
-    {"gate_item"},
-    {"answers", "courier", "delivery", "ingestion", "pacing", "quota", "window"},
-    {"browser", "claims", "envelope", "events", "phones", "jsontext", "shares", "verdict"},
-    {"errors"},
-)
-# Packages alone: they hold nothing.
-PACKAGES = {"", "handlers"}
-CORE = (
-    "answers",
-    "browser",
-    "claims",
-    "courier",
-    "delivery",
-    "doors",
-    "envelope",
-    "errors",
-    "events",
-    "gate_item",
-    "ingestion",
-    "jsontext",
-    "pacing",
-    "phones",
-    "quota",
-    "shares",
-    "verdict",
-    "window",
-)
+# What a module of each folder may import, beside its own folder. "" is the top.
+MAY_IMPORT = {
+    "": set(),
+    "event": {""},
+    "gate": {""},
+    "ingest": {"", "event"},
+    "deliver": {"", "event", "gate"},
+}
+# What talks to AWS or HTTP; the rest runs without either.
+EDGES = {
+    "aws",
+    "observability",
+    "secrets",
+    "gate.gate",
+    "ingest.handler",
+    "ingest.queue",
+    "deliver.cometly",
+    "deliver.connections",
+    "deliver.deadline",
+    "deliver.handler",
+    "deliver.ledger",
+    "deliver.queue",
+}
 OUTSIDE = ("boto3", "botocore", "urllib3", "aws_lambda_powertools")
 
 
@@ -66,19 +44,22 @@ def name_of(path: Path) -> str:
 
 
 MODULES = {name_of(path): path for path in sorted((SOURCE / PACKAGE).rglob("*.py"))}
-RANKS = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 
 
-def known_to(name: str) -> set[str]:
+def folder_of(name: str) -> str:
+    return name.partition(".")[0] if name in MAY_IMPORT or "." in name else ""
+
+
+def imported_by(name: str) -> set[str]:
     """Name the modules of the package that a module imports, for its types as well."""
-    known: set[str] = set()
+    names: set[str] = set()
     for node in ast.walk(ast.parse(MODULES[name].read_text())):
         if isinstance(node, ast.Import):
-            known |= {alias.name for alias in node.names}
+            names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, "imports are absolute"
-            known |= {f"{node.module}.{alias.name}" for alias in node.names} | {str(node.module)}
-    return {imported.removeprefix(f"{PACKAGE}.") for imported in known} & RANKS.keys()
+            names |= {f"{node.module}.{alias.name}" for alias in node.names} | {str(node.module)}
+    return {each.removeprefix(f"{PACKAGE}.") for each in names} & MODULES.keys()
 
 
 @cache
@@ -96,35 +77,51 @@ def loaded_by(code: str) -> frozenset[str]:
     return frozenset(done.stdout.split())
 
 
-def test_every_module_has_its_layer() -> None:
-    assert set(MODULES) - PACKAGES == set(RANKS)
+def folders_loaded_by(code: str) -> set[str]:
+    loaded = {each.removeprefix(f"{PACKAGE}.") for each in loaded_by(code)}
+    return {folder_of(name) for name in loaded & (MODULES.keys() - MAY_IMPORT.keys())}
 
 
-@pytest.mark.parametrize("name", sorted(RANKS))
-def test_imports_run_one_way(name: str) -> None:
-    upwards = {known for known in known_to(name) if RANKS[known] < RANKS[name]}
-
-    assert upwards == set()
+def test_every_folder_has_its_rule() -> None:
+    assert {folder_of(name) for name in MODULES} == MAY_IMPORT.keys()
 
 
-def test_the_handlers_do_import_the_core() -> None:
+@pytest.mark.parametrize("name", sorted(MODULES))
+def test_a_module_imports_its_own_folder_and_those_that_it_may(name: str) -> None:
+    folder = folder_of(name)
+
+    assert {folder_of(each) for each in imported_by(name)} <= MAY_IMPORT[folder] | {folder}
+
+
+def test_the_functions_do_import_what_they_share() -> None:
     # Else the rule above would hold of anything.
-    assert {"ingestion", "answers", "sqs"} <= known_to("handlers.ingest")
+    assert {"event.envelope", "secrets"} <= imported_by("ingest.accept") | imported_by(
+        "ingest.handler"
+    )
+    assert {"event.envelope", "gate.rules"} <= imported_by("deliver.delivery")
 
 
-@pytest.mark.parametrize("name", CORE)
+@pytest.mark.parametrize("name", sorted(MODULES.keys() - EDGES))
 def test_the_core_knows_neither_aws_nor_http(name: str) -> None:
-    loaded = loaded_by(f"import {PACKAGE}.{name}")
+    module = f"{PACKAGE}.{name}" if name else PACKAGE
 
-    assert f"{PACKAGE}.{name}" in loaded
+    loaded = loaded_by(f"import {module}")
+
+    assert module in loaded
     assert loaded & set(OUTSIDE) == set()
 
 
-@pytest.mark.parametrize("name", ["handlers.ingest", "handlers.deliver"])
-def test_a_handler_imports_with_an_empty_environment(name: str) -> None:
-    loaded = loaded_by(f"import {PACKAGE}.{name}")
+@pytest.mark.parametrize(
+    ("function", "folders"),
+    [("ingest", {"", "event", "ingest"}), ("deliver", {"", "event", "gate", "deliver"})],
+)
+def test_a_function_loads_its_own_half_with_an_empty_environment(
+    function: str, folders: set[str]
+) -> None:
+    start = f"import {PACKAGE}.{function}.handler"
 
-    assert {"boto3", "aws_lambda_powertools"} <= loaded
+    assert folders_loaded_by(start) == folders
+    assert {"boto3", "aws_lambda_powertools"} <= loaded_by(start)
 
 
 def test_every_module_imports_with_an_empty_environment() -> None:
@@ -134,7 +131,7 @@ def test_every_module_imports_with_an_empty_environment() -> None:
 
 
 def test_phone_numbers_are_loaded_when_the_first_one_comes() -> None:
-    start = f"from {PACKAGE}.handlers import ingest\nfrom {PACKAGE}.events import read_event\n"
+    start = f"import {PACKAGE}.ingest.handler\nfrom {PACKAGE}.event.model import read_event\n"
     event = {"event_name": "purchase", "email": "grace@example.com"}
     phone = {"phone": "+16505551212"}
 
@@ -143,10 +140,3 @@ def test_phone_numbers_are_loaded_when_the_first_one_comes() -> None:
 
     assert "phonenumbers" not in without
     assert "phonenumbers" in with_one
-
-
-def test_ingest_does_not_load_what_only_deliver_needs() -> None:
-    loaded = loaded_by(f"import {PACKAGE}.handlers.ingest")
-
-    assert f"{PACKAGE}.cometly" not in loaded
-    assert f"{PACKAGE}.ledger" not in loaded

@@ -14,7 +14,7 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
 from cometly_forwarder import aws, secrets
-from cometly_forwarder.handlers import ingest
+from cometly_forwarder.ingest import handler as ingest
 from cometly_forwarder.secrets import ServerKeys
 from cometly_forwarder.stopwatch import Stopwatch
 from tests.unit.conftest import (

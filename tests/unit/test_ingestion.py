@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from cometly_forwarder.envelope import MAX_BODY_BYTES
-from cometly_forwarder.ingestion import Door, Receipt, Status, accept
+from cometly_forwarder.event.envelope import MAX_BODY_BYTES
+from cometly_forwarder.ingest.accept import Door, Receipt, Status, accept
 from tests.unit.conftest import an_event
 
 NOON = datetime(2024, 1, 15, 12, 0, 0, tzinfo=UTC)

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from moto import mock_aws
 
-from cometly_forwarder.claims import (
+from cometly_forwarder.deliver.claims import (
     Claim,
     Claimed,
     Duplicate,
@@ -26,9 +26,9 @@ from cometly_forwarder.claims import (
     Ticket,
     Waiting,
 )
+from cometly_forwarder.deliver.ledger import RETENTION_SECONDS, DynamoLedger
+from cometly_forwarder.deliver.verdict import Kind, Verdict
 from cometly_forwarder.errors import Unavailable
-from cometly_forwarder.ledger import RETENTION_SECONDS, DynamoLedger
-from cometly_forwarder.verdict import Kind, Verdict
 from tests.unit.fakes import START, Clock, MemoryLedger
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from cometly_forwarder.delivery import Message
-from cometly_forwarder.verdict import Answer
+from cometly_forwarder.deliver.delivery import Message
+from cometly_forwarder.deliver.verdict import Answer
 from tests.unit.fakes import ACCEPTED, START, Pipe, answer, message
 
 EVENTS = 10_000

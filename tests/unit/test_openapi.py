@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from cometly_forwarder.browser import BrowserRules, Visitor
 from cometly_forwarder.errors import InvalidEvent
-from cometly_forwarder.events import EVENT_NAMES, FIELDS, read_event
+from cometly_forwarder.event.model import EVENT_NAMES, FIELDS, read_event
+from cometly_forwarder.ingest.browser import BrowserRules, Visitor
 from local import openapi
 from tests.unit.conftest import an_event
 

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cometly_forwarder import pacing
-from cometly_forwarder.pacing import (
+from cometly_forwarder.gate import rules as pacing
+from cometly_forwarder.gate.quota import MAX_LIMIT, MIN_LIMIT, Learnt, Quota
+from cometly_forwarder.gate.rules import (
     FAILURES_TO_CLOSE,
     PROBE_SECONDS,
     RETRY_AFTER_CAP_SECONDS,
@@ -23,8 +24,7 @@ from cometly_forwarder.pacing import (
     Unused,
     Wish,
 )
-from cometly_forwarder.quota import MAX_LIMIT, MIN_LIMIT, Learnt, Quota
-from cometly_forwarder.window import Window
+from cometly_forwarder.gate.window import Window
 from tests.unit.simulation import World
 
 NOW = 1_800_000_000.0

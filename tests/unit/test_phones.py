@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cometly_forwarder.phones import Phone, normalise_phone
+from cometly_forwarder.event.phones import Phone, normalise_phone
 
 
 @pytest.mark.parametrize(

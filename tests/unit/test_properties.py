@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from cometly_forwarder import jsontext
-from cometly_forwarder.envelope import Envelope, Origin, read_envelope, seal
 from cometly_forwarder.errors import Fault, InvalidEvent, Unreadable
-from cometly_forwarder.events import EVENT_NAMES, FIELDS, Event, read_event
-from cometly_forwarder.phones import normalise_phone
+from cometly_forwarder.event.envelope import Envelope, Origin, read_envelope, seal
+from cometly_forwarder.event.model import EVENT_NAMES, FIELDS, Event, read_event
+from cometly_forwarder.event.phones import normalise_phone
 from local.openapi import document
 from local.sandbox import contract
 from tests.unit.conftest import an_event

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from cometly_forwarder import shares
-from cometly_forwarder.shares import Shares
+from cometly_forwarder.ingest import shares
+from cometly_forwarder.ingest.shares import Shares
 
 ADA, GRACE = "203.0.113.7", "203.0.113.8"
 

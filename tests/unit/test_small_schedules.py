@@ -18,9 +18,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from cometly_forwarder import courier, delivery
-from cometly_forwarder.envelope import Origin, read_envelope, seal
-from cometly_forwarder.events import read_event
+from cometly_forwarder.deliver import batch as courier
+from cometly_forwarder.deliver import delivery
+from cometly_forwarder.event.envelope import Origin, read_envelope, seal
+from cometly_forwarder.event.model import read_event
 from cometly_forwarder.jsontext import dump
 from tests.unit.fakes import InTurn
 from tests.unit.world import RIGHT, TYPO, Fate, Worker, World, an_event

@@ -16,10 +16,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from cometly_forwarder import courier
-from cometly_forwarder.claims import State
-from cometly_forwarder.envelope import Origin, seal
-from cometly_forwarder.events import read_event
+from cometly_forwarder.deliver import batch as courier
+from cometly_forwarder.deliver.claims import State
+from cometly_forwarder.event.envelope import Origin, seal
+from cometly_forwarder.event.model import read_event
 from cometly_forwarder.jsontext import dump
 from tests.unit.fakes import InTurn
 from tests.unit.world import (

@@ -9,8 +9,11 @@ from typing import Any
 import pytest
 import yaml
 
-from cometly_forwarder import aws, cometly, courier, delivery, envelope, ledger, settings
-from cometly_forwarder.events import EVENT_NAMES
+from cometly_forwarder import aws, settings
+from cometly_forwarder.deliver import batch as courier
+from cometly_forwarder.deliver import cometly, delivery, ledger
+from cometly_forwarder.event import envelope
+from cometly_forwarder.event.model import EVENT_NAMES
 from local.stack.checkout import Checkout
 
 Node = Any

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cometly_forwarder.verdict import Answer, Kind, NoAnswer, Verdict, judge
+from cometly_forwarder.deliver.verdict import Answer, Kind, NoAnswer, Verdict, judge
 
 NOW = 1_705_314_600.0  # 2024-01-15T10:30:00Z
 MESSAGE = b'{"message": "words"}'

@@ -18,9 +18,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from cometly_forwarder.claims import Claim, Claimed, State, Ticket
-from cometly_forwarder.courier import Courier
-from cometly_forwarder.delivery import (
+from cometly_forwarder.deliver.batch import Courier
+from cometly_forwarder.deliver.claims import Claim, Claimed, State, Ticket
+from cometly_forwarder.deliver.delivery import (
     LATE_SECONDS,
     MAX_BLOCKS,
     MAX_DEATHS,
@@ -28,10 +28,10 @@ from cometly_forwarder.delivery import (
     Delivery,
     Message,
 )
-from cometly_forwarder.envelope import Origin, read_envelope
+from cometly_forwarder.deliver.verdict import Answer, Kind, NoAnswer, judge
 from cometly_forwarder.errors import TokenMissing, Unavailable
+from cometly_forwarder.event.envelope import Origin, read_envelope
 from cometly_forwarder.jsontext import dump
-from cometly_forwarder.verdict import Answer, Kind, NoAnswer, judge
 from local.sandbox.duplicates import DuplicateIndex
 from tests.unit.fakes import ACCEPTED, Clock, Lines, MemoryGate, MemoryLedger, answer
 

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
-from cometly_forwarder.delivery import (
+from cometly_forwarder.deliver.delivery import (
     LEASE_MARGIN_SECONDS,
     POST_SECONDS,
     Arrival,
@@ -20,7 +20,7 @@ from cometly_forwarder.delivery import (
     Turn,
 )
 from cometly_forwarder.errors import Unavailable
-from cometly_forwarder.pacing import Admission, Cause
+from cometly_forwarder.gate.rules import Admission, Cause
 
 T = TypeVar("T")
 

@@ -12,9 +12,9 @@ import zlib
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from cometly_forwarder.pacing import Cause, GateState, Pause
-from cometly_forwarder.quota import Doubt, Learnt
-from cometly_forwarder.window import Window
+from cometly_forwarder.gate.quota import Doubt, Learnt
+from cometly_forwarder.gate.rules import Cause, GateState, Pause
+from cometly_forwarder.gate.window import Window
 
 # What a window of a minute and what is reserved ahead take is about a quarter of this.
 _MOST_COUNTS = 4096

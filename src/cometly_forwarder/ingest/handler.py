@@ -16,14 +16,14 @@ from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response
 from aws_lambda_powertools.event_handler.exceptions import NotFoundError
 
 from cometly_forwarder import aws, jsontext
-from cometly_forwarder.answers import Reply, refusal
-from cometly_forwarder.doors import Doors, Request, crash_of
-from cometly_forwarder.ingestion import Door
+from cometly_forwarder.ingest.accept import Door
+from cometly_forwarder.ingest.queue import SqsOutbox
+from cometly_forwarder.ingest.responses import Reply, refusal
+from cometly_forwarder.ingest.routes import Doors, Request, crash_of
+from cometly_forwarder.ingest.settings import IngestSettings
+from cometly_forwarder.ingest.shares import Shares
 from cometly_forwarder.observability import Journal, make_logger, make_metrics
 from cometly_forwarder.secrets import Secret, ServerKeys
-from cometly_forwarder.settings import IngestSettings
-from cometly_forwarder.shares import Shares
-from cometly_forwarder.sqs import SqsOutbox
 from cometly_forwarder.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
@@ -148,7 +148,11 @@ def _response(reply: Reply) -> Response[str]:
 
 @cache
 def _script() -> str:
-    return resources.files("cometly_forwarder").joinpath("client.js").read_text(encoding="utf-8")
+    return (
+        resources.files("cometly_forwarder.ingest")
+        .joinpath("client.js")
+        .read_text(encoding="utf-8")
+    )
 
 
 def _utc_now() -> datetime:

@@ -21,7 +21,7 @@ from typing import Any
 
 from cometly_forwarder import jsontext
 from cometly_forwarder.errors import Fault, InvalidEvent, TooLarge, Unreadable
-from cometly_forwarder.events import Event, iso_time, read_event
+from cometly_forwarder.event.model import Event, iso_time, read_event
 
 # A queue message holds 1 MiB (SQS, since August 2025), and a parked one carries its reasons too.
 MAX_BODY_BYTES = 768 * 1024

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from cometly_forwarder.claims import (
+from cometly_forwarder.deliver.claims import (
     Claim,
     Claimed,
     Duplicate,

@@ -7,8 +7,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from cometly_forwarder import browser, jsontext
-from cometly_forwarder.answers import (
+from cometly_forwarder import jsontext
+from cometly_forwarder.errors import Unavailable, Unreadable, trace_of
+from cometly_forwarder.ingest import browser
+from cometly_forwarder.ingest.accept import Door, Receipt, Status, accept
+from cometly_forwarder.ingest.browser import (
+    BrowserRules,
+    Visitor,
+    cors_headers,
+    preflight_headers,
+    visitor_of,
+)
+from cometly_forwarder.ingest.responses import (
     CRASHED_MESSAGE,
     RETRY_AFTER_SECONDS,
     Reply,
@@ -17,16 +27,8 @@ from cometly_forwarder.answers import (
     reply_to_many,
     reply_to_one,
 )
-from cometly_forwarder.browser import (
-    BrowserRules,
-    Visitor,
-    cors_headers,
-    preflight_headers,
-    visitor_of,
-)
-from cometly_forwarder.errors import Unavailable, Unreadable, trace_of
-from cometly_forwarder.ingestion import Door, Receipt, Status, accept
-from cometly_forwarder.shares import Shares
+from cometly_forwarder.ingest.shares import Shares
+from cometly_forwarder.journal import Journal
 
 MAX_BODY_BYTES = 1024 * 1024
 MAX_EVENTS = 500
@@ -46,12 +48,6 @@ class Keys(Protocol):
 
     def admit(self, key: str) -> bool:
         """Say whether a key is valid; raises Unavailable."""
-
-
-class Journal(Protocol):
-    """Takes one line an outcome: a dotted name, and keys that hold nothing personal."""
-
-    def record(self, name: str, *, event_id: str | None = None, **keys: object) -> None: ...
 
 
 class _Refused(Exception):

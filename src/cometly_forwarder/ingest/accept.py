@@ -8,9 +8,9 @@ from datetime import datetime
 from enum import IntEnum
 from typing import Protocol
 
-from cometly_forwarder.envelope import Envelope, Origin, seal
 from cometly_forwarder.errors import Fault, InvalidEvent, TooLarge
-from cometly_forwarder.events import read_event
+from cometly_forwarder.event.envelope import Envelope, Origin, seal
+from cometly_forwarder.event.model import read_event
 
 
 class Status(IntEnum):

@@ -7,7 +7,7 @@ from datetime import datetime
 from enum import Enum
 from typing import Protocol
 
-from cometly_forwarder.verdict import Verdict
+from cometly_forwarder.deliver.verdict import Verdict
 
 
 class State(Enum):

@@ -16,7 +16,7 @@ from urllib3.connection import HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import ProtocolError
 
-from cometly_forwarder.cutoff import BoundedConnection
+from cometly_forwarder.deliver.deadline import BoundedConnection
 from cometly_forwarder.stopwatch import Stopwatch
 
 # Below the shortest keep-alive that is common: 5 s, of Apache httpd and Node.js. Others keep a

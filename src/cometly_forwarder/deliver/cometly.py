@@ -22,10 +22,10 @@ from urllib3.exceptions import (
 )
 
 from cometly_forwarder import __version__, jsontext
-from cometly_forwarder.connections import Stale
-from cometly_forwarder.cutoff import cut_off_after
+from cometly_forwarder.deliver.connections import Stale
+from cometly_forwarder.deliver.deadline import cut_off_after
+from cometly_forwarder.deliver.verdict import Answer, NoAnswer
 from cometly_forwarder.secrets import CometlyToken
-from cometly_forwarder.verdict import Answer, NoAnswer
 
 PATH = "/public-api/v1/events/track"
 CONNECT_SECONDS = 3.0

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from cometly_forwarder.errors import Fault, InvalidEvent
-from cometly_forwarder.events import EVENT_NAMES
+from cometly_forwarder.event.model import EVENT_NAMES
 
 # These carry money, and first in wins: a visitor could book an order before the back end does.
 MONEY_NAMES = frozenset({"purchase", "subscribe", "start_trial"})

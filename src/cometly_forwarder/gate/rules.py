@@ -15,8 +15,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
-from cometly_forwarder.quota import Doubt, Learnt, Quota
-from cometly_forwarder.window import MINUTE, WINDOW_SECONDS, Window
+from cometly_forwarder.gate.quota import Doubt, Learnt, Quota
+from cometly_forwarder.gate.window import MINUTE, WINDOW_SECONDS, Window
 
 # What idle workers and duplicates left unused may be caught up, by a lane at twice the even pace.
 CATCH_UP_SECONDS = 2.0

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cometly_forwarder.errors import Fault, summary_of
-from cometly_forwarder.ingestion import Receipt, Status
+from cometly_forwarder.ingest.accept import Receipt, Status
 
 RETRY_AFTER_SECONDS = 5
 ACCEPTED_MESSAGE = "Event accepted and queued for processing."

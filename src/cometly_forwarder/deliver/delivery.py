@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from cometly_forwarder import jsontext
-from cometly_forwarder.claims import (
+from cometly_forwarder.deliver.claims import (
     Claimed,
     Duplicate,
     Leased,
@@ -28,11 +28,12 @@ from cometly_forwarder.claims import (
     Ticket,
     Waiting,
 )
-from cometly_forwarder.envelope import Envelope, Origin, read_envelope
+from cometly_forwarder.deliver.verdict import Answer, Kind, NoAnswer, Verdict, judge
 from cometly_forwarder.errors import TokenMissing, Unavailable, summary_of, trace_of
-from cometly_forwarder.pacing import Admission
-from cometly_forwarder.quota import Quota
-from cometly_forwarder.verdict import Answer, Kind, NoAnswer, Verdict, judge
+from cometly_forwarder.event.envelope import Envelope, Origin, read_envelope
+from cometly_forwarder.gate.quota import Quota
+from cometly_forwarder.gate.rules import Admission
+from cometly_forwarder.journal import Journal
 
 # An event on which this many workers died is parked. The first death is not counted as one: it
 # only makes the event a suspect, whose posts are.
@@ -123,12 +124,6 @@ class Queue(Protocol):
 
     def park(self, body: str, attributes: Mapping[str, str]) -> None:
         """Put a whole event on the dead-letter queue; raises Unavailable."""
-
-
-class Journal(Protocol):
-    """Takes one line an outcome: a dotted name, and keys that hold nothing personal."""
-
-    def record(self, name: str, *, event_id: str | None = None, **keys: object) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,17 +10,18 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from cometly_forwarder import aws
-from cometly_forwarder.cometly import CONNECT_SECONDS, READ_SECONDS, CometlyClient
-from cometly_forwarder.connections import make_pool
-from cometly_forwarder.courier import THREADS, Courier
-from cometly_forwarder.delivery import Delivery, Message
-from cometly_forwarder.gate import DynamoGate, SharedClock
-from cometly_forwarder.ledger import DynamoLedger
+from cometly_forwarder.deliver.batch import THREADS, Courier
+from cometly_forwarder.deliver.cometly import CONNECT_SECONDS, READ_SECONDS, CometlyClient
+from cometly_forwarder.deliver.connections import make_pool
+from cometly_forwarder.deliver.delivery import Delivery, Message
+from cometly_forwarder.deliver.ledger import DynamoLedger
+from cometly_forwarder.deliver.queue import SqsQueue
+from cometly_forwarder.deliver.settings import DeliverSettings
+from cometly_forwarder.gate.clock import SharedClock
+from cometly_forwarder.gate.gate import DynamoGate
+from cometly_forwarder.gate.rules import Lane
 from cometly_forwarder.observability import Journal, PageJournal, make_logger, make_metrics
-from cometly_forwarder.pacing import Lane
 from cometly_forwarder.secrets import CometlyToken, Secret
-from cometly_forwarder.settings import DeliverSettings
-from cometly_forwarder.sqs import SqsQueue
 from cometly_forwarder.stopwatch import Stopwatch
 
 if TYPE_CHECKING:

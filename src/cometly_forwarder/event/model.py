@@ -28,7 +28,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from cometly_forwarder.errors import Fault, InvalidEvent
-from cometly_forwarder.phones import normalise_phone
+from cometly_forwarder.event.phones import normalise_phone
 
 STANDARD_NAMES = (
     "lead_generated",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from cometly_forwarder.window import BUCKET_SECONDS, MINUTE, Window
+from cometly_forwarder.gate.window import BUCKET_SECONDS, MINUTE, Window
 
 # Limits outside of these are not believed. A bucket's byte holds 60,000 a minute.
 MIN_LIMIT, MAX_LIMIT = 10, 60_000

@@ -1,0 +1,1 @@
+"""The deliver function: claim, pace, post, settle."""
