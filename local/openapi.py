@@ -28,9 +28,9 @@ from cometly_forwarder.ingest.responses import (  # noqa: E402
     ACCEPTED_MESSAGE,
     RETRY_AFTER_SECONDS,
     UNAVAILABLE_MESSAGE,
-    reply_as_cometly,
-    reply_to_many,
-    reply_to_one,
+    response_as_cometly,
+    response_to_many,
+    response_to_one,
 )
 from cometly_forwarder.ingest.routes import MAX_BODY_BYTES, MAX_EVENTS  # noqa: E402
 
@@ -78,18 +78,18 @@ def _replies() -> Json:
     invalid = Receipt(Status.INVALID, faults=FAULTS)
     unavailable = Receipt(Status.UNAVAILABLE)
     replies = {
-        "one_accepted": reply_to_one(accepted),
-        "one_invalid": reply_to_one(invalid),
-        "one_unavailable": reply_to_one(unavailable),
-        "many_accepted": reply_to_many([accepted]),
-        "many_invalid": reply_to_many([invalid, invalid]),
-        "many_unavailable": reply_to_many([unavailable]),
-        "many_of_each_kind": reply_to_many([accepted, invalid, unavailable]),
-        "cometly_accepted": reply_as_cometly(accepted),
-        "cometly_invalid": reply_as_cometly(invalid),
-        "cometly_unavailable": reply_as_cometly(unavailable),
+        "one_accepted": response_to_one(accepted),
+        "one_invalid": response_to_one(invalid),
+        "one_unavailable": response_to_one(unavailable),
+        "many_accepted": response_to_many([accepted]),
+        "many_invalid": response_to_many([invalid, invalid]),
+        "many_unavailable": response_to_many([unavailable]),
+        "many_of_each_kind": response_to_many([accepted, invalid, unavailable]),
+        "cometly_accepted": response_as_cometly(accepted),
+        "cometly_invalid": response_as_cometly(invalid),
+        "cometly_unavailable": response_as_cometly(unavailable),
     }
-    return {name: reply.body for name, reply in replies.items()} | {
+    return {name: response.body for name, response in replies.items()} | {
         "EVENT_ID": EVENT_ID,
         "ACCEPTED_MESSAGE": ACCEPTED_MESSAGE,
         "UNAVAILABLE_MESSAGE": UNAVAILABLE_MESSAGE,

@@ -51,8 +51,8 @@ MOMENTS = (
     "after ledger.settle",
     "before queue.park",
     "after queue.park",
-    "before queue.hand_back",
-    "after queue.hand_back",
+    "before queue.release",
+    "after queue.release",
     "before delete",
 )
 TIMES: dict[str, Any] = {

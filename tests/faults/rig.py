@@ -22,8 +22,8 @@ from uuid import uuid4
 import boto3
 import urllib3
 
-from cometly_forwarder.event.envelope import Origin, read_envelope
-from cometly_forwarder.ingest.accept import Door, accept
+from cometly_forwarder.event.envelope import Source, read_envelope
+from cometly_forwarder.ingest.accept import Intake, accept
 from local.sandbox.book import EventEntry, RequestEntry
 from local.sandbox.faults import read_rules
 from local.sandbox.sandbox import Sandbox
@@ -48,7 +48,7 @@ _processes.set_forkserver_preload(["tests.faults.preload"])
 
 
 @dataclass(frozen=True)
-class Outbox:
+class EventQueue:
     """Puts accepted events on the queue; that nothing fails here is part of the set-up."""
 
     sqs: Any
@@ -200,9 +200,9 @@ class Rig:
 
     def accept(self, *events: Mapping[str, object]) -> list[str]:
         """Take events in as the ingest function does; returns their event ids."""
-        outbox = Outbox(self.aws.sqs, self.queue_url)
-        door = Door(outbox, lambda: datetime.now(UTC), lambda: uuid4().hex)
-        ids = [receipt.event_id for receipt in accept(events, door)]
+        event_queue = EventQueue(self.aws.sqs, self.queue_url)
+        intake = Intake(event_queue, lambda: datetime.now(UTC), lambda: uuid4().hex)
+        ids = [receipt.event_id for receipt in accept(events, intake)]
         assert None not in ids
         self.accepted |= {
             Content(event_id, str(event.get("url", "")))
@@ -406,4 +406,4 @@ def _id_of(event: Mapping[str, object]) -> str:
     key = event.get("idempotency_key")
     if isinstance(key, str) and key.startswith("evt_"):
         return key
-    return read_envelope(json.dumps(event), Origin("http", "", datetime.now(UTC))).event_id
+    return read_envelope(json.dumps(event), Source("http", "", datetime.now(UTC))).event_id

@@ -97,8 +97,8 @@ CASES = [
     Case("after cometly.post", "failing", posts=2),
     Case("before gate.failed", "failing", posts=2),
     Case("after ledger.settle", "failing", posts=2),
-    Case("before queue.hand_back", "failing", posts=2),
-    Case("after queue.hand_back", "failing", posts=2),
+    Case("before queue.release", "failing", posts=2),
+    Case("after queue.release", "failing", posts=2),
 ]
 
 

@@ -30,7 +30,7 @@ from botocore.config import Config
 import cometly_forwarder
 from cometly_forwarder import aws
 from cometly_forwarder.deliver import handler as function
-from cometly_forwarder.deliver.batch import Courier
+from cometly_forwarder.deliver.batch import BatchDelivery
 from cometly_forwarder.gate import rules as pacing
 from tests.faults.emulator import ROOT
 
@@ -125,7 +125,7 @@ class Executioner:
 
 
 class Deadly:
-    """A port of the courier, with a moment before and after each of its calls."""
+    """A port of the batch delivery, with a moment before and after each of its calls."""
 
     def __init__(self, name: str, port: object, executioner: Executioner) -> None:
         self._name = name
@@ -147,14 +147,14 @@ def work(plan: Plan) -> None:
     _prepare(plan)
     _misset_clock(plan.skew)
     executioner = Executioner(plan.death)
-    delivery = function.couriers().events.delivery
+    delivery = function.batch_deliveries().events.delivery
     ports = {
         name: Deadly(name, getattr(delivery, name), executioner)
         for name in ("ledger", "gate", "cometly", "queue")
     }
     changed = dataclasses.replace(delivery, horizon_seconds=plan.horizon, **ports)
-    couriers = function.Couriers(Courier(changed), Courier(changed), "")
-    function.couriers = lambda: couriers  # type: ignore[assignment]
+    batch_deliveries = function.BatchDeliveries(BatchDelivery(changed), BatchDelivery(changed), "")
+    function.batch_deliveries = lambda: batch_deliveries  # type: ignore[assignment]
     _poll(plan, executioner)
 
 

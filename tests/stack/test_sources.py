@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from cometly_forwarder.event.envelope import Origin, read_envelope, seal
+from cometly_forwarder.event.envelope import Source, read_envelope, seal
 from cometly_forwarder.event.model import read_event
 from local.stack.checkout import Checkout
 from tests.stack.conftest import EXTRA_RULES
@@ -56,7 +56,7 @@ every_way = pytest.mark.parametrize(
 def event_id_of(source: str, id_: str) -> str:
     """Say what an event without key and order is called, which this source named so."""
     event, _ = read_event(LEAD)
-    return seal(event, Origin(source, id_, datetime.now(UTC))).event_id
+    return seal(event, Source(source, id_, datetime.now(UTC))).event_id
 
 
 @every_way
@@ -416,7 +416,7 @@ def test_a_topic_and_a_bus_that_exist_are_taken_from_as_the_parameters_say(
         assert queues.parked() == 0
     sns.delete_topic(TopicArn=topic.arn)
 
-    origin = Origin("sqs", "", datetime.now(UTC))
+    origin = Source("sqs", "", datetime.now(UTC))
     came = Counter(str(read_envelope(body, origin).event["email"]) for body in bodies)
     assert came == Counter(f"{name}@example.com" for name in names)
     assert admitted == {

@@ -8,34 +8,34 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, Self, cast
 
-from cometly_forwarder.deliver.batch import Courier
+from cometly_forwarder.deliver.batch import BatchDelivery
 from cometly_forwarder.deliver.claims import (
     Claim,
     Claimed,
+    ClaimResult,
     Duplicate,
     Leased,
     Outcome,
     Settled,
     State,
-    Ticket,
     Waiting,
 )
 from cometly_forwarder.deliver.delivery import Delivery, Message
 from cometly_forwarder.deliver.ledger import FARTHEST_SECONDS
-from cometly_forwarder.deliver.verdict import Answer, NoAnswer
+from cometly_forwarder.deliver.verdict import CometlyResponse, NoResponse
 from cometly_forwarder.errors import Unavailable
-from cometly_forwarder.gate import rules as pacing
+from cometly_forwarder.gate import rules
 from cometly_forwarder.gate.gate import DynamoGate, LaneGate
-from cometly_forwarder.gate.quota import Quota
-from cometly_forwarder.gate.rules import Admission, GateState, Lane, Unused, Wish
+from cometly_forwarder.gate.quota import RateHeaders
+from cometly_forwarder.gate.rules import GateState, Lane, Reservation, SlotRequest, Unused
 
 START = 1_800_000_000.0
-ACCEPTED = Answer(202, {}, b'{"status": 202, "message": "queued"}')
+ACCEPTED = CometlyResponse(202, {}, b'{"status": 202, "message": "queued"}')
 
 
-def answer(status: int, message: str = "no", **headers: str) -> Answer:
+def answer(status: int, message: str = "no", **headers: str) -> CometlyResponse:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return Answer(status, named, json.dumps({"message": message}).encode())
+    return CometlyResponse(status, named, json.dumps({"message": message}).encode())
 
 
 @dataclass
@@ -50,7 +50,7 @@ class Clock:
 
 
 class InTurn:
-    """The courier's threads, one after the other, so that a run can be repeated."""
+    """The batch delivery's threads, one after the other, so that a run can be repeated."""
 
     def __init__(self, _: int) -> None: ...
 
@@ -76,21 +76,21 @@ class MemoryLedger:
     items: dict[str, dict[str, Any]] = field(default_factory=dict)
     broken: set[str] = field(default_factory=set)
 
-    def claim(self, ticket: Ticket) -> Claim:
+    def claim(self, claim: Claim) -> ClaimResult:
         self._check("claim")
-        item = self.items.get(ticket.event_id, {})
-        if held := self._held(item, ticket):
+        item = self.items.get(claim.event_id, {})
+        if held := self._held(item, claim):
             return held
-        self.items[ticket.event_id] = item = {
+        self.items[claim.event_id] = item = {
             **item,
-            "owner": ticket.owner,
-            "message_id": ticket.message_id,
+            "owner": claim.owner,
+            "message_id": claim.message_id,
             "state": State.CLAIMED,
-            "lease": ticket.lease,
+            "lease": claim.lease,
             "claims": item.get("claims", 0) + 1,
             "attempts": item.get("attempts", 0),
         }
-        is_own = item.get("content") == ticket.content
+        is_own = item.get("content") == claim.content
         return Claimed(
             item["claims"],
             item["attempts"],
@@ -101,25 +101,25 @@ class MemoryLedger:
             item.get("request_id", ""),
         )
 
-    def begin(self, ticket: Ticket, deaths: int) -> None:
+    def begin(self, claim: Claim, deaths: int) -> None:
         self._check("begin")
-        item = self.items.get(ticket.event_id, {})
-        if not self._holds(item, ticket):
+        item = self.items.get(claim.event_id, {})
+        if not self._holds(item, claim):
             raise Unavailable("the claim has passed to another message")
-        item |= {"deaths": deaths, "content": ticket.content}
+        item |= {"deaths": deaths, "content": claim.content}
 
-    def settle(self, ticket: Ticket, outcome: Outcome) -> None:
+    def settle(self, claim: Claim, outcome: Outcome) -> None:
         self._check("settle")
-        item = self.items.get(ticket.event_id, {})
+        item = self.items.get(claim.event_id, {})
         is_delivered = outcome.state is State.DELIVERED
-        if not self._holds(item, ticket) and not is_delivered:
+        if not self._holds(item, claim) and not is_delivered:
             return
         if is_delivered and item.get("state") is State.DELIVERED:
             return
-        self.items[ticket.event_id] = item | {
-            "owner": ticket.owner,
-            "content": ticket.content,
-            "message_id": ticket.message_id,
+        self.items[claim.event_id] = item | {
+            "owner": claim.owner,
+            "content": claim.content,
+            "message_id": claim.message_id,
             "state": outcome.state,
             "attempts": 0 if outcome.state is State.PARKED else outcome.attempts,
             "claims": outcome.claims,
@@ -129,28 +129,28 @@ class MemoryLedger:
             "retry_at": outcome.retry_at,
         }
         if outcome.verdict:
-            self.items[ticket.event_id] |= {
+            self.items[claim.event_id] |= {
                 "answer": outcome.verdict.reason,
                 "request_id": outcome.verdict.request_id or "",
             }
 
-    def _holds(self, item: dict[str, Any], ticket: Ticket) -> bool:
+    def _holds(self, item: dict[str, Any], claim: Claim) -> bool:
         return (
             item.get("state") is State.CLAIMED
-            and item["owner"] == ticket.owner
-            and item["lease"] == ticket.lease
+            and item["owner"] == claim.owner
+            and item["lease"] == claim.lease
         )
 
     def _held(
-        self, item: dict[str, Any], ticket: Ticket
+        self, item: dict[str, Any], claim: Claim
     ) -> Settled | Duplicate | Leased | Waiting | None:
-        is_same = item.get("message_id") == ticket.message_id
+        is_same = item.get("message_id") == claim.message_id
         farthest = self.clock.now() + FARTHEST_SECONDS
         match item.get("state"):
             case State.CLAIMED if self.clock.now() <= item["lease"] < farthest:
                 return Leased(item["lease"], is_same)
             case State.WAITING if self.clock.now() <= item["retry_at"] < farthest:
-                is_tried = item["content"] == ticket.content
+                is_tried = item["content"] == claim.content
                 return Waiting(item["retry_at"]) if is_tried else None
             case State.PARKED if is_same:
                 return Settled()
@@ -182,27 +182,27 @@ class MemoryGate:
     def lane(self, lane: Lane) -> LaneGate:
         return LaneGate(cast("DynamoGate", self), lane)
 
-    def admit(self, count: int, latest: float, lane: Lane = Lane.SERVICES) -> Admission:
+    def admit(self, count: int, latest: float, lane: Lane = Lane.SERVICES) -> Reservation:
         if self.is_broken:
             raise Unavailable("the gate is away")
-        wish = Wish(self.clock.now(), count, latest, self.configured, lane=lane)
-        self.state, admission = pacing.admit(self.state, wish)
-        self.admitted += len(admission.slots)
-        return admission
+        request = SlotRequest(self.clock.now(), count, latest, self.configured, lane=lane)
+        self.state, reservation = rules.admit(self.state, request)
+        self.admitted += len(reservation.slots)
+        return reservation
 
-    def exchange(self, slot: float, latest: float, lane: Lane = Lane.SERVICES) -> Admission:
+    def swap_slot(self, slot: float, latest: float, lane: Lane = Lane.SERVICES) -> Reservation:
         gate = self if lane is Lane.SERVICES else self.lane(lane)
         gate.give_back((slot,), probe=False)
         return gate.admit(1, latest)
 
-    def look_ahead(self) -> float:
+    def refresh_lead(self) -> float:
         return 0.0
 
     def is_open(self, lane: Lane = Lane.SERVICES) -> bool:
-        return pacing.holds(self.state, self.clock.now(), self.configured, lane)
+        return rules.holds(self.state, self.clock.now(), self.configured, lane)
 
     def wait(self, lane: Lane = Lane.SERVICES) -> float:
-        pause = pacing.closed(self.state, self.clock.now(), lane)
+        pause = rules.closed(self.state, self.clock.now(), lane)
         return pause.wait(self.clock.now()) if pause else 0.0
 
     def last_taken(self) -> float:
@@ -212,20 +212,20 @@ class MemoryGate:
         self, slots: tuple[float, ...], *, probe: bool, lane: Lane = Lane.SERVICES
     ) -> None:
         self.given_back += len(slots)
-        self.state = pacing.give_back(
+        self.state = rules.give_back(
             self.state,
             Unused(slots, lane, probe=probe),
             now=self.clock.now(),
             configured=self.configured,
         )
 
-    def note(self, quota: Quota) -> None:
-        self.state = pacing.observe(
-            self.state, quota, now=self.clock.now(), configured=self.configured
+    def observe(self, headers: RateHeaders) -> None:
+        self.state = rules.observe(
+            self.state, headers, now=self.clock.now(), configured=self.configured
         )
 
     def throttled(self, retry_after: float | None, lane: Lane = Lane.SERVICES) -> None:
-        self.state = pacing.throttled(
+        self.state = rules.throttled(
             self.state,
             now=self.clock.now(),
             configured=self.configured,
@@ -235,30 +235,30 @@ class MemoryGate:
 
     def blocked(self, *, is_sure: bool, lane: Lane = Lane.SERVICES) -> None:
         self.refusals += 1
-        if not is_sure and pacing.is_doubtful(self.refusals, self.taken_at, self.clock.now()):
+        if not is_sure and rules.is_doubtful(self.refusals, self.taken_at, self.clock.now()):
             return
-        self.state = pacing.blocked(self.state, now=self.clock.now(), lane=lane)
+        self.state = rules.blocked(self.state, now=self.clock.now(), lane=lane)
 
     def failed(self, *, probe: bool, lane: Lane = Lane.SERVICES) -> None:
-        self.state = pacing.failed(self.state, now=self.clock.now(), probe=probe, lane=lane)
+        self.state = rules.failed(self.state, now=self.clock.now(), probe=probe, lane=lane)
 
     def succeeded(self, *, probe: bool, is_taken: bool = True, lane: Lane = Lane.SERVICES) -> None:
         self.taken_at = self.clock.now()
         self.refusals = 0
-        self.state = pacing.succeeded(self.state, probe=probe, is_taken=is_taken, lane=lane)
+        self.state = rules.succeeded(self.state, probe=probe, is_taken=is_taken, lane=lane)
 
 
 @dataclass
 class ScriptedCometly:
     """Answers by a function of the event; keeps what was posted."""
 
-    respond: Callable[[Mapping[str, Any]], Answer | NoAnswer] = lambda _: ACCEPTED
+    respond: Callable[[Mapping[str, Any]], CometlyResponse | NoResponse] = lambda _: ACCEPTED
     posted: list[Mapping[str, Any]] = field(default_factory=list)
 
     def make_ready(self) -> None:
         pass
 
-    def post(self, event: Mapping[str, Any]) -> Answer | NoAnswer:
+    def post(self, event: Mapping[str, Any]) -> CometlyResponse | NoResponse:
         self.posted.append(event)
         return self.respond(event)
 
@@ -269,7 +269,7 @@ class MemoryQueue:
     parked: list[tuple[str, dict[str, str]]] = field(default_factory=list)
     is_broken: bool = False
 
-    def hand_back(self, delays: Mapping[str, float]) -> None:
+    def release(self, delays: Mapping[str, float]) -> None:
         self.hidden |= delays
 
     def park(self, body: str, attributes: Mapping[str, str]) -> None:
@@ -293,7 +293,7 @@ class Lines:
 
 @dataclass
 class Pipe:
-    """A courier with all of its ports in memory."""
+    """A batch delivery with all of its ports in memory."""
 
     clock: Clock = field(default_factory=Clock)
     horizon: float = 3 * 24 * 3600
@@ -305,7 +305,7 @@ class Pipe:
         self.queue = MemoryQueue()
         self.journal = Lines()
 
-    def courier(self) -> Courier:
+    def batch_delivery(self) -> BatchDelivery:
         delivery = Delivery(
             ledger=self.ledger,
             gate=self.gate,
@@ -317,10 +317,10 @@ class Pipe:
             random=lambda: 0.5,
             horizon_seconds=self.horizon,
         )
-        return Courier(delivery)
+        return BatchDelivery(delivery)
 
     def deliver(self, *messages: Message, seconds: float = 60.0) -> list[str]:
-        return self.courier().deliver(messages, self.clock.now() + seconds)
+        return self.batch_delivery().deliver(messages, self.clock.now() + seconds)
 
 
 def message(

@@ -87,7 +87,7 @@ def _request_from(connection: socket.socket) -> bytes:
     return head + b"\r\n\r\n" + body
 
 
-def reply(status: str = "202 Accepted", body: bytes = QUEUED, **headers: str) -> bytes:
+def response(status: str = "202 Accepted", body: bytes = QUEUED, **headers: str) -> bytes:
     extra = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items())
     return f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n{extra}\r\n".encode() + body
 

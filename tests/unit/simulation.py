@@ -17,10 +17,10 @@ from collections.abc import Generator, Iterable
 from dataclasses import dataclass, field
 
 from cometly_forwarder.deliver.delivery import LATE_SECONDS, POST_SECONDS
-from cometly_forwarder.gate import rules as pacing
+from cometly_forwarder.gate import rules
 from cometly_forwarder.gate.gate import PATIENCE_SECONDS
-from cometly_forwarder.gate.quota import Quota
-from cometly_forwarder.gate.rules import Admission, GateState, Lane, Unused, Wish
+from cometly_forwarder.gate.quota import RateHeaders
+from cometly_forwarder.gate.rules import GateState, Lane, Reservation, SlotRequest, Unused
 
 Steps = Generator[float, None, None]
 BATCH = 10
@@ -51,7 +51,7 @@ class Worker:
 
     lane: Lane
     skew: float
-    quotas: list[Quota] = field(default_factory=list)
+    heard: list[RateHeaders] = field(default_factory=list)
 
 
 @dataclass
@@ -153,17 +153,17 @@ class World:
             arrived = self._batch(worker.lane)
             if not arrived:
                 continue
-            admission = self._admit(worker, len(arrived))
-            if worker.lane is Lane.PAGES and not admission.slots:
-                yield min(admission.wait, PATIENCE_SECONDS)
-                admission = self._admit(worker, len(arrived))
-            rest = arrived[len(admission.slots) :]
+            reservation = self._admit(worker, len(arrived))
+            if worker.lane is Lane.PAGES and not reservation.slots:
+                yield min(reservation.wait, PATIENCE_SECONDS)
+                reservation = self._admit(worker, len(arrived))
+            rest = arrived[len(reservation.slots) :]
             if worker.lane is Lane.SERVICES and rest and self.keyed is not None:
-                self._spawn(self._back(rest, admission.wait + self.random.uniform(0, 2)))
-            elif worker.lane is Lane.SERVICES and not admission.slots:
-                yield min(admission.wait + self.random.uniform(0, 2), 20)
-            if admission.slots:
-                yield from self._posts(worker, admission, arrived)
+                self._spawn(self._back(rest, reservation.wait + self.random.uniform(0, 2)))
+            elif worker.lane is Lane.SERVICES and not reservation.slots:
+                yield min(reservation.wait + self.random.uniform(0, 2), 20)
+            if reservation.slots:
+                yield from self._posts(worker, reservation, arrived)
 
     def _batch(self, lane: Lane) -> list[float]:
         if lane is Lane.PAGES or self.keyed is None:
@@ -174,37 +174,37 @@ class World:
         yield wait
         self.waiting.extend(moments)
 
-    def _admit(self, worker: Worker, count: int) -> Admission:
+    def _admit(self, worker: Worker, count: int) -> Reservation:
         clock = self.now + worker.skew
         self._observe(worker)
         latest = clock + 60 - POST_SECONDS
-        wish = Wish(clock, count, latest, self.configured, lane=worker.lane)
+        request = SlotRequest(clock, count, latest, self.configured, lane=worker.lane)
         self.asked[worker.lane] += 1
-        self.state, admission = pacing.admit(self.state, wish)
-        return admission
+        self.state, reservation = rules.admit(self.state, request)
+        return reservation
 
     def _observe(self, worker: Worker) -> None:
         clock = self.now + worker.skew
-        for quota in sorted(worker.quotas, key=lambda quota: quota.at):
-            self.state = pacing.observe(self.state, quota, now=clock, configured=self.configured)
-        worker.quotas.clear()
+        for headers in sorted(worker.heard, key=lambda headers: headers.at):
+            self.state = rules.observe(self.state, headers, now=clock, configured=self.configured)
+        worker.heard.clear()
 
-    def _posts(self, worker: Worker, admission: Admission, arrived: list[float]) -> Steps:
+    def _posts(self, worker: Worker, reservation: Reservation, arrived: list[float]) -> Steps:
         yield self.random.uniform(0.01, 0.06)
         done: list[None] = []
         share = self._duplicates_of(worker.lane)
-        needed = sum(self.random.random() >= share for _ in admission.slots)
-        used, unused = admission.slots[:needed], admission.slots[needed:]
+        needed = sum(self.random.random() >= share for _ in reservation.slots)
+        used, unused = reservation.slots[:needed], reservation.slots[needed:]
         self.dropped[worker.lane] += [self.now - self.start] * len(unused)
         if unused:
-            self.state = pacing.give_back(
+            self.state = rules.give_back(
                 self.state,
                 Unused(unused, worker.lane),
                 now=self.now + worker.skew,
                 configured=self.configured,
             )
         for slot, moment in zip(used, arrived, strict=False):
-            self._spawn(self._post(worker, slot, moment, done, probe=admission.probe))
+            self._spawn(self._post(worker, slot, moment, done, probe=reservation.probe))
         while len(done) < len(used):
             yield 0.01
 
@@ -220,7 +220,7 @@ class World:
         stalled = self.random.random() < 0.003
         yield self.random.uniform(0, 0.25 if stalled else 0.02)
         clock, lane = self.now + worker.skew, worker.lane
-        holds = probe or pacing.holds(self.state, clock, self.configured, lane)
+        holds = probe or rules.holds(self.state, clock, self.configured, lane)
         if clock - slot > LATE_SECONDS or not holds:
             if lane is Lane.SERVICES and self.keyed is not None:
                 self._spawn(self._back([moment], self.random.uniform(0, 2)))
@@ -232,12 +232,12 @@ class World:
         yield self.latency / 2 * self.random.uniform(0.5, 1.5)
         if self.has_headers:
             told = remaining if self.remaining is None else self.remaining
-            worker.quotas.append(Quota(self.limiter.limit, told, slot))
-        if is_ok and (probe or pacing.failures_of(self.state, lane)):
-            self.state = pacing.succeeded(self.state, probe=probe, lane=lane)
+            worker.heard.append(RateHeaders(self.limiter.limit, told, slot))
+        if is_ok and (probe or rules.failures_of(self.state, lane)):
+            self.state = rules.succeeded(self.state, probe=probe, lane=lane)
         elif not is_ok:
             self._observe(worker)
-            self.state = pacing.throttled(
+            self.state = rules.throttled(
                 self.state,
                 now=self.now + worker.skew,
                 configured=self.configured,

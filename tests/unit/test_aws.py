@@ -8,7 +8,7 @@ from botocore.retries.standard import ExponentialBackoff, RetryContext
 
 from cometly_forwarder import aws
 from tests.unit.conftest import REGION
-from tests.unit.loopback import reply, serving
+from tests.unit.loopback import response, serving
 
 pytestmark = pytest.mark.usefixtures("socket_enabled")
 
@@ -18,7 +18,7 @@ def test_a_failing_service_is_asked_so_often_with_one_wait_between(
 ) -> None:
     waits: list[float] = []
     monkeypatch.setattr("botocore.endpoint.time.sleep", waits.append)
-    with serving(lambda sock, _: sock.sendall(reply("500 Failed", b"{}"))) as server:
+    with serving(lambda sock, _: sock.sendall(response("500 Failed", b"{}"))) as server:
         for name, value in {
             "AWS_ENDPOINT_URL": server.url,
             "AWS_DEFAULT_REGION": REGION,

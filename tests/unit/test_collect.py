@@ -70,9 +70,9 @@ def queue(monkeypatch: pytest.MonkeyPatch) -> Iterator[Queue]:
     monkeypatch.setenv("SERVER_KEYS_SECRET_ARN", "keys")
     monkeypatch.setenv("ALLOWED_ORIGINS", f"{ORIGIN}, http://localhost:5173")
     monkeypatch.setenv("BROWSER_EVENT_NAMES", "*")
-    ingest.doors.cache_clear()
+    ingest.routes.cache_clear()
     yield queue
-    ingest.doors.cache_clear()
+    ingest.routes.cache_clear()
     ingest.journal.metrics.clear_metrics()
 
 

@@ -11,15 +11,15 @@ import pytest
 
 from cometly_forwarder import __version__
 from cometly_forwarder.deliver import cometly
-from cometly_forwarder.deliver.verdict import Answer, Kind, NoAnswer, judge
+from cometly_forwarder.deliver.verdict import CometlyResponse, Kind, NoResponse, judge
 from cometly_forwarder.errors import TokenMissing
-from tests.unit.loopback import QUEUED, client, reply, serving
+from tests.unit.loopback import QUEUED, client, response, serving
 
 pytestmark = pytest.mark.usefixtures("socket_enabled")
 
 
 def test_an_event_is_posted_with_the_headers_that_cometly_requires() -> None:
-    with serving(lambda sock, _: sock.sendall(reply(Request_Id="r-1"))) as server:
+    with serving(lambda sock, _: sock.sendall(response(Request_Id="r-1"))) as server:
         answer = client(server.url).post({"event_name": "purchase", "amount": 99.99})
 
     head, _, body = server.requests[0].partition(b"\r\n\r\n")
@@ -29,12 +29,12 @@ def test_an_event_is_posted_with_the_headers_that_cometly_requires() -> None:
     assert b"Content-Type: application/json" in head
     assert f"User-Agent: cometly-forwarder/{__version__}".encode() in head.split(b"\r\n")
     assert json.loads(body) == {"event_name": "purchase", "amount": 99.99}
-    assert isinstance(answer, Answer)
+    assert isinstance(answer, CometlyResponse)
     assert (answer.status, answer.body, answer.headers["request-id"]) == (202, QUEUED, "r-1")
 
 
 def test_posts_share_one_connection() -> None:
-    with serving(lambda sock, _: sock.sendall(reply())) as server:
+    with serving(lambda sock, _: sock.sendall(response())) as server:
         cometly_client = client(server.url)
         for _ in range(5):
             cometly_client.post({})
@@ -44,19 +44,21 @@ def test_posts_share_one_connection() -> None:
 
 @pytest.mark.parametrize("status", ["301 Moved", "303 See Other", "307 Temporary", "308 Permanent"])
 def test_a_redirect_is_reported_and_not_followed(status: str) -> None:
-    with serving(lambda sock, _: sock.sendall(reply(status, b"", Location="/ok"))) as server:
+    with serving(lambda sock, _: sock.sendall(response(status, b"", Location="/ok"))) as server:
         answer = client(server.url).post({})
 
-    assert isinstance(answer, Answer)
+    assert isinstance(answer, CometlyResponse)
     assert answer.status == int(status[:3])
     assert len(server.requests) == 1
 
 
 def test_a_server_error_is_not_retried_here() -> None:
-    with serving(lambda sock, _: sock.sendall(reply("503 Busy", b"{}", Retry_After="1"))) as server:
+    with serving(
+        lambda sock, _: sock.sendall(response("503 Busy", b"{}", Retry_After="1"))
+    ) as server:
         answer = client(server.url).post({})
 
-    assert isinstance(answer, Answer)
+    assert isinstance(answer, CometlyResponse)
     assert len(server.requests) == 1
 
 
@@ -64,7 +66,7 @@ def test_a_server_error_is_not_retried_here() -> None:
 def test_a_refusal_has_the_token_read_again_and_a_new_one_is_tried(status: str) -> None:
     def respond(sock: socket.socket, request: bytes) -> None:
         is_new = b"Bearer new" in request
-        sock.sendall(reply() if is_new else reply(status, b'{"message":"no"}'))
+        sock.sendall(response() if is_new else response(status, b'{"message":"no"}'))
 
     with serving(respond) as server:
         cometly_client = client(server.url, "old", "new")
@@ -73,18 +75,18 @@ def test_a_refusal_has_the_token_read_again_and_a_new_one_is_tried(status: str) 
         cometly_client.token.secret._read_at -= 2
         answer = cometly_client.post({})
 
-    assert isinstance(answer, Answer)
+    assert isinstance(answer, CometlyResponse)
     assert answer.status == 202
     assert len(server.requests) == 2
 
 
 def test_a_401_with_the_same_token_is_the_answer() -> None:
-    refuse = reply("401 Unauthorized", b'{"message":"no"}')
+    refuse = response("401 Unauthorized", b'{"message":"no"}')
     with serving(lambda sock, _: sock.sendall(refuse)) as server:
         cometly_client = client(server.url, "old")
         answer = cometly_client.post({})
 
-    assert isinstance(answer, Answer)
+    assert isinstance(answer, CometlyResponse)
     assert answer.status == 401
     assert len(server.requests) == 1
 
@@ -95,7 +97,7 @@ def test_a_401_with_the_same_token_is_the_answer() -> None:
     ids=ascii,
 )
 def test_without_a_token_nothing_is_posted(stored: str) -> None:
-    with serving(lambda sock, _: sock.sendall(reply())) as server, pytest.raises(TokenMissing):
+    with serving(lambda sock, _: sock.sendall(response())) as server, pytest.raises(TokenMissing):
         client(server.url, stored or " ").post({})
 
     assert server.requests == []
@@ -110,7 +112,7 @@ def test_an_answer_that_never_comes_ends_with_the_time_out(
         answer = client(server.url).post({})
         release.set()
 
-    assert answer == NoAnswer("no answer in time")
+    assert answer == NoResponse("no answer in time")
 
 
 @pytest.mark.parametrize("part", ["head", "body"])
@@ -134,7 +136,7 @@ def test_an_answer_that_comes_drop_by_drop_is_cut(
     with serving(drip) as server:
         answer = client(server.url).post({})
 
-    assert answer == NoAnswer("no answer in time")
+    assert answer == NoResponse("no answer in time")
     assert sent < 40
 
 
@@ -142,11 +144,11 @@ def test_answers_that_were_given_up_leave_their_connections_to_others(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(cometly, "MAX_ANSWER_BYTES", 10)
-    with serving(lambda sock, _: sock.sendall(reply(body=b"x" * 50))) as server:
+    with serving(lambda sock, _: sock.sendall(response(body=b"x" * 50))) as server:
         cometly_client = client(server.url)
         answers = [cometly_client.post({}) for _ in range(9)]
 
-    assert answers == [NoAnswer("the answer does not end")] * 9
+    assert answers == [NoResponse("the answer does not end")] * 9
 
 
 def test_an_endless_answer_is_not_read_to_its_end() -> None:
@@ -158,7 +160,7 @@ def test_an_endless_answer_is_not_read_to_its_end() -> None:
     with serving(flood) as server:
         answer = client(server.url).post({})
 
-    assert answer == NoAnswer("the answer does not end")
+    assert answer == NoResponse("the answer does not end")
 
 
 @pytest.mark.parametrize(
@@ -178,7 +180,7 @@ def test_a_connection_lost_during_the_answer_is_no_answer(answer_bytes: bytes) -
     with serving(cut) as server:
         answer = client(server.url).post({})
 
-    assert answer == NoAnswer("connection lost")
+    assert answer == NoResponse("connection lost")
 
 
 def test_half_a_head_does_not_pass_for_an_acceptance() -> None:
@@ -196,14 +198,14 @@ def test_nobody_listening_is_no_answer() -> None:
     with socket.create_server(("127.0.0.1", 0)) as unused:
         port = unused.getsockname()[1]
 
-    assert client(f"http://127.0.0.1:{port}").post({}) == NoAnswer("connection refused")
+    assert client(f"http://127.0.0.1:{port}").post({}) == NoResponse("connection refused")
 
 
 def test_tls_that_fails_is_no_answer() -> None:
     with serving(lambda *_: None) as server:
         answer = client(server.url.replace("http:", "https:")).post({})
 
-    assert isinstance(answer, NoAnswer)
+    assert isinstance(answer, NoResponse)
 
 
 def test_a_name_that_does_not_resolve_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -212,7 +214,7 @@ def test_a_name_that_does_not_resolve_is_no_answer(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
 
-    assert client("https://nowhere.example.com").post({}) == NoAnswer("name not resolved")
+    assert client("https://nowhere.example.com").post({}) == NoResponse("name not resolved")
 
 
 def test_the_token_is_not_in_the_clients_repr() -> None:
@@ -224,7 +226,7 @@ def test_the_token_is_not_in_the_clients_repr() -> None:
 
 def test_a_connection_that_went_stale_between_posts_is_replaced() -> None:
     def once(sock: socket.socket, _: bytes) -> None:
-        sock.sendall(reply())
+        sock.sendall(response())
         sock.shutdown(socket.SHUT_RDWR)
 
     with serving(once) as server:
@@ -233,5 +235,5 @@ def test_a_connection_that_went_stale_between_posts_is_replaced() -> None:
         time.sleep(0.05)
         second = cometly_client.post({})
 
-    assert isinstance(first, Answer)
-    assert isinstance(second, Answer)
+    assert isinstance(first, CometlyResponse)
+    assert isinstance(second, CometlyResponse)

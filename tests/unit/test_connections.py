@@ -19,20 +19,20 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from cometly_forwarder.deliver import cometly
 from cometly_forwarder.deliver.connections import IDLE_SECONDS, WARY_SECONDS
-from cometly_forwarder.deliver.verdict import Answer, NoAnswer
+from cometly_forwarder.deliver.verdict import CometlyResponse, NoResponse
 from tests.unit.fakes import Clock
-from tests.unit.loopback import client, hang_up, reply, reset, serving
+from tests.unit.loopback import client, hang_up, reset, response, serving
 
 pytestmark = pytest.mark.usefixtures("socket_enabled")
 
 Respond = Callable[[socket.socket, bytes], None]
 Break = Callable[[socket.socket], None]
-LOST = NoAnswer("connection lost")
+LOST = NoResponse("connection lost")
 BREAKS = pytest.mark.parametrize("break_", [reset, hang_up], ids=["reset", "end of file"])
 
 
 def breaking(break_: Break, *broken: int) -> Respond:
-    """Answer requests, but break the connection of those that come with these numbers."""
+    """CometlyResponse requests, but break the connection of those that come with these numbers."""
     number = 0
 
     def respond(connection: socket.socket, _: bytes) -> None:
@@ -41,13 +41,13 @@ def breaking(break_: Break, *broken: int) -> Respond:
         if number in broken:
             break_(connection)
         else:
-            connection.sendall(reply())
+            connection.sendall(response())
 
     return respond
 
 
-def status_of(answer: Answer | NoAnswer) -> int | str:
-    return answer.status if isinstance(answer, Answer) else answer.reason
+def status_of(answer: CometlyResponse | NoResponse) -> int | str:
+    return answer.status if isinstance(answer, CometlyResponse) else answer.reason
 
 
 # --- Idle for too long ------------------------------------------------------------------------
@@ -62,7 +62,7 @@ def test_a_connection_is_used_again_unless_it_was_idle_for_long(
     idle: float, connections: int
 ) -> None:
     clock = Clock()
-    with serving(lambda sock, _: sock.sendall(reply())) as server:
+    with serving(lambda sock, _: sock.sendall(response())) as server:
         cometly_client = client(server.url, now=clock.now)
         cometly_client.post({})
         clock.time += idle
@@ -74,7 +74,7 @@ def test_a_connection_is_used_again_unless_it_was_idle_for_long(
 
 def test_an_idle_time_begins_anew_with_each_answer() -> None:
     clock = Clock()
-    with serving(lambda sock, _: sock.sendall(reply())) as server:
+    with serving(lambda sock, _: sock.sendall(response())) as server:
         cometly_client = client(server.url, now=clock.now)
         for _ in range(5):
             cometly_client.post({})
@@ -90,7 +90,7 @@ def test_a_connection_that_an_idle_server_drops_without_a_word_costs_nothing() -
     def respond(connection: socket.socket, _: bytes) -> None:
         if is_forgotten.is_set() and server.connections == 1:
             return
-        connection.sendall(reply())
+        connection.sendall(response())
 
     with serving(respond) as server:
         cometly_client = client(server.url, now=clock.now)
@@ -151,7 +151,7 @@ def test_an_event_is_posted_twice_at_the_most(break_: Break) -> None:
 def test_an_answer_that_breaks_off_is_not_asked_for_again(part: bytes, break_: Break) -> None:
     def respond(connection: socket.socket, _: bytes) -> None:
         if len(server.requests) < 2:
-            connection.sendall(reply())
+            connection.sendall(response())
             return
         connection.sendall(part)
         time.sleep(0.1)  # else a reset overtakes it
@@ -174,7 +174,7 @@ def test_a_reused_connection_that_does_not_answer_is_not_asked_again(
 
     def respond(connection: socket.socket, _: bytes) -> None:
         if len(server.requests) == 1:
-            connection.sendall(reply())
+            connection.sendall(response())
         else:
             release.wait(5)
 
@@ -184,7 +184,7 @@ def test_a_reused_connection_that_does_not_answer_is_not_asked_again(
         answer = cometly_client.post({})
         release.set()
 
-    assert answer == NoAnswer("no answer in time")
+    assert answer == NoResponse("no answer in time")
     assert len(server.requests) == 2
 
 
@@ -197,7 +197,7 @@ def test_where_each_reused_connection_breaks_the_pace_is_not_doubled() -> None:
             reset(connection)
         else:
             seen.add(connection)
-            connection.sendall(reply())
+            connection.sendall(response())
 
     with serving(respond) as server:
         cometly_client = client(server.url, now=clock.now)
@@ -236,10 +236,10 @@ def test_an_answer_that_comes_after_an_interim_one_does_not_pass_for_that_of_the
         if b"first" in request:
             connection.sendall(f"HTTP/1.1 {status}\r\n\r\n".encode())
             is_posted.wait(0.3)
-            connection.sendall(reply())
+            connection.sendall(response())
         else:
             is_posted.set()
-            connection.sendall(reply("422 Unprocessable", b'{"message":"no"}'))
+            connection.sendall(response("422 Unprocessable", b'{"message":"no"}'))
 
     is_posted = threading.Event()
     with serving(respond) as server:
@@ -306,7 +306,7 @@ def test_over_tls_a_large_event_on_a_connection_that_was_closed_is_posted_once_m
     has_answered = threading.Event()
 
     def respond(connection: socket.socket, _: bytes) -> None:
-        connection.sendall(reply())
+        connection.sendall(response())
         if not has_answered.is_set():
             has_answered.set()
             time.sleep(0.3)
@@ -369,7 +369,7 @@ def test_an_address_that_does_not_answer_leaves_time_for_the_next(
     dead: tuple[str, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cometly, "CONNECT_SECONDS", 0.2)
-    with serving(lambda sock, _: sock.sendall(reply())) as server:
+    with serving(lambda sock, _: sock.sendall(response())) as server:
         resolving_to(monkeypatch, dead, dead, address_of(server.url))
         answer = client("http://cometly.example.com").post({})
 
@@ -381,11 +381,11 @@ def test_many_addresses_that_do_not_answer_are_within_the_bound_of_a_post(
 ) -> None:
     monkeypatch.setattr(cometly, "CONNECT_SECONDS", 0.2)
     monkeypatch.setattr(cometly, "ANSWER_SECONDS", 0.5)
-    with serving(lambda sock, _: sock.sendall(reply())) as server:
+    with serving(lambda sock, _: sock.sendall(response())) as server:
         tried = resolving_to(monkeypatch, *[dead] * 9, address_of(server.url))
         answer = client("http://cometly.example.com").post({})
 
-    assert answer == NoAnswer("no answer in time")
+    assert answer == NoResponse("no answer in time")
     assert len(tried) <= 4
     # Nothing is sent late.
     assert server.connections == 0
@@ -397,18 +397,18 @@ def test_addresses_that_do_not_answer_are_no_answer(
     monkeypatch.setattr(cometly, "CONNECT_SECONDS", 0.2)
     resolving_to(monkeypatch, dead, dead)
 
-    assert client("http://cometly.example.com").post({}) == NoAnswer("connect timeout")
+    assert client("http://cometly.example.com").post({}) == NoResponse("connect timeout")
 
 
 def test_a_name_without_an_address_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     resolving_to(monkeypatch)
 
-    assert client("http://cometly.example.com").post({}) == NoAnswer("connection refused")
+    assert client("http://cometly.example.com").post({}) == NoResponse("connection refused")
 
 
 @pytest.mark.parametrize("host", ["cometly..example.com", "x" * 64 + ".example.com"])
 def test_a_name_that_can_be_none_is_not_resolved(host: str) -> None:
-    assert client(f"https://{host}").post({}) == NoAnswer("name not resolved")
+    assert client(f"https://{host}").post({}) == NoResponse("name not resolved")
 
 
 def test_a_tls_handshake_is_within_the_bound_of_a_post(
@@ -421,7 +421,7 @@ def test_a_tls_handshake_is_within_the_bound_of_a_post(
     with ThreadPoolExecutor() as threads:
         answer = threads.submit(cometly_client.post, {}).result(timeout=20)
 
-    assert answer == NoAnswer("no answer in time")
+    assert answer == NoResponse("no answer in time")
 
 
 def test_a_server_that_does_not_read_is_within_the_bound_of_a_post(
@@ -434,4 +434,4 @@ def test_a_server_that_does_not_read_is_within_the_bound_of_a_post(
     with ThreadPoolExecutor() as threads:
         answer = threads.submit(cometly_client.post, {"url": "x" * 9_000_000}).result(timeout=20)
 
-    assert answer == NoAnswer("no answer in time")
+    assert answer == NoResponse("no answer in time")

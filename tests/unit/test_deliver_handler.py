@@ -1,4 +1,4 @@
-"""Which courier takes a batch: that of the queue it came from."""
+"""Which batch delivery takes a batch: that of the queue it came from."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 import pytest
 
 from cometly_forwarder.deliver import handler as deliver
-from cometly_forwarder.deliver.handler import Couriers
+from cometly_forwarder.deliver.handler import BatchDeliveries
 from cometly_forwarder.gate.rules import Lane
 from cometly_forwarder.observability import PageJournal
 from tests.unit.conftest import Aws
@@ -32,20 +32,20 @@ def _environment(aws_stack: Aws, monkeypatch: pytest.MonkeyPatch) -> Iterator[No
         "DELIVERY_HORIZON_HOURS": "72",
     }.items():
         monkeypatch.setenv(name, value)
-    deliver.couriers.cache_clear()
+    deliver.batch_deliveries.cache_clear()
     yield
-    deliver.couriers.cache_clear()
+    deliver.batch_deliveries.cache_clear()
 
 
 @pytest.fixture
-def with_pages(aws_stack: Aws, monkeypatch: pytest.MonkeyPatch) -> Couriers:
+def with_pages(aws_stack: Aws, monkeypatch: pytest.MonkeyPatch) -> BatchDeliveries:
     monkeypatch.setenv("PAGE_QUEUE_URL", aws_stack.page_queue_url)
     monkeypatch.setenv("PAGE_QUEUE_ARN", PAGES_ARN)
-    return deliver.couriers()
+    return deliver.batch_deliveries()
 
 
 def test_a_batch_of_the_page_queue_is_handed_back_there_and_parked_as_a_page(
-    with_pages: Couriers, aws_stack: Aws
+    with_pages: BatchDeliveries, aws_stack: Aws
 ) -> None:
     pages = with_pages.of(PAGES_ARN).delivery
     queue = cast("SqsQueue", pages.queue)
@@ -57,7 +57,7 @@ def test_a_batch_of_the_page_queue_is_handed_back_there_and_parked_as_a_page(
 
 @pytest.mark.parametrize("arn", [EVENTS_ARN, "", None])
 def test_a_batch_of_any_other_queue_is_one_of_the_event_queue(
-    with_pages: Couriers, aws_stack: Aws, arn: str | None
+    with_pages: BatchDeliveries, aws_stack: Aws, arn: str | None
 ) -> None:
     events = with_pages.of(arn).delivery
     queue = cast("SqsQueue", events.queue)
@@ -67,12 +67,14 @@ def test_a_batch_of_any_other_queue_is_one_of_the_event_queue(
 
 
 def test_without_a_page_queue_every_batch_is_one_of_the_event_queue() -> None:
-    couriers = deliver.couriers()
+    batch_deliveries = deliver.batch_deliveries()
 
-    assert all(couriers.of(arn) is couriers.events for arn in (EVENTS_ARN, "", None))
+    assert all(
+        batch_deliveries.of(arn) is batch_deliveries.events for arn in (EVENTS_ARN, "", None)
+    )
 
 
-def test_both_couriers_share_their_clients(with_pages: Couriers) -> None:
+def test_both_couriers_share_their_clients(with_pages: BatchDeliveries) -> None:
     """A second set of connections would lengthen a cold start."""
     events, pages = with_pages.events.delivery, with_pages.pages.delivery
 
@@ -81,7 +83,7 @@ def test_both_couriers_share_their_clients(with_pages: Couriers) -> None:
     assert cast("SqsQueue", pages.queue).client is cast("SqsQueue", events.queue).client
 
 
-def test_each_courier_has_its_lane_of_one_gate(with_pages: Couriers) -> None:
+def test_each_courier_has_its_lane_of_one_gate(with_pages: BatchDeliveries) -> None:
     events = cast("LaneGate", with_pages.events.delivery.gate)
     pages = cast("LaneGate", with_pages.pages.delivery.gate)
 

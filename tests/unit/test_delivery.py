@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from cometly_forwarder.deliver import batch as courier
-from cometly_forwarder.deliver.claims import Claim, Claimed, State, Ticket
+from cometly_forwarder.deliver import batch
+from cometly_forwarder.deliver.claims import Claim, Claimed, ClaimResult, State
 from cometly_forwarder.deliver.delivery import (
     LEASE_MARGIN_SECONDS,
     MAX_BLOCKS,
@@ -19,16 +19,16 @@ from cometly_forwarder.deliver.delivery import (
     Message,
     back_off,
 )
-from cometly_forwarder.deliver.verdict import Answer, NoAnswer
+from cometly_forwarder.deliver.verdict import CometlyResponse, NoResponse
 from cometly_forwarder.errors import TokenMissing, Unavailable
-from cometly_forwarder.gate.rules import FAILURES_TO_CLOSE, REFUSALS_TO_CLOSE, Admission, Cause
+from cometly_forwarder.gate.rules import FAILURES_TO_CLOSE, REFUSALS_TO_CLOSE, Cause, Reservation
 from tests.unit.fakes import ACCEPTED, START, InTurn, MemoryGate, Pipe, answer, message
 
 
 @pytest.fixture
 def pipe(monkeypatch: pytest.MonkeyPatch) -> Pipe:
     """A pipe whose threads take turns: they share one clock, which each of them moves."""
-    monkeypatch.setattr(courier, "ThreadPoolExecutor", InTurn)
+    monkeypatch.setattr(batch, "ThreadPoolExecutor", InTurn)
     return Pipe()
 
 
@@ -81,11 +81,11 @@ def test_another_message_waits_out_the_back_off_of_its_identity(pipe: Pipe) -> N
 
 @pytest.mark.parametrize(
     "answered",
-    [answer(500), answer(403), NoAnswer("no answer in time")],
+    [answer(500), answer(403), NoResponse("no answer in time")],
     ids=["500", "403", "none"],
 )
 def test_a_content_that_always_fails_holds_up_no_other_of_its_identity(
-    pipe: Pipe, answered: Answer | NoAnswer
+    pipe: Pipe, answered: CometlyResponse | NoResponse
 ) -> None:
     pipe.cometly.respond = lambda event: answered if "typo" in event["url"] else ACCEPTED
     for _ in range(6):
@@ -113,8 +113,8 @@ def test_refusals_of_one_content_do_not_park_another(pipe: Pipe) -> None:
     assert pipe.queue.parked == []
 
 
-def refuse_typos(event: Mapping[str, Any]) -> Answer:
-    """Answer as Cometly does to an event with a bad field and to its correction."""
+def refuse_typos(event: Mapping[str, Any]) -> CometlyResponse:
+    """CometlyResponse as Cometly does to an event with a bad field and to its correction."""
     return answer(422) if event.get("url") == "https://shop.example.com/typo" else ACCEPTED
 
 
@@ -128,7 +128,7 @@ def correction(number: int = 1) -> Message:
 
 
 def test_a_correction_is_delivered_when_what_it_corrects_is_refused_later(pipe: Pipe) -> None:
-    pipe.cometly.respond = lambda _: NoAnswer("connection refused")
+    pipe.cometly.respond = lambda _: NoResponse("connection refused")
     pipe.deliver(typo())
     pipe.deliver(correction())
     pipe.cometly.respond = refuse_typos
@@ -242,10 +242,10 @@ def test_what_is_resent_while_it_is_being_parked_is_delivered_or_parked(pipe: Pi
 
 
 def test_claims_whose_answers_were_lost_are_no_deaths(pipe: Pipe) -> None:
-    claim, away = pipe.ledger.claim, True
+    ask, away = pipe.ledger.claim, True
 
-    def claim_unheard(ticket: Ticket) -> Claim:
-        found = claim(ticket)
+    def claim_unheard(claim: Claim) -> ClaimResult:
+        found = ask(claim)
         if away and isinstance(found, Claimed):
             raise Unavailable("the ledger did not answer")
         return found
@@ -307,7 +307,7 @@ def test_a_message_that_was_settled_but_not_deleted_is_only_deleted(pipe: Pipe) 
 
 @pytest.mark.parametrize(
     "nothing",
-    [answer(500), answer(408), answer(502), NoAnswer("no answer in time")],
+    [answer(500), answer(408), answer(502), NoResponse("no answer in time")],
     ids=["500", "408", "502", "no answer"],
 )
 def test_a_transient_failure_counts_an_attempt_and_waits(pipe: Pipe, nothing: object) -> None:
@@ -412,7 +412,7 @@ def test_a_probe_that_is_a_duplicate_leaves_probing_to_the_next(pipe: Pipe) -> N
 def test_an_endpoint_that_is_not_there_parks_nothing_and_is_probed(
     pipe: Pipe, status: int, body: bytes
 ) -> None:
-    pipe.cometly.respond = lambda _: Answer(status, {}, body)
+    pipe.cometly.respond = lambda _: CometlyResponse(status, {}, body)
     pipe.deliver(*[message(number) for number in range(10)])
     at_first = len(pipe.cometly.posted)
 
@@ -428,7 +428,7 @@ def test_an_endpoint_that_is_not_there_parks_nothing_and_is_probed(
 
 
 def test_many_failures_in_a_row_close_the_gate(pipe: Pipe) -> None:
-    pipe.cometly.respond = lambda _: NoAnswer("connection refused")
+    pipe.cometly.respond = lambda _: NoResponse("connection refused")
 
     for number in range(5):
         pipe.deliver(*[message(10 * number + n) for n in range(10)])
@@ -439,7 +439,7 @@ def test_many_failures_in_a_row_close_the_gate(pipe: Pipe) -> None:
 
 
 def test_a_dead_cometly_gets_a_probe_and_then_all_are_delivered(pipe: Pipe) -> None:
-    pipe.cometly.respond = lambda _: NoAnswer("connection refused")
+    pipe.cometly.respond = lambda _: NoResponse("connection refused")
     waiting = {f"m-{n}": message(n) for n in range(10)}
     pipe.deliver(*waiting.values())
     before = len(pipe.cometly.posted)
@@ -660,7 +660,7 @@ def poison(number: int = 99) -> Message:
     return message(number, full_name="refused alone")
 
 
-def refuse_poison(event: Mapping[str, Any]) -> Answer:
+def refuse_poison(event: Mapping[str, Any]) -> CometlyResponse:
     return answer(403) if event.get("full_name") == "refused alone" else ACCEPTED
 
 
@@ -750,7 +750,7 @@ def test_a_probe_that_is_refused_alone_leaves_probing_to_the_next(pipe: Pipe) ->
 def test_a_gate_that_fails_in_any_way_is_said_and_keeps_the_batch(
     pipe: Pipe, monkeypatch: pytest.MonkeyPatch, defect: Exception
 ) -> None:
-    def admit(*_: object) -> Admission:
+    def admit(*_: object) -> Reservation:
         raise defect
 
     monkeypatch.setattr(MemoryGate, "admit", admit)
@@ -857,8 +857,8 @@ def test_what_gets_no_slot_does_not_wait_for_what_is_posted(pipe: Pipe) -> None:
     pipe.gate.configured = 12
     hidden: list[int] = []
 
-    def respond(_: object) -> Answer:
-        """Answer only when something went back, or after a while."""
+    def respond(_: object) -> CometlyResponse:
+        """CometlyResponse only when something went back, or after a while."""
         patience = iter(range(500))
         while not pipe.queue.hidden and next(patience, None) is not None:
             time.sleep(0.01)
@@ -912,7 +912,7 @@ def test_a_worker_that_is_always_late_leaves_slots_and_event_to_others(pipe: Pip
 
 
 def test_a_slot_in_which_nothing_could_be_posted_is_given_back(pipe: Pipe) -> None:
-    def away(_: object) -> NoAnswer:
+    def away(_: object) -> NoResponse:
         raise Unavailable("Secrets Manager is away")
 
     pipe.cometly.respond = away
@@ -957,9 +957,9 @@ def test_a_slot_that_was_exchanged_before_the_gate_went_away_is_given_back_once(
 def test_while_cometly_is_dead_messages_come_back_within_two_minutes(
     pipe: Pipe, receives: int
 ) -> None:
-    pipe.cometly.respond = lambda _: NoAnswer("connection refused")
-    for batch in range(2):
-        pipe.deliver(*[message(10 * batch + n) for n in range(10)])
+    pipe.cometly.respond = lambda _: NoResponse("connection refused")
+    for ten in range(2):
+        pipe.deliver(*[message(10 * ten + n) for n in range(10)])
     assert pipe.gate.state.pause is not None
 
     [kept] = pipe.deliver(message(99, receives=receives))

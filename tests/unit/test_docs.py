@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 from dataclasses import dataclass, field
@@ -274,3 +275,17 @@ def test_the_newest_version_of_the_changelog_is_the_products() -> None:
     versions = re.findall(r"^## \[(\d[^]]*)]", changelog, re.MULTILINE)
 
     assert versions[0] == __version__
+
+
+def test_the_walk_through_the_code_names_what_exists() -> None:
+    text = ARCHITECTURE.read_text("utf-8")
+    walk = text[text.index("## One event, through the code") :]
+    walk = walk[: walk.index("## Order of effects")]
+    named = re.findall(r"`((?:\w+/)*\w+)\.py` `([\w.]+)`", walk)
+
+    for path, name in named:
+        place: Any = importlib.import_module("cometly_forwarder." + path.replace("/", "."))
+        for part in name.split("."):
+            place = getattr(place, part)
+        assert callable(place)
+    assert len(named) >= 15

@@ -11,23 +11,23 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from cometly_forwarder.errors import InvalidEvent
-from cometly_forwarder.event.envelope import MAX_BODY_BYTES, Envelope, Origin, read_envelope, seal
+from cometly_forwarder.event.envelope import MAX_BODY_BYTES, Envelope, Source, read_envelope, seal
 from cometly_forwarder.event.model import read_event
 from tests.unit.conftest import an_event
 
 NOON = datetime(2024, 1, 15, 12, 0, 0, tzinfo=UTC)
-HTTP = Origin("http", "request-1", NOON)
-QUEUE = Origin("queue", "message-1", NOON)
+HTTP = Source("http", "request-1", NOON)
+QUEUE = Source("queue", "message-1", NOON)
 
 
-def sealed(raw: object, origin: Origin = HTTP) -> Envelope:
+def sealed(raw: object, source: Source = HTTP) -> Envelope:
     event, _ = read_event(raw)
-    return seal(event, origin)
+    return seal(event, source)
 
 
-def other(origin: Origin = HTTP, **changes: object) -> Origin:
-    values = {"source": origin.source, "id": origin.id, "time": origin.time}
-    return Origin(**(values | changes))  # type: ignore[arg-type]
+def other(source: Source = HTTP, **changes: object) -> Source:
+    values = {"kind": source.kind, "id": source.id, "time": source.time}
+    return Source(**(values | changes))  # type: ignore[arg-type]
 
 
 # --- Identity ---------------------------------------------------------------------------------
@@ -108,7 +108,7 @@ def test_two_events_differ_by(one: object, another: object) -> None:
 
 
 def test_the_same_id_of_two_sources_is_two_events() -> None:
-    first, second = (sealed(an_event(), Origin(name, "1", NOON)) for name in ("sns", "eventbridge"))
+    first, second = (sealed(an_event(), Source(name, "1", NOON)) for name in ("sns", "eventbridge"))
 
     assert first.event_id != second.event_id
 
@@ -142,9 +142,9 @@ def test_without_key_and_order_the_event_id_is_the_key() -> None:
 
 
 def test_an_event_without_a_time_gets_that_of_its_acceptance() -> None:
-    origin = other(time=datetime(2024, 1, 15, 14, 0, 0, 999_999, timezone(timedelta(hours=2))))
+    source = other(time=datetime(2024, 1, 15, 14, 0, 0, 999_999, timezone(timedelta(hours=2))))
 
-    assert sealed(an_event(), origin).event["event_time"] == "2024-01-15T12:00:00Z"
+    assert sealed(an_event(), source).event["event_time"] == "2024-01-15T12:00:00Z"
 
 
 def test_an_event_keeps_the_time_that_it_has() -> None:
@@ -258,34 +258,34 @@ def in_eventbridge(raw: object, **changes: object) -> str:
 
 
 @pytest.mark.parametrize(
-    ("body", "origin"),
+    ("body", "source"),
     [
         pytest.param(
             in_sns(an_event()),
-            Origin("sns", "sns-1", datetime(2024, 1, 15, 11, 0, 0, 123_000, UTC)),
+            Source("sns", "sns-1", datetime(2024, 1, 15, 11, 0, 0, 123_000, UTC)),
             id="SNS",
         ),
         pytest.param(
             in_eventbridge(an_event()),
-            Origin("eventbridge", "bus-1", datetime(2024, 1, 15, 11, tzinfo=UTC)),
+            Source("eventbridge", "bus-1", datetime(2024, 1, 15, 11, tzinfo=UTC)),
             id="EventBridge",
         ),
         pytest.param(
             in_sns(in_eventbridge(an_event())),
-            Origin("eventbridge", "bus-1", datetime(2024, 1, 15, 11, tzinfo=UTC)),
+            Source("eventbridge", "bus-1", datetime(2024, 1, 15, 11, tzinfo=UTC)),
             id="EventBridge by way of SNS",
         ),
         pytest.param(json.dumps(an_event()), QUEUE, id="raw"),
         pytest.param(
-            in_sns(an_event(), Timestamp=None), Origin("sns", "sns-1", NOON), id="no time"
+            in_sns(an_event(), Timestamp=None), Source("sns", "sns-1", NOON), id="no time"
         ),
     ],
 )
-def test_an_event_is_known_by_its_source(body: str, origin: Origin) -> None:
+def test_an_event_is_known_by_its_source(body: str, source: Source) -> None:
     envelope = read_envelope(body, QUEUE)
 
-    assert replace(envelope, is_bare=False) == sealed(an_event(), origin)
-    assert envelope.is_bare == (origin is QUEUE)
+    assert replace(envelope, is_bare=False) == sealed(an_event(), source)
+    assert envelope.is_bare == (source is QUEUE)
 
 
 def test_what_comes_by_the_queue_is_normalised_like_what_comes_by_https() -> None:
@@ -377,7 +377,7 @@ def test_every_fault_of_an_event_from_the_queue_is_kept() -> None:
 
 def test_an_unreadable_message_is_known_by_the_queues_id() -> None:
     first, again = read_envelope("{", QUEUE), read_envelope("{", QUEUE)
-    second = read_envelope("{", Origin("queue", "message-2", NOON))
+    second = read_envelope("{", Source("queue", "message-2", NOON))
 
     assert first.event_id == again.event_id
     assert first.event_id != second.event_id

@@ -25,9 +25,9 @@ from moto import mock_aws
 from cometly_forwarder.deliver.delivery import Gate
 from cometly_forwarder.errors import Unavailable
 from cometly_forwarder.gate.clock import SharedClock
-from cometly_forwarder.gate.gate import KEY, DynamoGate
+from cometly_forwarder.gate.gate import DynamoGate
 from cometly_forwarder.gate.item import attributes_of, state_in
-from cometly_forwarder.gate.quota import Doubt, Learnt, Quota
+from cometly_forwarder.gate.quota import Doubt, LimitEstimate, RateHeaders
 from cometly_forwarder.gate.rules import (
     FAILURES_TO_CLOSE,
     REFUSALS_TO_CLOSE,
@@ -37,6 +37,7 @@ from cometly_forwarder.gate.rules import (
     Lane,
     Pause,
 )
+from cometly_forwarder.gate.table import KEY, GateTable
 from cometly_forwarder.gate.window import Window
 from tests.unit.fakes import START, Clock
 
@@ -136,12 +137,12 @@ class Table:
 class StillClock(SharedClock):
     """A clock that hears nothing of moto's real dates."""
 
-    def hear(self, date: str | None, took: float) -> None:
+    def learn(self, date: str | None, took: float) -> None:
         pass
 
 
 def gate(client: DynamoDBClient, clock: Clock) -> DynamoGate:
-    return DynamoGate(client, TABLE, 1000, StillClock(clock.now), stopwatch=clock.now)
+    return DynamoGate(GateTable(client, TABLE, StillClock(clock.now), clock.now), 1000)
 
 
 def item(client: DynamoDBClient) -> dict[str, Any]:
@@ -231,7 +232,7 @@ def test_headers_reach_the_next_admission(dynamodb: DynamoDBClient) -> None:
     clock = Clock()
     worker = gate(dynamodb, clock)
     [first, *_] = worker.admit(10, START + 60).slots
-    worker.note(Quota(600, 599, first))
+    worker.observe(RateHeaders(600, 599, first))
 
     worker.admit(10, START + 60)
     [early, late] = worker.admit(2, START + 60).slots
@@ -312,7 +313,7 @@ def test_a_clock_that_is_off_is_corrected_by_dynamodbs(skew: float) -> None:
 
     for _ in range(40):
         local.sleep(0.005)
-        shared.hear(_date(local.now() - skew), 0.005)
+        shared.learn(_date(local.now() - skew), 0.005)
         local.sleep(0.337)
 
     assert shared.now() == pytest.approx(local.now() - skew, abs=0.05 if skew else 1e-9)
@@ -322,7 +323,7 @@ def test_an_answer_that_took_long_leaves_a_right_clock_alone() -> None:
     local = Clock(START + 4)
     shared = SharedClock(local.now)
 
-    shared.hear(_date(START + 1), 3.5)
+    shared.learn(_date(START + 1), 3.5)
 
     assert shared.now() == local.now()
 
@@ -335,7 +336,7 @@ def test_a_clock_that_was_set_is_corrected_by_the_next_answers(step: float) -> N
         if turn == 20:
             local.sleep(step)
             skew = step
-        shared.hear(_date(local.now() - skew), 0.005)
+        shared.learn(_date(local.now() - skew), 0.005)
         local.sleep(0.337)
 
     assert shared.now() == pytest.approx(local.now() - skew, abs=0.5)
@@ -344,8 +345,8 @@ def test_a_clock_that_was_set_is_corrected_by_the_next_answers(step: float) -> N
 def test_a_clock_without_dates_to_hear_is_left_alone() -> None:
     shared = SharedClock(Clock().now)
 
-    shared.hear(None, 0)
-    shared.hear("yesterday", 0)
+    shared.learn(None, 0)
+    shared.learn("yesterday", 0)
 
     assert shared.now() == START
 
@@ -353,7 +354,8 @@ def test_a_clock_without_dates_to_hear_is_left_alone() -> None:
 def test_slots_are_told_by_the_workers_own_clock(dynamodb: DynamoDBClient) -> None:
     right, fast = Clock(), Clock(START + 2)
     one = gate(dynamodb, right)
-    other = DynamoGate(dynamodb, TABLE, 1000, StillClock(fast.now, most=-2.0), stopwatch=fast.now)
+    their_clock = StillClock(fast.now, most=-2.0)
+    other = DynamoGate(GateTable(dynamodb, TABLE, their_clock, fast.now), 1000)
 
     slots = one.admit(10, START + 60).slots
     theirs = other.admit(10, START + 62).slots
@@ -367,14 +369,13 @@ def of(table: Table, *, skew: float = 0.0, is_patient: bool = False) -> DynamoGa
 
     The waits between two tries are random: they take no time, except for one that is patient.
     """
-    return DynamoGate(
-        table,  # type: ignore[arg-type]
-        TABLE,
-        1000,
-        SharedClock(lambda: table.clock.now() + skew),
-        sleep=table.clock.sleep if is_patient else lambda _: None,
-        stopwatch=table.clock.now,
-    )
+    sleep = table.clock.sleep if is_patient else lambda _: None
+    clock = SharedClock(lambda: table.clock.now() + skew)
+    return DynamoGate(table_of(table, clock), 1000, sleep)
+
+
+def table_of(table: Table, clock: SharedClock) -> GateTable:
+    return GateTable(table, TABLE, clock, table.clock.now)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("skew", [-2.0, 1.5])
@@ -414,7 +415,7 @@ def test_what_the_headers_said_is_dated_by_the_shared_clock() -> None:
         [slot] = wrong.admit(1, table.clock.now() + 60).slots
         table.clock.sleep(SOME_TIME)
 
-    wrong.note(Quota(600, 599, slot))
+    wrong.observe(RateHeaders(600, 599, slot))
     wrong.admit(1, table.clock.now() + 60)
 
     heard_at = json.loads(table.item["state"]["S"])["learnt"]["quota_at"]
@@ -446,7 +447,7 @@ def test_slots_lie_as_far_ahead_as_a_slow_table_needs(takes: float) -> None:
 
     # A claim, then a look that another thread is at, then an own one.
     assert slot - table.clock.now() >= 3 * takes
-    assert worker.look_ahead() == pytest.approx(2 * takes)
+    assert worker.refresh_lead() == pytest.approx(2 * takes)
 
 
 def test_a_call_that_was_slow_once_says_nothing_of_the_next() -> None:
@@ -456,7 +457,7 @@ def test_a_call_that_was_slow_once_says_nothing_of_the_next() -> None:
         table.takes = takes
         worker.admit(1, table.clock.now() + 60)
 
-    assert worker.look_ahead() <= 0.1
+    assert worker.refresh_lead() <= 0.1
 
 
 def test_a_table_that_is_quick_again_is_soon_believed() -> None:
@@ -469,7 +470,7 @@ def test_a_table_that_is_quick_again_is_soon_believed() -> None:
     for _ in range(4):
         worker.admit(1, table.clock.now() + 60)
 
-    assert worker.look_ahead() <= 0.1
+    assert worker.refresh_lead() <= 0.1
 
 
 def test_a_slot_that_was_missed_is_exchanged_for_a_later_one() -> None:
@@ -478,9 +479,9 @@ def test_a_slot_that_was_missed_is_exchanged_for_a_later_one() -> None:
     slots = worker.admit(5, START + 60).slots
     table.clock.sleep(10)
 
-    admission = worker.exchange(slots[0], START + 60)
+    reservation = worker.swap_slot(slots[0], START + 60)
 
-    assert admission.slots[0] > table.clock.now()
+    assert reservation.slots[0] > table.clock.now()
     assert table.reserved == 5
 
 
@@ -491,7 +492,7 @@ def test_a_worker_whose_clock_is_off_gives_back_the_slot_that_it_had() -> None:
         [slot] = wrong.admit(1, table.clock.now() + 60).slots
         table.clock.sleep(SOME_TIME)
 
-    wrong.exchange(slot, table.clock.now() + 60)
+    wrong.swap_slot(slot, table.clock.now() + 60)
 
     assert table.reserved == 30
 
@@ -504,15 +505,15 @@ def test_threads_that_are_late_together_share_a_write() -> None:
     table.hold.clear()
 
     with ThreadPoolExecutor(10) as threads:
-        asked = [threads.submit(worker.exchange, slot, START + 60) for slot in slots]
-        while table.calls < 2 or len(worker._exchanges[Lane.SERVICES]) < 9:
+        asked = [threads.submit(worker.swap_slot, slot, START + 60) for slot in slots]
+        while table.calls < 2 or len(worker._swaps[Lane.SERVICES]) < 9:
             time.sleep(0.001)
         table.hold.set()
         given = [each.result().slots for each in asked]
 
     assert len(set(given)) == 10
     assert all(len(each) == 1 for each in given)
-    assert table.calls == 3  # the admission, whoever came first, and the nine who waited
+    assert table.calls == 3  # the reservation, whoever came first, and the nine who waited
     assert table.reserved == 10
 
 
@@ -522,8 +523,8 @@ def test_without_room_for_all_of_them_late_threads_are_told_when_to_ask_again() 
     first, second = worker.admit(2, START + 60).slots
     table.clock.sleep(10)
 
-    late = worker.exchange(first, START + 5)
-    other = worker.exchange(second, START + 60)
+    late = worker.swap_slot(first, START + 5)
+    other = worker.swap_slot(second, START + 60)
 
     assert late.slots == ()
     assert late.wait > 0
@@ -539,7 +540,7 @@ def test_threads_that_wait_for_a_table_that_is_silent_do_not_each_ask() -> None:
     refused = 0
     for slot in slots:
         with pytest.raises(Unavailable):
-            worker.exchange(slot, START + 600)
+            worker.swap_slot(slot, START + 600)
         with pytest.raises(Unavailable):
             worker.failed(probe=False)
         refused += 2
@@ -561,10 +562,10 @@ def test_a_429_that_could_not_be_written_is_obeyed_here_and_written_with_the_nex
         worker.throttled(30)
     told = worker.wait()
     table.clock.sleep(1.1)
-    admission = worker.admit(1, table.clock.now() + 60)
+    reservation = worker.admit(1, table.clock.now() + 60)
 
     assert told == pytest.approx(30, abs=1)
-    assert admission.cause is Cause.THROTTLED
+    assert reservation.cause is Cause.THROTTLED
     assert of(table).admit(1, table.clock.now() + 60).cause is Cause.THROTTLED
 
 
@@ -583,7 +584,7 @@ def test_reports_of_threads_that_wait_share_a_write() -> None:
             each.result()
 
     assert json.loads(table.item["state"]["S"])["failures"] == 9
-    assert table.calls == 3  # the admission, whoever came first, and the eight who waited
+    assert table.calls == 3  # the reservation, whoever came first, and the eight who waited
 
 
 def test_a_call_that_failed_quickly_is_soon_tried_again() -> None:
@@ -741,7 +742,7 @@ def test_an_item_of_the_version_before_is_read(dynamodb: DynamoDBClient) -> None
     state = state_in(item(dynamodb))
 
     assert state.window == Window(17999999400, b"\1" * 600)
-    assert state.learnt == Learnt(600, START - 1, 500, START - 1, START - 30, 12.0)
+    assert state.learnt == LimitEstimate(600, START - 1, 500, START - 1, START - 30, 12.0)
     assert (state.ideal, state.last, state.failures) == (START + 1, START + 2, 3)
     assert state.pause == Pause(Cause.BLOCKED, START + 9, 60.0)
     assert state.pages_pause is None
@@ -777,7 +778,7 @@ def test_an_item_with_all_that_it_can_hold_is_one_write_unit() -> None:
     time = START + 0.123
     state = GateState(
         window=Window(17999999400, sent),
-        learnt=Learnt(60000, time, 59999, time, time, 12345.678, 12345.678, 0.123, time),
+        learnt=LimitEstimate(60000, time, 59999, time, time, 12345.678, 12345.678, 0.123, time),
         doubt=Doubt(60000, 2, time),
         ideal=time,
         last=time,
@@ -894,10 +895,10 @@ def test_a_page_gives_back_and_exchanges_slots_of_its_lane() -> None:
     pages = worker.lane(Lane.PAGES)
     [first] = pages.admit(5, START + 21).slots
 
-    exchanged = pages.exchange(first, START + 21)
-    pages.give_back(exchanged.slots, probe=False)
+    swapped = pages.swap_slot(first, START + 21)
+    pages.give_back(swapped.slots, probe=False)
 
-    assert len(exchanged.slots) == 1
+    assert len(swapped.slots) == 1
     assert pages.admit(5, START + 21).slots == ()
     assert table.reserved == 100
 
@@ -908,7 +909,7 @@ def test_a_page_that_was_late_obeys_the_pause_of_its_lane() -> None:
     [slot] = pages.admit(1, START + 21).slots
     pages.blocked(is_sure=True)
 
-    assert pages.exchange(slot, START + 21).cause is Cause.BLOCKED
+    assert pages.swap_slot(slot, START + 21).cause is Cause.BLOCKED
 
 
 def test_pages_without_a_slot_wait_for_the_next_one() -> None:
@@ -916,10 +917,10 @@ def test_pages_without_a_slot_wait_for_the_next_one() -> None:
     pages = of(table, is_patient=True).lane(Lane.PAGES)
     first = pages.admit(50, START + 21)
 
-    admission = pages.admit(5, START + 21)
+    reservation = pages.admit(5, START + 21)
 
     assert len(first.slots) < 50
-    assert admission.slots
+    assert reservation.slots
     assert table.clock.now() == pytest.approx(START + first.wait)
 
 
@@ -928,10 +929,10 @@ def test_pages_that_wait_do_so_for_two_seconds_at_most() -> None:
     worker = of(table, is_patient=True)
     worker.throttled(300)
 
-    admission = worker.lane(Lane.PAGES).admit(5, START + 21)
+    reservation = worker.lane(Lane.PAGES).admit(5, START + 21)
 
-    assert admission.slots == ()
-    assert admission.wait == pytest.approx(298)
+    assert reservation.slots == ()
+    assert reservation.wait == pytest.approx(298)
     assert table.clock.now() == START + 2
 
 
@@ -940,9 +941,9 @@ def test_services_without_a_slot_do_not_wait_for_it() -> None:
     worker = of(table, is_patient=True)
     worker.admit(400, START + 21)
 
-    admission = worker.admit(5, START + 21)
+    reservation = worker.admit(5, START + 21)
 
-    assert admission.wait > 0
+    assert reservation.wait > 0
     assert table.clock.now() == START
 
 
@@ -1029,7 +1030,7 @@ def test_the_last_answer_is_told_to_others_by_the_shared_clock() -> None:
 def test_an_answer_that_is_still_to_come_was_not_taken() -> None:
     table = Table(Clock())
     worker = of(table)
-    worker._state = GateState(taken_at=START + 3600)
+    worker.table.state = GateState(taken_at=START + 3600)
 
     assert worker.last_taken() == 0.0
 
@@ -1043,7 +1044,7 @@ def test_headers_of_a_429_reach_the_others_with_it() -> None:
         table.clock.sleep(0.6)
     other.admit(10, table.clock.now() + 21)
 
-    one.note(Quota(300, 0, slots[-1]))
+    one.observe(RateHeaders(300, 0, slots[-1]))
     one.throttled(1)
     table.clock.sleep(1.2)
 
@@ -1066,14 +1067,7 @@ class Wall:
 def test_a_wall_clock_that_is_set_costs_nobody_more_than_a_batch(step: float) -> None:
     table = Table(Clock())
     wall, right = Wall(table.clock), of(table)
-    worker = DynamoGate(
-        table,  # type: ignore[arg-type]
-        TABLE,
-        1000,
-        SharedClock(wall.now),
-        sleep=lambda _: None,
-        stopwatch=table.clock.now,
-    )
+    worker = DynamoGate(table_of(table, SharedClock(wall.now)), 1000, lambda _: None)
     for _ in range(10):
         worker.admit(1, wall.now() + 21)
         table.clock.sleep(SOME_TIME)
@@ -1095,13 +1089,7 @@ def test_a_wall_clock_that_is_set_costs_nobody_more_than_a_batch(step: float) ->
 def test_a_wall_clock_put_back_after_a_failed_call_does_not_keep_the_worker_blind() -> None:
     table = Table(Clock(), takes=4.0, fails=1)
     wall = Wall(table.clock)
-    worker = DynamoGate(
-        table,  # type: ignore[arg-type]
-        TABLE,
-        1000,
-        SharedClock(wall.now),
-        stopwatch=table.clock.now,
-    )
+    worker = DynamoGate(table_of(table, SharedClock(wall.now)), 1000, lambda _: None)
     with pytest.raises(Unavailable):
         worker.admit(1, wall.now() + 21)
 
@@ -1114,13 +1102,7 @@ def test_a_wall_clock_put_back_after_a_failed_call_does_not_keep_the_worker_blin
 def test_a_wall_clock_put_back_does_not_keep_a_worker_from_looking() -> None:
     table = Table(Clock())
     wall = Wall(table.clock)
-    worker = DynamoGate(
-        table,  # type: ignore[arg-type]
-        TABLE,
-        1000,
-        SharedClock(wall.now),
-        stopwatch=table.clock.now,
-    )
+    worker = DynamoGate(table_of(table, SharedClock(wall.now)), 1000, lambda _: None)
     worker.admit(1, wall.now() + 21)
     of(table).throttled(300)
 

@@ -101,10 +101,10 @@ def far(
         "DELIVERY_HORIZON_HOURS": "72",
     }.items():
         monkeypatch.setenv(name, value)
-    deliver.couriers.cache_clear()
+    deliver.batch_deliveries.cache_clear()
     yield Far(cometly, aws_stack)
-    deliver.couriers().events.delivery.cometly.pool.clear()
-    deliver.couriers.cache_clear()
+    deliver.batch_deliveries().events.delivery.cometly.pool.clear()
+    deliver.batch_deliveries.cache_clear()
 
 
 def make_table(dynamodb: DynamoDBClient) -> None:
@@ -272,9 +272,9 @@ def queue(aws_stack: Aws, monkeypatch: pytest.MonkeyPatch) -> Iterator[Aws]:
     """The environment of ingest, with its clients built anew."""
     monkeypatch.setenv("EVENT_QUEUE_URL", aws_stack.queue_url)
     monkeypatch.setenv("SERVER_KEYS_SECRET_ARN", aws_stack.keys_secret_arn)
-    ingest.doors.cache_clear()
+    ingest.routes.cache_clear()
     yield aws_stack
-    ingest.doors.cache_clear()
+    ingest.routes.cache_clear()
 
 
 def test_a_generated_request_with_a_key_is_accepted(queue: Aws) -> None:

@@ -26,6 +26,7 @@ EDGES = {
     "observability",
     "secrets",
     "gate.gate",
+    "gate.table",
     "ingest.handler",
     "ingest.queue",
     "deliver.cometly",

@@ -54,9 +54,9 @@ def _as_new(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A worker that has served nothing yet, in an environment that is not set."""
     for name in ("EVENT_QUEUE_URL", "SERVER_KEYS_SECRET_ARN", "DEFAULT_PHONE_REGION"):
         monkeypatch.delenv(name, raising=False)
-    ingest.doors.cache_clear()
+    ingest.routes.cache_clear()
     yield
-    ingest.doors.cache_clear()
+    ingest.routes.cache_clear()
     ingest.journal.metrics.clear_metrics()
 
 
@@ -81,8 +81,8 @@ def posted(stack: Aws) -> list[dict[str, Any]]:
 
 @pytest.mark.usefixtures("stack")
 def test_a_key_ages_while_the_function_is_frozen_or_the_clock_is_put_back() -> None:
-    assert isinstance(ingest.doors().keys, ServerKeys)
-    assert isinstance(ingest.doors().keys.secret.now, Stopwatch)
+    assert isinstance(ingest.routes().keys, ServerKeys)
+    assert isinstance(ingest.routes().keys.secret.now, Stopwatch)
 
 
 # --- AWS that fails ---------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 import pytest
 
 from cometly_forwarder.event.envelope import MAX_BODY_BYTES
-from cometly_forwarder.ingest.accept import Door, Receipt, Status, accept
+from cometly_forwarder.ingest.accept import Intake, Receipt, Status, accept
 from tests.unit.conftest import an_event
 
 NOON = datetime(2024, 1, 15, 12, 0, 0, tzinfo=UTC)
@@ -33,9 +33,9 @@ class FakeOutbox:
         return [json.loads(body)["event"] for body in self.bodies]
 
 
-def a_door(outbox: FakeOutbox, phone_region: str | None = None) -> Door:
+def a_door(event_queue: FakeOutbox, phone_region: str | None = None) -> Intake:
     numbers = itertools.count(1)
-    return Door(outbox, lambda: NOON, lambda: f"request-{next(numbers)}", phone_region)
+    return Intake(event_queue, lambda: NOON, lambda: f"request-{next(numbers)}", phone_region)
 
 
 def statuses(receipts: Sequence[Receipt]) -> list[Status]:
@@ -43,36 +43,36 @@ def statuses(receipts: Sequence[Receipt]) -> list[Status]:
 
 
 def test_a_valid_event_is_sent_and_acknowledged_with_its_id() -> None:
-    outbox = FakeOutbox()
+    event_queue = FakeOutbox()
 
-    (receipt,) = accept([an_event()], a_door(outbox))
+    (receipt,) = accept([an_event()], a_door(event_queue))
 
     assert receipt.status is Status.ACCEPTED
-    assert receipt.event_id == json.loads(outbox.bodies[0])["event_id"]
+    assert receipt.event_id == json.loads(event_queue.bodies[0])["event_id"]
     assert receipt.faults == receipt.warnings == ()
 
 
 def test_an_events_time_is_fixed_when_it_is_accepted() -> None:
-    outbox = FakeOutbox()
+    event_queue = FakeOutbox()
 
-    accept([an_event()], a_door(outbox))
+    accept([an_event()], a_door(event_queue))
 
-    assert outbox.events[0]["event_time"] == "2024-01-15T12:00:00Z"
-    assert json.loads(outbox.bodies[0])["accepted_at"] == "2024-01-15T12:00:00+00:00"
+    assert event_queue.events[0]["event_time"] == "2024-01-15T12:00:00Z"
+    assert json.loads(event_queue.bodies[0])["accepted_at"] == "2024-01-15T12:00:00+00:00"
 
 
 def test_the_region_of_the_door_reads_phone_numbers() -> None:
-    outbox = FakeOutbox()
+    event_queue = FakeOutbox()
 
-    accept([an_event(phone="(650)555-1212")], a_door(outbox, "US"))
+    accept([an_event(phone="(650)555-1212")], a_door(event_queue, "US"))
 
-    assert outbox.events[0]["phone"] == "16505551212"
+    assert event_queue.events[0]["phone"] == "16505551212"
 
 
 def test_receipts_come_in_the_order_of_the_events() -> None:
-    outbox = FakeOutbox()
+    event_queue = FakeOutbox()
 
-    receipts = accept([an_event(order_id="1"), {}, an_event(order_id="2"), 5], a_door(outbox))
+    receipts = accept([an_event(order_id="1"), {}, an_event(order_id="2"), 5], a_door(event_queue))
 
     assert statuses(receipts) == [
         Status.ACCEPTED,
@@ -80,19 +80,19 @@ def test_receipts_come_in_the_order_of_the_events() -> None:
         Status.ACCEPTED,
         Status.INVALID,
     ]
-    assert [event["order_id"] for event in outbox.events] == ["1", "2"]
+    assert [event["order_id"] for event in event_queue.events] == ["1", "2"]
 
 
 def test_an_invalid_event_is_not_sent_and_its_receipt_says_why() -> None:
-    outbox = FakeOutbox()
+    event_queue = FakeOutbox()
 
-    (receipt,) = accept([{"event_name": "purchase", "emial": "x"}], a_door(outbox))
+    (receipt,) = accept([{"event_name": "purchase", "emial": "x"}], a_door(event_queue))
 
     assert receipt.status is Status.INVALID
     assert receipt.event_id is None
     assert [fault.field for fault in receipt.faults] == ["email"]
     assert [warning.field for warning in receipt.warnings] == ["emial"]
-    assert outbox.bodies == []
+    assert event_queue.bodies == []
 
 
 def test_an_accepted_event_carries_its_warnings() -> None:
@@ -110,10 +110,10 @@ def test_an_event_too_large_to_travel_is_said_to_be() -> None:
 
 def test_only_what_the_queue_confirmed_is_accepted() -> None:
     # Positions count among what was sent: an invalid event must not shift them.
-    outbox = FakeOutbox(refuses=frozenset({0, 2}))
+    event_queue = FakeOutbox(refuses=frozenset({0, 2}))
     raws = [{}, an_event(order_id="1"), an_event(order_id="2"), {}, an_event(order_id="3")]
 
-    receipts = accept(raws, a_door(outbox))
+    receipts = accept(raws, a_door(event_queue))
 
     assert statuses(receipts) == [
         Status.INVALID,
@@ -148,22 +148,22 @@ def test_the_same_event_posted_twice_gets_the_same_id() -> None:
     ids=["absent", "null", "empty", "blank"],
 )
 def test_the_header_is_the_key_of_an_event_without_one(own: dict[str, object]) -> None:
-    outbox = FakeOutbox()
+    event_queue = FakeOutbox()
 
-    (receipt,) = accept([an_event(**own)], a_door(outbox), "key-1")
+    (receipt,) = accept([an_event(**own)], a_door(event_queue), "key-1")
 
     assert receipt.status is Status.ACCEPTED
-    assert outbox.events[0]["idempotency_key"] == "key-1"
+    assert event_queue.events[0]["idempotency_key"] == "key-1"
 
 
 @pytest.mark.parametrize("own", ["7", " 7 ", 7], ids=repr)
 def test_the_header_may_repeat_the_key_of_the_event(own: object) -> None:
-    outbox = FakeOutbox()
+    event_queue = FakeOutbox()
 
-    (receipt,) = accept([an_event(idempotency_key=own)], a_door(outbox), "7 ")
+    (receipt,) = accept([an_event(idempotency_key=own)], a_door(event_queue), "7 ")
 
     assert receipt.status is Status.ACCEPTED
-    assert outbox.events[0]["idempotency_key"] == "7"
+    assert event_queue.events[0]["idempotency_key"] == "7"
 
 
 @pytest.mark.parametrize("own", ["other", "KEY-1", 1, 0, False, [], {}, ["key-1"]], ids=repr)
@@ -176,11 +176,11 @@ def test_a_key_beside_the_header_that_is_not_the_same_is_refused(own: object) ->
 
 @pytest.mark.parametrize("header", ["", "  "], ids=["empty", "blank"])
 def test_a_blank_header_is_none(header: str) -> None:
-    outbox = FakeOutbox()
+    event_queue = FakeOutbox()
 
-    accept([an_event(idempotency_key="own")], a_door(outbox), header)
+    accept([an_event(idempotency_key="own")], a_door(event_queue), header)
 
-    assert [event["idempotency_key"] for event in outbox.events] == ["own"]
+    assert [event["idempotency_key"] for event in event_queue.events] == ["own"]
 
 
 def test_a_header_that_is_no_unicode_is_refused_like_a_field() -> None:

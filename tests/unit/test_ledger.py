@@ -18,12 +18,12 @@ from moto import mock_aws
 from cometly_forwarder.deliver.claims import (
     Claim,
     Claimed,
+    ClaimResult,
     Duplicate,
     Leased,
     Outcome,
     Settled,
     State,
-    Ticket,
     Waiting,
 )
 from cometly_forwarder.deliver.ledger import RETENTION_SECONDS, DynamoLedger
@@ -34,7 +34,7 @@ from tests.unit.fakes import START, Clock, MemoryLedger
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-TICKET = Ticket(
+TICKET = Claim(
     "evt_1", "body-1", "content-1", "message-1", START + 65, datetime.fromtimestamp(START, UTC)
 )
 OTHER = replace(TICKET, owner="body-2", content="content-2", message_id="message-2")
@@ -77,7 +77,7 @@ def test_a_new_identity_is_claimed(ledger: DynamoLedger) -> None:
 
 @pytest.mark.parametrize("other", [TICKET, REDRIVEN, OTHER], ids=["copy", "redriven", "another"])
 def test_who_comes_while_a_claim_is_in_progress_waits_for_its_outcome(
-    ledger: DynamoLedger, clock: Clock, other: Ticket
+    ledger: DynamoLedger, clock: Clock, other: Claim
 ) -> None:
     ledger.claim(TICKET)
     clock.time = TICKET.lease
@@ -97,15 +97,15 @@ def test_the_same_message_claims_again_when_its_lease_is_over(
 def test_claims_without_an_outcome_add_up_and_an_outcome_forgives_them(
     ledger: DynamoLedger, clock: Clock
 ) -> None:
-    ticket = TICKET
+    claim = TICKET
     for _ in range(3):
-        ledger.claim(ticket)
-        clock.time = ticket.lease + 1
-        ticket = replace(ticket, lease=clock.time + 65)
-    ledger.claim(ticket)
-    ledger.settle(ticket, Outcome(State.WAITING, 1))
+        ledger.claim(claim)
+        clock.time = claim.lease + 1
+        claim = replace(claim, lease=clock.time + 65)
+    ledger.claim(claim)
+    ledger.settle(claim, Outcome(State.WAITING, 1))
 
-    assert ledger.claim(replace(ticket, lease=ticket.lease + 1)) == Claimed(claims=1, attempts=1)
+    assert ledger.claim(replace(claim, lease=claim.lease + 1)) == Claimed(claims=1, attempts=1)
 
 
 @pytest.mark.parametrize("state", [State.DELIVERED, State.PARKED])
@@ -132,7 +132,7 @@ def test_a_back_off_does_not_hold_for_another_content(ledger: DynamoLedger) -> N
 
 @pytest.mark.parametrize("other", [TICKET, TWIN], ids=["itself", "a twin"])
 def test_a_back_off_holds_for_every_message_of_its_content(
-    ledger: DynamoLedger, clock: Clock, other: Ticket
+    ledger: DynamoLedger, clock: Clock, other: Claim
 ) -> None:
     ledger.claim(TICKET)
     ledger.settle(TICKET, Outcome(State.WAITING, 3, retry_at=START + 100))
@@ -257,7 +257,7 @@ def test_a_late_worker_does_not_overwrite_who_claimed_after_it(
 
 @pytest.mark.parametrize("heir_of", [TICKET, OTHER], ids=["the same message", "another"])
 def test_a_late_worker_that_delivered_is_believed(
-    ledger: DynamoLedger, clock: Clock, heir_of: Ticket
+    ledger: DynamoLedger, clock: Clock, heir_of: Claim
 ) -> None:
     ledger.claim(TICKET)
     clock.time = TICKET.lease + 1
@@ -370,7 +370,7 @@ def test_a_replay_whose_answer_was_lost_is_known_again(
     ],
 )
 def test_an_item_of_the_version_before_is_understood(
-    ledger: DynamoLedger, dynamodb: DynamoDBClient, state: str, found: Claim
+    ledger: DynamoLedger, dynamodb: DynamoDBClient, state: str, found: ClaimResult
 ) -> None:
     """Version 0.1.0 before retry_at: what it left is what an upgraded stack finds."""
     dynamodb.put_item(
@@ -416,9 +416,9 @@ STEPS = st.lists(
 )
 
 
-def _begins(ledger: DynamoLedger | MemoryLedger, ticket: Ticket, deaths: int) -> bool:
+def _begins(ledger: DynamoLedger | MemoryLedger, claim: Claim, deaths: int) -> bool:
     try:
-        ledger.begin(ticket, deaths)
+        ledger.begin(claim, deaths)
     except Unavailable:
         return False
     return True
@@ -433,16 +433,16 @@ def test_the_ledger_of_the_tests_keeps_the_rules_of_the_real_one(
     clock = Clock()
     identity = f"evt_{uuid4()}"
     real, model = DynamoLedger(dynamodb, "ledger", clock.now), MemoryLedger(clock)
-    claims: list[Ticket] = []
+    claims: list[Claim] = []
 
     for step in steps:
         match step:
             case "claim", message:
                 lease = clock.time + 65
-                ticket = replace(MESSAGES[message], event_id=identity, lease=lease)
-                answer = real.claim(ticket)
-                assert answer == model.claim(ticket)
-                claims += [ticket] if isinstance(answer, Claimed) else []
+                claim = replace(MESSAGES[message], event_id=identity, lease=lease)
+                answer = real.claim(claim)
+                assert answer == model.claim(claim)
+                claims += [claim] if isinstance(answer, Claimed) else []
             case "settle", place, state, delay:
                 if state is not State.CLAIMED and claims:
                     outcome = Outcome(
@@ -458,7 +458,7 @@ def test_the_ledger_of_the_tests_keeps_the_rules_of_the_real_one(
                         each.settle(claims[place % len(claims)], outcome)
             case "begin", place:
                 if claims:
-                    ticket = claims[place % len(claims)]
-                    assert _begins(real, ticket, place) == _begins(model, ticket, place)
+                    claim = claims[place % len(claims)]
+                    assert _begins(real, claim, place) == _begins(model, claim, place)
             case _, seconds:
                 clock.sleep(seconds)

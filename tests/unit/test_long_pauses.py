@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from cometly_forwarder.deliver.delivery import Message
-from cometly_forwarder.deliver.verdict import Answer
+from cometly_forwarder.deliver.verdict import CometlyResponse
 from tests.unit.fakes import ACCEPTED, START, Pipe, answer, message
 
 EVENTS = 10_000
@@ -57,7 +57,9 @@ def sqs() -> Sqs:
 
 
 @pytest.mark.parametrize("refusal", [answer(401), answer(403)], ids=["401", "403"])
-def test_ten_thousand_events_wait_out_an_hour_of_refusals(sqs: Sqs, refusal: Answer) -> None:
+def test_ten_thousand_events_wait_out_an_hour_of_refusals(
+    sqs: Sqs, refusal: CometlyResponse
+) -> None:
     pipe = sqs.pipe
     pipe.cometly.respond = lambda _: refusal
     sqs.run(START + 3600)

@@ -10,19 +10,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cometly_forwarder.gate import rules as pacing
-from cometly_forwarder.gate.quota import MAX_LIMIT, MIN_LIMIT, Learnt, Quota
+from cometly_forwarder.gate import rules
+from cometly_forwarder.gate.quota import MAX_LIMIT, MIN_LIMIT, LimitEstimate, RateHeaders
 from cometly_forwarder.gate.rules import (
     FAILURES_TO_CLOSE,
     PROBE_SECONDS,
     RETRY_AFTER_CAP_SECONDS,
-    Admission,
     Cause,
     GateState,
     Lane,
     Pause,
+    Reservation,
+    SlotRequest,
     Unused,
-    Wish,
 )
 from cometly_forwarder.gate.window import Window
 from tests.unit.simulation import World
@@ -39,13 +39,13 @@ def admit(
     latest: float = NOW + 1e6,
     rate: int = 1000,
     lane: Lane = Lane.SERVICES,
-) -> tuple[GateState, Admission]:
-    return pacing.admit(state, Wish(now, count, latest, rate, lane=lane))
+) -> tuple[GateState, Reservation]:
+    return rules.admit(state, SlotRequest(now, count, latest, rate, lane=lane))
 
 
-def observed(state: GateState, *quotas: Quota) -> GateState:
-    for quota in quotas:
-        state = pacing.observe(state, quota, now=quota.at, configured=1000)
+def observed(state: GateState, *heard: RateHeaders) -> GateState:
+    for headers in heard:
+        state = rules.observe(state, headers, now=headers.at, configured=1000)
     return state
 
 
@@ -56,7 +56,7 @@ def throttled(
     retry_after: float | None = None,
     lane: Lane = Lane.SERVICES,
 ) -> GateState:
-    return pacing.throttled(state, now=now, configured=1000, retry_after=retry_after, lane=lane)
+    return rules.throttled(state, now=now, configured=1000, retry_after=retry_after, lane=lane)
 
 
 @WINDOWS
@@ -193,7 +193,7 @@ def test_without_headers_the_pace_does_not_sink_over_the_hours(window: str) -> N
 
 
 def test_without_headers_a_429_a_day_leaves_the_pace_as_it_was() -> None:
-    learnt = Learnt()
+    learnt = LimitEstimate()
     for day in range(30):
         learnt = learnt.throttled(NOW + day * 86400, ours=1000, configured=1000)
 
@@ -233,11 +233,11 @@ def test_other_senders_beyond_half_of_the_limit_are_believed_once_429s_confirm_t
 def test_absurd_headers_are_not_believed(limit: int, remaining: int) -> None:
     state, _ = admit(GateState())
 
-    assert observed(state, Quota(limit, remaining, NOW)) == state
+    assert observed(state, RateHeaders(limit, remaining, NOW)) == state
 
 
 def test_a_learnt_limit_is_forgotten_when_headers_stay_away() -> None:
-    state = observed(GateState(), Quota(600, 599, NOW))
+    state = observed(GateState(), RateHeaders(600, 599, NOW))
 
     assert state.learnt.allowance(NOW + 60, 1000) == 600
     assert state.learnt.allowance(NOW + 601, 1000) == 1000
@@ -263,8 +263,8 @@ def test_no_window_ever_holds_more_slots_than_the_limit(
     state, now, slots = GateState(), NOW, []
     for pause, count in batches:
         now += pause
-        state, admission = admit(state, now=now, count=count, latest=now + 50, rate=limit)
-        slots += admission.slots
+        state, reservation = admit(state, now=now, count=count, latest=now + 50, rate=limit)
+        slots += reservation.slots
 
     assert slots == sorted(slots)
     for start in slots:
@@ -285,12 +285,12 @@ def test_no_window_of_both_lanes_holds_more_slots_than_the_limit(
     state, now, used = GateState(), NOW, list[float]()
     for pause, count, lane, needed in batches:
         now += pause
-        state, admission = admit(
+        state, reservation = admit(
             state, now=now, count=count, latest=now + 50, rate=limit, lane=lane
         )
-        used += admission.slots[:needed]
-        unused = Unused(admission.slots[needed:], lane)
-        state = pacing.give_back(state, unused, now=now, configured=limit)
+        used += reservation.slots[:needed]
+        unused = Unused(reservation.slots[needed:], lane)
+        state = rules.give_back(state, unused, now=now, configured=limit)
 
     for start in used:
         assert sum(start <= slot < start + 60 for slot in used) <= limit
@@ -299,7 +299,7 @@ def test_no_window_of_both_lanes_holds_more_slots_than_the_limit(
 def test_a_slot_that_was_given_back_can_be_used_by_another() -> None:
     state, all_slots = admit(GateState(), count=5, rate=5)
     _, full = admit(state, count=1, latest=NOW + 30, rate=5)
-    after = pacing.give_back(state, Unused(all_slots.slots[1:]), now=NOW, configured=5)
+    after = rules.give_back(state, Unused(all_slots.slots[1:]), now=NOW, configured=5)
     _, freed = admit(after, now=all_slots.slots[-1], count=1, latest=NOW + 70, rate=5)
 
     assert full.slots == ()
@@ -307,11 +307,11 @@ def test_a_slot_that_was_given_back_can_be_used_by_another() -> None:
 
 
 def test_what_does_not_fit_before_the_deadline_gets_no_slot() -> None:
-    _, admission = admit(GateState(), latest=NOW + 0.3)
+    _, reservation = admit(GateState(), latest=NOW + 0.3)
 
-    assert 1 <= len(admission.slots) < 10
-    assert admission.wait > 0
-    assert admission.cause is None
+    assert 1 <= len(reservation.slots) < 10
+    assert reservation.wait > 0
+    assert reservation.cause is None
 
 
 def test_retry_after_is_obeyed_exactly() -> None:
@@ -352,12 +352,12 @@ def test_without_retry_after_the_pause_grows_and_is_forgotten_after_a_quiet_minu
 
 
 def test_probes_of_a_blocked_space_grow_from_a_minute_to_fifteen() -> None:
-    state, waits, now = pacing.blocked(GateState(), now=NOW), [60.0], NOW + 60
+    state, waits, now = rules.blocked(GateState(), now=NOW), [60.0], NOW + 60
     for _ in range(6):
-        state, admission = admit(state, now=now)
-        assert admission.probe
-        assert len(admission.slots) == 1
-        state = pacing.blocked(state, now=now)
+        state, reservation = admit(state, now=now)
+        assert reservation.probe
+        assert len(reservation.slots) == 1
+        state = rules.blocked(state, now=now)
         assert state.pause is not None
         waits.append(state.pause.until - now)
         now = state.pause.until
@@ -366,7 +366,7 @@ def test_probes_of_a_blocked_space_grow_from_a_minute_to_fifteen() -> None:
 
 
 def test_while_a_probe_is_out_all_others_wait() -> None:
-    state = pacing.blocked(GateState(), now=NOW)
+    state = rules.blocked(GateState(), now=NOW)
     state, probe = admit(state, now=NOW + 60)
     state, other = admit(state, now=NOW + 61)
 
@@ -376,7 +376,7 @@ def test_while_a_probe_is_out_all_others_wait() -> None:
 
 
 def test_a_probe_that_never_reports_is_followed_by_another() -> None:
-    state = pacing.blocked(GateState(), now=NOW)
+    state = rules.blocked(GateState(), now=NOW)
     state, _ = admit(state, now=NOW + 60)
     _, next_probe = admit(state, now=NOW + 61 + PROBE_SECONDS)
 
@@ -385,27 +385,27 @@ def test_a_probe_that_never_reports_is_followed_by_another() -> None:
 
 def test_a_probe_that_would_not_fit_before_the_deadline_is_left_to_another() -> None:
     state, _ = admit(GateState(), count=2, rate=1)
-    state = pacing.blocked(state, now=NOW)
+    state = rules.blocked(state, now=NOW)
 
-    after, admission = admit(state, now=NOW + 60, latest=NOW + 60.2, rate=1)
+    after, reservation = admit(state, now=NOW + 60, latest=NOW + 60.2, rate=1)
 
-    assert admission.slots == ()
-    assert admission.wait > 0
+    assert reservation.slots == ()
+    assert reservation.wait > 0
     assert after == state
 
 
 def test_a_success_from_before_the_pause_does_not_open_a_blocked_gate() -> None:
-    state = pacing.blocked(GateState(), now=NOW)
+    state = rules.blocked(GateState(), now=NOW)
 
-    assert pacing.succeeded(state, probe=False).pause == state.pause
-    assert pacing.succeeded(state, probe=True).pause is None
+    assert rules.succeeded(state, probe=False).pause == state.pause
+    assert rules.succeeded(state, probe=True).pause is None
 
 
 def test_a_probe_that_succeeds_does_not_end_a_429_that_came_meanwhile() -> None:
-    state, _ = admit(pacing.blocked(GateState(), now=NOW), now=NOW + 60)
+    state, _ = admit(rules.blocked(GateState(), now=NOW), now=NOW + 60)
     state = throttled(state, now=NOW + 61, retry_after=60)
 
-    state = pacing.succeeded(state, probe=True)
+    state = rules.succeeded(state, probe=True)
 
     assert admit(state, now=NOW + 120)[1].cause is Cause.THROTTLED
 
@@ -419,17 +419,17 @@ def test_a_pause_that_is_long_over_is_not_shown_to_the_operator() -> None:
 
 
 def test_ten_401s_at_once_are_one_pause() -> None:
-    state = pacing.blocked(GateState(), now=NOW)
+    state = rules.blocked(GateState(), now=NOW)
 
     for _ in range(9):
-        state = pacing.blocked(state, now=NOW + 0.1)
+        state = rules.blocked(state, now=NOW + 0.1)
 
     assert state.pause is not None
     assert state.pause.step == 60
 
 
 def test_a_throttled_probe_ends_the_block() -> None:
-    state, _ = admit(pacing.blocked(GateState(), now=NOW), now=NOW + 60)
+    state, _ = admit(rules.blocked(GateState(), now=NOW), now=NOW + 60)
 
     state = throttled(state, now=NOW + 61, retry_after=3)
 
@@ -438,36 +438,36 @@ def test_a_throttled_probe_ends_the_block() -> None:
 
 
 def test_a_429_of_an_earlier_post_does_not_end_a_block() -> None:
-    state = pacing.blocked(GateState(), now=NOW)
+    state = rules.blocked(GateState(), now=NOW)
 
     assert throttled(state, now=NOW + 1, retry_after=3) == state
 
 
 def test_failures_close_the_gate_only_when_they_are_in_a_row() -> None:
-    state = pacing.failed(GateState(), now=NOW, count=FAILURES_TO_CLOSE - 1)
-    interrupted = pacing.failed(pacing.succeeded(state, probe=False), now=NOW)
+    state = rules.failed(GateState(), now=NOW, count=FAILURES_TO_CLOSE - 1)
+    interrupted = rules.failed(rules.succeeded(state, probe=False), now=NOW)
 
     assert interrupted.pause is None
-    assert pacing.failed(state, now=NOW).pause is not None
+    assert rules.failed(state, now=NOW).pause is not None
 
 
 def test_failures_do_not_shorten_a_block() -> None:
-    state = pacing.blocked(GateState(), now=NOW)
+    state = rules.blocked(GateState(), now=NOW)
 
-    after = pacing.failed(state, now=NOW + 1, count=100)
+    after = rules.failed(state, now=NOW + 1, count=100)
 
     assert after.pause == state.pause
 
 
 def test_a_failed_probe_lengthens_the_pause_up_to_a_minute() -> None:
-    state, now, steps = pacing.failed(GateState(), now=NOW, count=FAILURES_TO_CLOSE), NOW, []
+    state, now, steps = rules.failed(GateState(), now=NOW, count=FAILURES_TO_CLOSE), NOW, []
     for _ in range(6):
         assert state.pause is not None
         steps.append(state.pause.step)
         now = state.pause.until
-        state, admission = admit(state, now=now)
-        assert admission.probe
-        state = pacing.failed(state, now=now, probe=True)
+        state, reservation = admit(state, now=now)
+        assert reservation.probe
+        state = rules.failed(state, now=now, probe=True)
 
     assert steps == [5, 10, 20, 40, 60, 60]
 
@@ -484,10 +484,10 @@ def test_the_state_stays_small_however_long_it_is_used() -> None:
 def test_an_idle_day_leaves_nothing_behind() -> None:
     state, _ = admit(GateState())
 
-    state, admission = admit(state, now=NOW + 86400)
+    state, reservation = admit(state, now=NOW + 86400)
 
     assert len(state.window.sent) < 32
-    assert len(admission.slots) == 10
+    assert len(reservation.slots) == 10
 
 
 @WINDOWS
@@ -618,7 +618,7 @@ def test_pages_reserve_no_more_than_a_moment_ahead() -> None:
     for _ in range(5):
         state, _ = admit(state, lane=Lane.PAGES)
 
-    assert NOW < state.pages_last <= NOW + pacing.LEAD_SECONDS + pacing.PAGES_AHEAD_SECONDS
+    assert NOW < state.pages_last <= NOW + rules.LEAD_SECONDS + rules.PAGES_AHEAD_SECONDS
 
 
 def test_a_slot_between_others_fills_the_windows_of_those_behind_it() -> None:
@@ -642,7 +642,7 @@ def test_pages_leave_unused_what_services_may_still_catch_up() -> None:
 
     _, pages = admit(state, now=NOW + 1.2, lane=Lane.PAGES)
 
-    assert pages.slots[1] >= state.ideal + pacing.PAGES_SPARE_SECONDS
+    assert pages.slots[1] >= state.ideal + rules.PAGES_SPARE_SECONDS
 
 
 def test_pages_that_get_no_slot_are_told_when_the_next_is_theirs() -> None:
@@ -663,9 +663,9 @@ def test_an_admission_without_slots_changes_nothing() -> None:
         window=Window(int(NOW * 10) - 300, b"\5" * 300), ideal=NOW - 30, last=NOW - 30
     )
 
-    after, admission = admit(state, latest=NOW + 1)
+    after, reservation = admit(state, latest=NOW + 1)
 
-    assert admission.slots == ()
+    assert reservation.slots == ()
     assert after == state
 
 
@@ -683,7 +683,7 @@ def test_a_page_slot_of_the_share_that_was_given_back_is_not_the_pages_again_at_
     state, first = admit(state, lane=Lane.PAGES)
 
     unused = Unused(first.slots, Lane.PAGES)
-    state = pacing.give_back(state, unused, now=NOW, configured=1000)
+    state = rules.give_back(state, unused, now=NOW, configured=1000)
     _, soon = admit(state, lane=Lane.PAGES)
     state, _ = admit(state, count=10)
     _, later = admit(state, lane=Lane.PAGES)
@@ -696,8 +696,8 @@ def test_a_page_slot_of_the_share_is_exchanged_at_once() -> None:
     state, _ = admit(GateState(), count=200)
     state, first = admit(state, lane=Lane.PAGES)
 
-    unused = Unused(first.slots, Lane.PAGES, exchanged=True)
-    state = pacing.give_back(state, unused, now=NOW, configured=1000)
+    unused = Unused(first.slots, Lane.PAGES, swapped=True)
+    state = rules.give_back(state, unused, now=NOW, configured=1000)
 
     assert len(admit(state, lane=Lane.PAGES)[1].slots) == 1
 
@@ -706,22 +706,22 @@ def test_page_slots_of_an_idle_gate_that_were_given_back_are_the_pages_again() -
     state, first = admit(GateState(), lane=Lane.PAGES)
 
     unused = Unused(first.slots, Lane.PAGES)
-    state = pacing.give_back(state, unused, now=NOW, configured=1000)
+    state = rules.give_back(state, unused, now=NOW, configured=1000)
 
     assert admit(state, lane=Lane.PAGES)[1].slots == first.slots
 
 
 @pytest.mark.parametrize("rate", [1, 10, 60])
 def test_pages_go_on_at_the_lowest_limits(rate: int) -> None:
-    _, admission = admit(GateState(), lane=Lane.PAGES, rate=rate)
+    _, reservation = admit(GateState(), lane=Lane.PAGES, rate=rate)
 
-    assert 1 <= len(admission.slots) <= 2
+    assert 1 <= len(reservation.slots) <= 2
 
 
 def _bad(state: GateState, news: Cause, now: float, lane: Lane) -> GateState:
     if news is Cause.BLOCKED:
-        return pacing.blocked(state, now=now, lane=lane)
-    return pacing.failed(state, now=now, count=FAILURES_TO_CLOSE, lane=lane)
+        return rules.blocked(state, now=now, lane=lane)
+    return rules.failed(state, now=now, count=FAILURES_TO_CLOSE, lane=lane)
 
 
 PROBED = pytest.mark.parametrize("news", [Cause.BLOCKED, Cause.FAILING])
@@ -755,7 +755,7 @@ def test_bad_news_of_a_service_close_both_lanes_and_each_probes(news: Cause) -> 
 
 
 def test_a_service_that_probes_keeps_no_page_from_probing() -> None:
-    state = pacing.blocked(GateState(), now=NOW)
+    state = rules.blocked(GateState(), now=NOW)
     state, service = admit(state, now=NOW + 60)
 
     _, page = admit(state, now=NOW + 60, lane=Lane.PAGES)
@@ -769,7 +769,7 @@ def test_a_page_that_probes_well_opens_the_gate_for_all(news: Cause) -> None:
     state = _bad(GateState(), news, NOW, Lane.SERVICES)
     state, _ = admit(state, now=NOW + 60, lane=Lane.PAGES)
 
-    state = pacing.succeeded(state, probe=True, lane=Lane.PAGES)
+    state = rules.succeeded(state, probe=True, lane=Lane.PAGES)
 
     assert len(admit(state, now=NOW + 61)[1].slots) == 10
     assert len(admit(state, now=NOW + 61, lane=Lane.PAGES)[1].slots) > 1
@@ -783,9 +783,9 @@ def test_a_page_that_probes_badly_is_no_news_for_services(news: Cause) -> None:
     state, _ = admit(state, now=NOW + 60, lane=Lane.PAGES)
 
     if news is Cause.BLOCKED:
-        state = pacing.blocked(state, now=NOW + 61, lane=Lane.PAGES)
+        state = rules.blocked(state, now=NOW + 61, lane=Lane.PAGES)
     else:
-        state = pacing.failed(state, now=NOW + 61, probe=True, lane=Lane.PAGES)
+        state = rules.failed(state, now=NOW + 61, probe=True, lane=Lane.PAGES)
 
     assert state.pause == before
     assert state.pages_pause is not None
@@ -796,28 +796,28 @@ def test_a_page_that_probes_badly_is_no_news_for_services(news: Cause) -> None:
 
 
 def test_a_service_that_probes_well_leaves_the_pages_to_their_own_probe() -> None:
-    state = pacing.blocked(GateState(), now=NOW, lane=Lane.PAGES)
-    state = pacing.blocked(state, now=NOW + 10)
+    state = rules.blocked(GateState(), now=NOW, lane=Lane.PAGES)
+    state = rules.blocked(state, now=NOW + 10)
     state, _ = admit(state, now=NOW + 70)
 
-    state = pacing.succeeded(state, probe=True)
+    state = rules.succeeded(state, probe=True)
 
     assert len(admit(state, now=NOW + 71)[1].slots) == 10
     assert admit(state, now=NOW + 71, lane=Lane.PAGES)[1].probe
 
 
 def test_pages_obey_a_pause_of_services_that_is_longer_than_their_own() -> None:
-    state = pacing.blocked(GateState(), now=NOW, lane=Lane.PAGES)
-    state = pacing.blocked(state, now=NOW + 30)
+    state = rules.blocked(GateState(), now=NOW, lane=Lane.PAGES)
+    state = rules.blocked(state, now=NOW + 30)
 
-    _, admission = admit(state, now=NOW + 70, lane=Lane.PAGES)
+    _, reservation = admit(state, now=NOW + 70, lane=Lane.PAGES)
 
-    assert admission.cause is Cause.BLOCKED
-    assert admission.wait == pytest.approx(20)
+    assert reservation.cause is Cause.BLOCKED
+    assert reservation.wait == pytest.approx(20)
 
 
 def test_a_pause_of_pages_outlasts_a_429() -> None:
-    state = pacing.blocked(GateState(), now=NOW, lane=Lane.PAGES)
+    state = rules.blocked(GateState(), now=NOW, lane=Lane.PAGES)
     state = throttled(state, now=NOW + 1, retry_after=90)
 
     assert admit(state, now=NOW + 92)[1].probe is False
@@ -833,7 +833,7 @@ def test_a_429_of_a_page_closes_both_lanes() -> None:
 
 
 def test_a_throttled_probe_of_a_page_ends_the_pages_block() -> None:
-    state = pacing.blocked(GateState(), now=NOW, lane=Lane.PAGES)
+    state = rules.blocked(GateState(), now=NOW, lane=Lane.PAGES)
     state, _ = admit(state, now=NOW + 60, lane=Lane.PAGES)
 
     state = throttled(state, now=NOW + 61, retry_after=3, lane=Lane.PAGES)
@@ -842,20 +842,20 @@ def test_a_throttled_probe_of_a_page_ends_the_pages_block() -> None:
 
 
 def test_failures_in_a_row_are_counted_by_lane() -> None:
-    state = pacing.failed(GateState(), now=NOW, count=FAILURES_TO_CLOSE - 1)
-    state = pacing.failed(state, now=NOW, count=FAILURES_TO_CLOSE - 1, lane=Lane.PAGES)
-    state = pacing.succeeded(state, probe=False, lane=Lane.PAGES)
+    state = rules.failed(GateState(), now=NOW, count=FAILURES_TO_CLOSE - 1)
+    state = rules.failed(state, now=NOW, count=FAILURES_TO_CLOSE - 1, lane=Lane.PAGES)
+    state = rules.succeeded(state, probe=False, lane=Lane.PAGES)
 
-    assert pacing.failed(state, now=NOW, lane=Lane.PAGES).pages_pause is None
-    assert pacing.failed(state, now=NOW).pause is not None
+    assert rules.failed(state, now=NOW, lane=Lane.PAGES).pages_pause is None
+    assert rules.failed(state, now=NOW).pause is not None
 
 
 def test_a_probe_of_a_page_that_was_not_posted_is_the_next_pages() -> None:
-    state = pacing.blocked(GateState(), now=NOW, lane=Lane.PAGES)
+    state = rules.blocked(GateState(), now=NOW, lane=Lane.PAGES)
     state, probe = admit(state, now=NOW + 60, lane=Lane.PAGES)
 
     unused = Unused(probe.slots, Lane.PAGES, probe=True)
-    state = pacing.give_back(state, unused, now=NOW + 60, configured=1000)
+    state = rules.give_back(state, unused, now=NOW + 60, configured=1000)
 
     assert admit(state, now=NOW + 60, lane=Lane.PAGES)[1].probe
 
@@ -863,17 +863,17 @@ def test_a_probe_of_a_page_that_was_not_posted_is_the_next_pages() -> None:
 def _busy_minute() -> GateState:
     state, now = GateState(), NOW - 60
     while now < NOW:
-        state, admission = admit(state, now=now)
-        state = observed(state, Quota(1000, 500, admission.slots[-1]))
-        now = admission.slots[-1]
+        state, reservation = admit(state, now=now)
+        state = observed(state, RateHeaders(1000, 500, reservation.slots[-1]))
+        now = reservation.slots[-1]
     return state
 
 
 @pytest.mark.parametrize("limit", [10, 60, 499])
 def test_one_odd_limit_in_a_header_changes_nothing(limit: int) -> None:
-    state = observed(_busy_minute(), Quota(limit, limit - 1, NOW + 1))
+    state = observed(_busy_minute(), RateHeaders(limit, limit - 1, NOW + 1))
 
-    again = observed(state, Quota(1000, 500, NOW + 2), Quota(limit, limit - 1, NOW + 3))
+    again = observed(state, RateHeaders(1000, 500, NOW + 2), RateHeaders(limit, limit - 1, NOW + 3))
 
     assert state.learnt.allowance(NOW + 1, 1000) > 900
     assert again.learnt.allowance(NOW + 3, 1000) > 900
@@ -881,7 +881,7 @@ def test_one_odd_limit_in_a_header_changes_nothing(limit: int) -> None:
 
 
 def test_an_odd_limit_is_believed_when_three_answers_in_a_row_name_it() -> None:
-    odd = [Quota(100, 99, NOW + at) for at in (1, 1, 2, 3)]
+    odd = [RateHeaders(100, 99, NOW + at) for at in (1, 1, 2, 3)]
 
     twice = observed(_busy_minute(), *odd[:3])
     thrice = observed(twice, odd[3])
@@ -891,14 +891,14 @@ def test_an_odd_limit_is_believed_when_three_answers_in_a_row_name_it() -> None:
 
 
 def test_different_odd_limits_do_not_confirm_each_other() -> None:
-    odd = [Quota(limit, 1, NOW + limit) for limit in (10, 20, 30, 40)]
+    odd = [RateHeaders(limit, 1, NOW + limit) for limit in (10, 20, 30, 40)]
 
     assert observed(_busy_minute(), *odd).learnt.allowance(NOW + 40, 1000) > 900
 
 
 @pytest.mark.parametrize("is_first", [True, False], ids=["before the 429", "after the 429"])
 def test_an_odd_limit_is_believed_with_a_429(is_first: bool) -> None:  # noqa: FBT001
-    state, odd = _busy_minute(), Quota(100, 0, NOW + 1)
+    state, odd = _busy_minute(), RateHeaders(100, 0, NOW + 1)
 
     state = observed(state, odd) if is_first else state
     state = throttled(state, now=NOW + 1.1, retry_after=1)
@@ -908,26 +908,26 @@ def test_an_odd_limit_is_believed_with_a_429(is_first: bool) -> None:  # noqa: F
 
 
 def test_a_limit_that_falls_by_less_than_half_is_believed_at_once() -> None:
-    state = observed(_busy_minute(), Quota(600, 599, NOW + 1))
+    state = observed(_busy_minute(), RateHeaders(600, 599, NOW + 1))
 
     assert state.learnt.allowance(NOW + 1, 1000) == 600
 
 
 def test_slots_that_were_reserved_under_a_higher_limit_are_void() -> None:
     state = _busy_minute()
-    fallen = observed(state, *[Quota(300, 0, NOW + at) for at in (1, 2, 3)])
-    lower = observed(state, Quota(900, 100, NOW + 1))
+    fallen = observed(state, *[RateHeaders(300, 0, NOW + at) for at in (1, 2, 3)])
+    lower = observed(state, RateHeaders(900, 100, NOW + 1))
 
-    assert pacing.holds(state, NOW, 1000)
-    assert pacing.holds(lower, NOW, 1000)
-    assert not pacing.holds(fallen, NOW, 1000)
+    assert rules.holds(state, NOW, 1000)
+    assert rules.holds(lower, NOW, 1000)
+    assert not rules.holds(fallen, NOW, 1000)
 
 
 def test_a_closed_gate_makes_slots_void() -> None:
-    state = pacing.blocked(GateState(), now=NOW, lane=Lane.PAGES)
+    state = rules.blocked(GateState(), now=NOW, lane=Lane.PAGES)
 
-    assert pacing.holds(state, NOW, 1000)
-    assert not pacing.holds(state, NOW, 1000, Lane.PAGES)
+    assert rules.holds(state, NOW, 1000)
+    assert not rules.holds(state, NOW, 1000, Lane.PAGES)
 
 
 HOUR = 3600.0
@@ -942,8 +942,8 @@ HOUR = 3600.0
         {"pause": Pause(Cause.THROTTLED, NOW + HOUR, 2.0)},
         {"pages_pause": Pause(Cause.BLOCKED, NOW + HOUR, 60.0)},
         {"pause": Pause(Cause.BLOCKED, NOW - 1, 60.0, probe_until=NOW + HOUR)},
-        {"learnt": Learnt(limit=10, limit_at=NOW + HOUR, quota_at=NOW + HOUR)},
-        {"learnt": Learnt(squeeze=0.05, squeezed_at=NOW + HOUR)},
+        {"learnt": LimitEstimate(limit=10, limit_at=NOW + HOUR, quota_at=NOW + HOUR)},
+        {"learnt": LimitEstimate(squeeze=0.05, squeezed_at=NOW + HOUR)},
         {"window": Window(int((NOW + HOUR) * 10), b"\xff" * 600)},
         {"window": Window(int(NOW * 10) - 604, b"\xff" * 4096)},
     ],
@@ -960,10 +960,10 @@ def test_what_a_clock_that_was_wrong_left_stops_nobody(absurd: dict[str, Any]) -
 
 
 def test_a_limit_is_learnt_anew_after_headers_from_the_future() -> None:
-    future = Learnt(limit=10, limit_at=NOW + HOUR, quota_at=NOW + HOUR)
+    future = LimitEstimate(limit=10, limit_at=NOW + HOUR, quota_at=NOW + HOUR)
     state, _ = admit(GateState(learnt=future))
 
-    state = observed(state, Quota(600, 599, NOW + 1))
+    state = observed(state, RateHeaders(600, 599, NOW + 1))
 
     assert state.learnt.allowance(NOW + 1, 1000) == 600
 

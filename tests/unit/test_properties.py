@@ -16,7 +16,7 @@ from jsonschema import Draft202012Validator
 
 from cometly_forwarder import jsontext
 from cometly_forwarder.errors import Fault, InvalidEvent, Unreadable
-from cometly_forwarder.event.envelope import Envelope, Origin, read_envelope, seal
+from cometly_forwarder.event.envelope import Envelope, Source, read_envelope, seal
 from cometly_forwarder.event.model import EVENT_NAMES, FIELDS, Event, read_event
 from cometly_forwarder.event.phones import normalise_phone
 from local.openapi import document
@@ -26,8 +26,8 @@ from tests.unit.conftest import an_event
 PUBLISHED = Draft202012Validator({**document(), "$ref": "#/components/schemas/Event"})
 REGIONS = [None, "US", "DE", "GB", "SG"]
 NOON = datetime(2024, 1, 15, 12, 0, 0, tzinfo=UTC)
-ORIGIN = Origin("http", "request-1", NOON)
-QUEUE = Origin("queue", "message-1", NOON)
+ORIGIN = Source("http", "request-1", NOON)
+QUEUE = Source("queue", "message-1", NOON)
 
 # --- What callers send ------------------------------------------------------------------------
 
@@ -464,7 +464,7 @@ def test_no_numeric_string_becomes_another_number(text: str) -> None:
 
 def id_of(raw: object, source: str = "request-1", at: datetime = NOON) -> str:
     event, _ = read_event(raw)
-    return seal(event, Origin("http", source, at)).event_id
+    return seal(event, Source("http", source, at)).event_id
 
 
 names = st.sampled_from(sorted(EVENT_NAMES))
@@ -549,7 +549,7 @@ def test_a_sealed_envelope_is_read_back_as_it_was(
     raw: dict[str, object], region: str | None, at: datetime
 ) -> None:
     event, _ = read_event(raw, region)
-    envelope = seal(event, Origin("http", "request-1", at))
+    envelope = seal(event, Source("http", "request-1", at))
 
     body = envelope.body()
 

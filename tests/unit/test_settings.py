@@ -6,8 +6,9 @@ import re
 
 import pytest
 
-from cometly_forwarder.deliver.settings import DeliverSettings, IngestSettings
+from cometly_forwarder.deliver.settings import DeliverSettings
 from cometly_forwarder.errors import SettingsError
+from cometly_forwarder.ingest.settings import IngestSettings
 
 INGEST = {
     "EVENT_QUEUE_URL": "https://sqs.example.com/1/events",

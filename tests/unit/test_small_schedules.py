@@ -18,9 +18,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from cometly_forwarder.deliver import batch as courier
-from cometly_forwarder.deliver import delivery
-from cometly_forwarder.event.envelope import Origin, read_envelope, seal
+from cometly_forwarder.deliver import batch, delivery
+from cometly_forwarder.event.envelope import Source, read_envelope, seal
 from cometly_forwarder.event.model import read_event
 from cometly_forwarder.jsontext import dump
 from tests.unit.fakes import InTurn
@@ -29,7 +28,7 @@ from tests.unit.world import RIGHT, TYPO, Fate, Worker, World, an_event
 DEPTH = 2
 SAID = ("accepted", "refused", "broken", "throttled")
 CALLS = ("ledger.claim", "ledger.begin", "ledger.settle", "queue.park")
-EFFECTS = (*CALLS, "cometly.post", "queue.hand_back", "queue.delete")
+EFFECTS = (*CALLS, "cometly.post", "queue.release", "queue.delete")
 
 
 @dataclass(frozen=True)
@@ -117,7 +116,7 @@ def accepted(kind: str, urls: tuple[str, str]) -> World:
     for url in urls:
         event = an_event("order", 1, url)
         now = datetime.fromtimestamp(world.clock.time, UTC)
-        sealed = seal(read_event(event)[0], Origin("http", f"request-{world.sent}", now))
+        sealed = seal(read_event(event)[0], Source("http", f"request-{world.sent}", now))
         world.send(sealed.body() if kind == "sealed" else dump(event))
     return world
 
@@ -129,7 +128,7 @@ def check(world: World, path: tuple[Step, ...]) -> None:
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(courier, "ThreadPoolExecutor", InTurn)
+    monkeypatch.setattr(batch, "ThreadPoolExecutor", InTurn)
     monkeypatch.setattr(delivery, "read_envelope", functools.cache(read_envelope))
 
 

@@ -15,8 +15,10 @@ from botocore.stub import Stubber
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cometly_forwarder.aws import SQS_BATCH as BATCH
+from cometly_forwarder.deliver.queue import SqsQueue
 from cometly_forwarder.errors import Unavailable
-from cometly_forwarder.sqs import BATCH, BATCH_BYTES, SqsOutbox, SqsQueue, chunks
+from cometly_forwarder.ingest.queue import BATCH_BYTES, SqsEventQueue, chunks
 from tests.unit.conftest import Aws
 
 URL, DEAD = "https://sqs.example.com/1/events", "https://sqs.example.com/1/dead"
@@ -66,8 +68,8 @@ class FakeJournal:
         self.lines.append({"name": name, "event_id": event_id, **keys})
 
 
-def an_outbox(sqs: object, journal: FakeJournal | None = None) -> SqsOutbox:
-    return SqsOutbox(sqs, URL, journal or FakeJournal(), time.monotonic)  # type: ignore[arg-type]
+def an_outbox(sqs: object, journal: FakeJournal | None = None) -> SqsEventQueue:
+    return SqsEventQueue(sqs, URL, journal or FakeJournal(), time.monotonic)  # type: ignore[arg-type]
 
 
 def a_queue(sqs: object, journal: FakeJournal | None = None) -> SqsQueue:
@@ -95,7 +97,7 @@ def stubber() -> Stubber:
 def test_every_body_arrives_on_the_queue(count: int, aws_stack: Aws) -> None:
     bodies = [f"body {number}" for number in range(count)]
 
-    refused = SqsOutbox(aws_stack.sqs, aws_stack.queue_url, FakeJournal(), time.monotonic).send(
+    refused = SqsEventQueue(aws_stack.sqs, aws_stack.queue_url, FakeJournal(), time.monotonic).send(
         bodies
     )
 
@@ -209,7 +211,7 @@ def test_runs_are_whole_and_within_bounds(sizes: list[int], most: int, most_byte
 def test_a_message_is_hidden_for_so_many_seconds(seconds: float, hidden: int) -> None:
     sqs = FakeSqs()
 
-    a_queue(sqs).hand_back({"receipt": seconds})
+    a_queue(sqs).release({"receipt": seconds})
 
     assert sqs.hidden == [{"receipt": hidden}]
 
@@ -217,7 +219,7 @@ def test_a_message_is_hidden_for_so_many_seconds(seconds: float, hidden: int) ->
 def test_more_than_ten_messages_are_hidden_in_several_calls() -> None:
     sqs = FakeSqs()
 
-    a_queue(sqs).hand_back({f"receipt {number}": float(number) for number in range(25)})
+    a_queue(sqs).release({f"receipt {number}": float(number) for number in range(25)})
 
     assert [len(call) for call in sqs.hidden] == [10, 10, 5]
     assert {k: v for call in sqs.hidden for k, v in call.items()} == {
@@ -229,7 +231,7 @@ def test_a_message_that_cannot_be_hidden_is_left_to_the_queue(stubber: Stubber) 
     journal = FakeJournal()
     stubber.add_client_error("change_message_visibility_batch", "ServiceUnavailable")
 
-    a_queue(stubber.client, journal).hand_back({"receipt": 5.0})
+    a_queue(stubber.client, journal).release({"receipt": 5.0})
 
     assert [line["name"] for line in journal.lines] == ["queue.visibility_unchanged"]
 
@@ -242,7 +244,7 @@ def test_each_message_of_a_batch_that_cannot_be_hidden_is_noted(stubber: Stubber
         {"Successful": [{"Id": "0"}, {"Id": "2"}], "Failed": [refused]},
     )
 
-    a_queue(stubber.client, journal).hand_back({"a": 5.0, "b": 5.0, "c": 5.0})
+    a_queue(stubber.client, journal).release({"a": 5.0, "b": 5.0, "c": 5.0})
 
     [line] = journal.lines
     assert line["name"] == "queue.visibility_unchanged"
@@ -256,7 +258,7 @@ def test_a_hidden_message_is_not_received_meanwhile(aws_stack: Aws) -> None:
     ]
     queue = queue_of(aws_stack)
 
-    queue.hand_back({message["ReceiptHandle"]: 600})
+    queue.release({message["ReceiptHandle"]: 600})
 
     assert aws_stack.queued() == []
 

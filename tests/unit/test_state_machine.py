@@ -1,4 +1,4 @@
-"""Events' lives as a state machine, whatever fails: the real courier against a small model.
+"""Events' lives as a state machine, whatever fails: the real batch delivery against a small model.
 
 Messages are received in any order and twice at once, contents of one identity differ, Cometly
 answers in any way, AWS fails before or after it has done what was asked, the worker dies between
@@ -16,9 +16,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from cometly_forwarder.deliver import batch as courier
+from cometly_forwarder.deliver import batch
 from cometly_forwarder.deliver.claims import State
-from cometly_forwarder.event.envelope import Origin, seal
+from cometly_forwarder.event.envelope import Source, seal
 from cometly_forwarder.event.model import read_event
 from cometly_forwarder.jsontext import dump
 from tests.unit.fakes import InTurn
@@ -69,7 +69,7 @@ class Pipe(RuleBasedStateMachine):
         for number in numbers:
             event, _ = read_event(an_event(kind, number, url))
             now = datetime.fromtimestamp(world.clock.time, UTC)
-            world.send(seal(event, Origin("http", f"request-{world.sent}", now)).body())
+            world.send(seal(event, Source("http", f"request-{world.sent}", now)).body())
 
     @rule(kind=st.sampled_from(KINDS), numbers=some_numbers, url=some_urls)
     def publish(self, kind: str, numbers: list[int], url: str) -> None:
@@ -176,7 +176,7 @@ class Pipe(RuleBasedStateMachine):
 
 @pytest.fixture(autouse=True)
 def _in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(courier, "ThreadPoolExecutor", InTurn)
+    monkeypatch.setattr(batch, "ThreadPoolExecutor", InTurn)
 
 
 TestPipe = Pipe.TestCase

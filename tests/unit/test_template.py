@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 import yaml
 
-from cometly_forwarder import aws, settings
-from cometly_forwarder.deliver import batch as courier
-from cometly_forwarder.deliver import cometly, delivery, ledger
+from cometly_forwarder import aws
+from cometly_forwarder.deliver import batch, cometly, delivery, ledger
+from cometly_forwarder.deliver.settings import DeliverSettings
 from cometly_forwarder.event import envelope
 from cometly_forwarder.event.model import EVENT_NAMES
+from cometly_forwarder.ingest.settings import IngestSettings
 from local.stack.checkout import Checkout
 
 Node = Any
@@ -145,7 +146,7 @@ def test_ingest_answers_before_its_time_out_and_the_apis() -> None:
 
 
 def test_each_message_of_a_batch_has_a_thread() -> None:
-    assert MAPPING["BatchSize"] <= courier.THREADS
+    assert MAPPING["BatchSize"] <= batch.THREADS
 
 
 def test_an_event_outlasts_the_delivery_horizon_on_either_queue() -> None:
@@ -271,8 +272,8 @@ AN_ADDRESS = "https://app.cometly.com"
 
 def test_a_functions_variables_are_those_that_it_reads() -> None:
     read = {
-        "IngestFunction": settings.IngestSettings,
-        "DeliverFunction": settings.DeliverSettings,
+        "IngestFunction": IngestSettings,
+        "DeliverFunction": DeliverSettings,
     }
 
     for name, kind in read.items():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cometly_forwarder.deliver.verdict import Answer, Kind, NoAnswer, Verdict, judge
+from cometly_forwarder.deliver.verdict import CometlyResponse, Kind, NoResponse, Verdict, judge
 
 NOW = 1_705_314_600.0  # 2024-01-15T10:30:00Z
 MESSAGE = b'{"message": "words"}'
@@ -72,7 +72,7 @@ PAGE = b"<html><body>Bad gateway</body></html>"
     ],
 )
 def test_an_answer_means(status: int, body: bytes, kind: Kind) -> None:
-    verdict = judge(Answer(status, {}, body), NOW)
+    verdict = judge(CometlyResponse(status, {}, body), NOW)
 
     assert verdict.kind is kind
     assert verdict.status == status
@@ -80,11 +80,11 @@ def test_an_answer_means(status: int, body: bytes, kind: Kind) -> None:
 
 
 def test_no_answer_is_transient_and_keeps_its_reason() -> None:
-    assert judge(NoAnswer("connect timeout"), NOW) == Verdict(Kind.TRANSIENT, "connect timeout")
+    assert judge(NoResponse("connect timeout"), NOW) == Verdict(Kind.TRANSIENT, "connect timeout")
 
 
 def test_a_verdict_carries_the_words_and_the_request_id() -> None:
-    answer = Answer(422, {"request-id": "req-81"}, b'{"message": "The email is wrong."}')
+    answer = CometlyResponse(422, {"request-id": "req-81"}, b'{"message": "The email is wrong."}')
 
     assert judge(answer, NOW) == Verdict(
         Kind.PERMANENT, "HTTP 422", 422, message="The email is wrong.", request_id="req-81"
@@ -102,11 +102,11 @@ def test_a_verdict_carries_the_words_and_the_request_id() -> None:
     ],
 )
 def test_where_there_is_no_message_there_is_none_in_the_verdict(body: bytes) -> None:
-    assert judge(Answer(500, {}, body), NOW).message is None
+    assert judge(CometlyResponse(500, {}, body), NOW).message is None
 
 
 def test_a_long_message_is_cut() -> None:
-    verdict = judge(Answer(422, {}, b'{"message": "%s"}' % (b"x" * 10_000)), NOW)
+    verdict = judge(CometlyResponse(422, {}, b'{"message": "%s"}' % (b"x" * 10_000)), NOW)
 
     assert verdict.message == "x" * 500
 
@@ -123,19 +123,23 @@ def test_a_long_message_is_cut() -> None:
     ],
 )
 def test_a_request_id_is_bounded_and_can_be_read(text: str, request_id: str | None) -> None:
-    assert judge(Answer(422, {"request-id": text}), NOW).request_id == request_id
+    assert judge(CometlyResponse(422, {"request-id": text}), NOW).request_id == request_id
 
 
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
-        pytest.param(Answer(302), "redirect", id="redirect"),
-        pytest.param(Answer(200), "not an answer of Cometly's", id="undocumented success"),
-        pytest.param(Answer(404, {}, PAGE), "nothing is at this address", id="no endpoint"),
-        pytest.param(Answer(403, {}, PAGE), "not an answer of Cometly's", id="a proxy's page"),
+        pytest.param(CometlyResponse(302), "redirect", id="redirect"),
+        pytest.param(CometlyResponse(200), "not an answer of Cometly's", id="undocumented success"),
+        pytest.param(
+            CometlyResponse(404, {}, PAGE), "nothing is at this address", id="no endpoint"
+        ),
+        pytest.param(
+            CometlyResponse(403, {}, PAGE), "not an answer of Cometly's", id="a proxy's page"
+        ),
     ],
 )
-def test_a_surprising_answer_is_named_as_such(answer: Answer, words: str) -> None:
+def test_a_surprising_answer_is_named_as_such(answer: CometlyResponse, words: str) -> None:
     assert words in judge(answer, NOW).reason
 
 
@@ -151,7 +155,7 @@ def test_a_surprising_answer_is_named_as_such(answer: Answer, words: str) -> Non
     ],
 )
 def test_retry_after_is_read_in_both_of_its_forms(text: str, seconds: float) -> None:
-    assert judge(Answer(429, {"retry-after": text}), NOW).retry_after == seconds
+    assert judge(CometlyResponse(429, {"retry-after": text}), NOW).retry_after == seconds
 
 
 @pytest.mark.parametrize(
@@ -183,13 +187,13 @@ def test_retry_after_is_read_in_both_of_its_forms(text: str, seconds: float) -> 
     ids=lambda text: ascii(text)[:30],
 )
 def test_a_retry_after_that_says_nothing_is_none(text: str) -> None:
-    assert judge(Answer(429, {"retry-after": text}), NOW).retry_after is None
+    assert judge(CometlyResponse(429, {"retry-after": text}), NOW).retry_after is None
 
 
 def test_the_rate_limit_is_read_from_its_headers() -> None:
     headers = {"x-ratelimit-limit": "1000", "x-ratelimit-remaining": " 0"}
 
-    verdict = judge(Answer(202, headers, b"{}"), NOW)
+    verdict = judge(CometlyResponse(202, headers, b"{}"), NOW)
 
     assert (verdict.limit, verdict.remaining) == (1000, 0)
 
@@ -198,7 +202,7 @@ def test_the_rate_limit_is_read_from_its_headers() -> None:
 def test_a_rate_limit_that_is_no_number_is_none(text: str) -> None:
     headers = {"x-ratelimit-limit": text, "x-ratelimit-remaining": text}
 
-    verdict = judge(Answer(202, headers, b"{}"), NOW)
+    verdict = judge(CometlyResponse(202, headers, b"{}"), NOW)
 
     assert (verdict.limit, verdict.remaining) == (None, None)
 
@@ -209,6 +213,6 @@ def test_a_date_in_retry_after_is_read_by_the_clock_that_wrote_it() -> None:
         "retry-after": "Fri, 15 Jan 2027 08:00:32 GMT",
     }
 
-    verdict = judge(Answer(429, headers, b""), NOW + 7)
+    verdict = judge(CometlyResponse(429, headers, b""), NOW + 7)
 
     assert verdict.retry_after == 30

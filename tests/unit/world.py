@@ -1,4 +1,4 @@
-"""A small world for the real courier: a queue, a table, Cometly, and workers that may die.
+"""A small world for the real batch delivery: a queue, a table, Cometly, and workers that may die.
 
 What it takes for granted: a call to AWS takes no time, and fails before or after it took effect;
 a worker dies between two calls, or in the middle of Cometly's answer; a claim, a settle and a park
@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from cometly_forwarder.deliver.batch import Courier
-from cometly_forwarder.deliver.claims import Claim, Claimed, State, Ticket
+from cometly_forwarder.deliver.batch import BatchDelivery
+from cometly_forwarder.deliver.claims import Claim, Claimed, ClaimResult, State
 from cometly_forwarder.deliver.delivery import (
     LATE_SECONDS,
     MAX_BLOCKS,
@@ -28,9 +28,9 @@ from cometly_forwarder.deliver.delivery import (
     Delivery,
     Message,
 )
-from cometly_forwarder.deliver.verdict import Answer, Kind, NoAnswer, judge
+from cometly_forwarder.deliver.verdict import CometlyResponse, Kind, NoResponse, judge
 from cometly_forwarder.errors import TokenMissing, Unavailable
-from cometly_forwarder.event.envelope import Origin, read_envelope
+from cometly_forwarder.event.envelope import Source, read_envelope
 from cometly_forwarder.jsontext import dump
 from local.sandbox.duplicates import DuplicateIndex
 from tests.unit.fakes import ACCEPTED, Clock, Lines, MemoryGate, MemoryLedger, answer
@@ -40,11 +40,11 @@ VISIBILITY = 360.0
 HORIZON = 3 * 24 * 3600.0
 RIGHT, TYPO = "https://shop.example.com/right", "https://shop.example.com/typo"
 
-ANSWERS: dict[str, Answer | NoAnswer] = {
+ANSWERS: dict[str, CometlyResponse | NoResponse] = {
     "accepted": ACCEPTED,
-    "accepted, answer lost": NoAnswer("connection lost"),
-    "accepted, a page instead": Answer(202, {}, b"<html>"),
-    "never arrived": NoAnswer("connection refused"),
+    "accepted, answer lost": NoResponse("connection lost"),
+    "accepted, a page instead": CometlyResponse(202, {}, b"<html>"),
+    "never arrived": NoResponse("connection refused"),
     "broken": answer(503),
     "throttled": answer(429, retry_after="7"),
     "throttled, not said for how long": answer(429),
@@ -64,7 +64,7 @@ FALLIBLE = (
     "ledger.begin",
     "ledger.settle",
     "queue.park",
-    "queue.hand_back",
+    "queue.release",
     "cometly.make_ready",
 )
 MOMENTS = (*FALLIBLE, "cometly.post", "queue.delete")
@@ -75,7 +75,7 @@ class Killed(BaseException):
 
 
 class Violation(BaseException):
-    """What must never happen did, inside of the courier, which would catch an Exception."""
+    """What must never happen did, inside of the batch delivery, which would catch an Exception."""
 
 
 def insist(holds: object, otherwise: str) -> None:
@@ -89,11 +89,11 @@ class CountingLedger(MemoryLedger):
 
     unresolved: Counter[str] = field(default_factory=Counter)
 
-    def claim(self, ticket: Ticket) -> Claim:
-        before = self.items.get(ticket.event_id, {}).get("state")
-        found = super().claim(ticket)
+    def claim(self, claim: Claim) -> ClaimResult:
+        before = self.items.get(claim.event_id, {}).get("state")
+        found = super().claim(claim)
         if isinstance(found, Claimed) and before is State.CLAIMED:
-            self.unresolved[ticket.event_id] += 1
+            self.unresolved[claim.event_id] += 1
         return found
 
 
@@ -171,12 +171,12 @@ class Worker:
     def _failed(self, name: str) -> None:
         if name == "cometly.make_ready":
             raise TokenMissing("as told")
-        if name != "queue.hand_back":
+        if name != "queue.release":
             raise Unavailable("as told")
 
 
 class Port:
-    """A port of the courier, every call of which goes by way of its worker."""
+    """A port of the batch delivery, every call of which goes by way of its worker."""
 
     def __init__(self, worker: Worker, name: str, port: object) -> None:
         self._worker, self._name, self._port = worker, name, port
@@ -198,7 +198,7 @@ class Cometly:
 
     def make_ready(self) -> None: ...
 
-    def post(self, event: Mapping[str, Any]) -> Answer | NoAnswer:
+    def post(self, event: Mapping[str, Any]) -> CometlyResponse | NoResponse:
         world = self.world
         event_id = world.content_of(event).event_id
         state = world.ledger.items[event_id]["state"]
@@ -264,9 +264,9 @@ class World:
         other.index = copy.deepcopy(self.index)
         return other
 
-    # --- the queues, as the courier sees them -----------------------------------------------------
+    # --- the queues, as a batch delivery sees them ----------------------------------------------
 
-    def hand_back(self, delays: Mapping[str, float]) -> None:
+    def release(self, delays: Mapping[str, float]) -> None:
         for queued in self.queue.values():
             if queued.message.receipt in delays:
                 queued.visible_at = self.clock.time + delays[queued.message.receipt]
@@ -288,8 +288,8 @@ class World:
     def send(self, body: str) -> None:
         self.sent += 1
         message = Message(f"m-{self.sent}", body, self.clock.time, "")
-        origin = Origin("sqs", message.id, datetime.fromtimestamp(message.sent_at, UTC))
-        envelope = read_envelope(body, origin)
+        source = Source("sqs", message.id, datetime.fromtimestamp(message.sent_at, UTC))
+        envelope = read_envelope(body, source)
         self.names[dump(_identity_of(envelope.event))] = envelope.event_id
         content = self.content_of(envelope.event)
         self.accepted.add(content)
@@ -304,8 +304,8 @@ class World:
         return Content(self.names[dump(_identity_of(event))], event["url"])
 
     def content_in(self, body: str) -> Content:
-        origin = Origin("sqs", "-", datetime.fromtimestamp(self.clock.time, UTC))
-        return self.content_of(read_envelope(body, origin).event)
+        source = Source("sqs", "-", datetime.fromtimestamp(self.clock.time, UTC))
+        return self.content_of(read_envelope(body, source).event)
 
     def lost(self) -> set[Content]:
         """Say what was accepted and is neither booked as its identity, nor parked, nor waiting."""
@@ -345,7 +345,7 @@ class World:
         worker = Worker(self, fate)
         self.depth += 1
         try:
-            kept = Courier(worker.delivery()).deliver(batch, worker.deadline)
+            kept = BatchDelivery(worker.delivery()).deliver(batch, worker.deadline)
             worker.call("queue.delete", self._delete, batch, kept)
         except (Killed, Unavailable):
             pass
@@ -366,7 +366,7 @@ class World:
             if message.id not in kept and now and now.message.receipt == message.receipt:
                 del self.queue[message.id]
 
-    def answer_to(self, event: Mapping[str, Any]) -> Answer | NoAnswer:
+    def answer_to(self, event: Mapping[str, Any]) -> CometlyResponse | NoResponse:
         content = self.content_of(event)
         name = next(self.answers, "accepted")
         if name.startswith("accepted") and content.url == TYPO:

@@ -17,10 +17,10 @@ from cometly_forwarder.deliver.delivery import (
     Job,
     Later,
     Message,
-    Turn,
+    Slot,
 )
 from cometly_forwarder.errors import Unavailable
-from cometly_forwarder.gate.rules import Admission, Cause
+from cometly_forwarder.gate.rules import Cause, Reservation
 
 T = TypeVar("T")
 
@@ -33,7 +33,7 @@ _LONGEST_SPREAD_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Courier:
+class BatchDelivery:
     """Delivers batches."""
 
     delivery: Delivery
@@ -43,24 +43,24 @@ class Courier:
 
         `deadline` is Unix time in seconds: when the invocation is over at the latest.
         """
-        admission = self._admission(len(batch), deadline - POST_SECONDS)
-        if isinstance(admission, Later):
-            return self._hand_back(dict.fromkeys(batch, admission))
-        if not admission.slots:
-            return self._hand_back(self._turned_away(batch, admission))
+        reservation = self._reservation(len(batch), deadline - POST_SECONDS)
+        if isinstance(reservation, Later):
+            return self._release(dict.fromkeys(batch, reservation))
+        if not reservation.slots:
+            return self._release(self._turned_away(batch, reservation))
         groups, away = self._by_identity(batch, deadline)
-        admitted, rest = groups[: len(admission.slots)], groups[len(admission.slots) :]
-        away |= self._turned_away([each.message for group in rest for each in group], admission)
+        admitted, rest = groups[: len(reservation.slots)], groups[len(reservation.slots) :]
+        away |= self._turned_away([each.message for group in rest for each in group], reservation)
         with ThreadPoolExecutor(THREADS) as threads:
             # What gets no slot goes back at once, unclaimed and unwritten.
-            kept = threads.submit(self._hand_back, away)
-            ends = self._ends([group[0] for group in admitted], admission, deadline, threads)
+            kept = threads.submit(self._release, away)
+            ends = self._ends([group[0] for group in admitted], reservation, deadline, threads)
         for first, *others in admitted:
             end = ends[first.message]
             ends |= {other.message: self.delivery.follow(other, end) for other in others}
-        return kept.result() + self._hand_back(ends)
+        return kept.result() + self._release(ends)
 
-    def _admission(self, count: int, latest: float) -> Admission | Later:
+    def _reservation(self, count: int, latest: float) -> Reservation | Later:
         try:
             return self.delivery.gate.admit(count, latest)
         except Unavailable as exc:
@@ -86,7 +86,7 @@ class Courier:
             groups.setdefault(arrival.envelope.event_id, []).append(arrival)
         return list(groups.values()), away
 
-    def _hand_back(self, ends: Mapping[Message, Done | Later]) -> list[str]:
+    def _release(self, ends: Mapping[Message, Done | Later]) -> list[str]:
         """Hide what is to come back, each for its time; returns the ids of those messages."""
         delays = {
             message: max(end.seconds, least_wait(message))
@@ -94,18 +94,18 @@ class Courier:
             if isinstance(end, Later)
         }
         if delays:
-            self.delivery.queue.hand_back({m.receipt: seconds for m, seconds in delays.items()})
+            self.delivery.queue.release({m.receipt: seconds for m, seconds in delays.items()})
         return [message.id for message in delays]
 
     def _ends(
         self,
         admitted: Sequence[Arrival],
-        admission: Admission,
+        reservation: Reservation,
         deadline: float,
         threads: ThreadPoolExecutor,
     ) -> dict[Message, Done | Later]:
         def claim(arrival: Arrival) -> Job | Done | Later:
-            step = functools.partial(self.delivery.claim, arrival, deadline)
+            step = functools.partial(self.delivery.prepare, arrival, deadline)
             return self._safely(step, arrival.message, deadline)
 
         ends: dict[Message, Done | Later] = {}
@@ -115,31 +115,31 @@ class Courier:
                 jobs.append(claimed)
             else:
                 ends[arrival.message] = claimed
-        return ends | self._posted(jobs, admission, deadline, threads)
+        return ends | self._posted(jobs, reservation, deadline, threads)
 
     def _posted(
         self,
         jobs: Sequence[Job],
-        admission: Admission,
+        reservation: Reservation,
         deadline: float,
         threads: ThreadPoolExecutor,
     ) -> dict[Message, Done | Later]:
         """Post side by side, and one suspect after all others, so that it takes none with it."""
         steady = [job for job in jobs if not job.is_suspect]
         suspects = [job for job in jobs if job.is_suspect]
-        turns = [Turn(slot, admission.probe) for slot in admission.slots]
+        slots = [Slot(slot, reservation.probe) for slot in reservation.slots]
         posting = len(steady) + len(suspects[:1])
-        self.delivery.give_back(admission.slots[posting:], probe=admission.probe)
+        self.delivery.give_back(reservation.slots[posting:], probe=reservation.probe)
 
-        def post(job: Job, turn: Turn) -> Done | Later:
-            step = functools.partial(self.delivery.post, job, turn, deadline)
+        def post(job: Job, slot: Slot) -> Done | Later:
+            step = functools.partial(self.delivery.post, job, slot, deadline)
             return self._safely(step, job.message, deadline)
 
         ends: dict[Message, Done | Later] = {}
-        ends |= {job.message: self.delivery.apart(job) for job in suspects[1:]}
-        posts = threads.map(post, steady, turns)
+        ends |= {job.message: self.delivery.postpone(job) for job in suspects[1:]}
+        posts = threads.map(post, steady, slots)
         ends |= {job.message: end for job, end in zip(steady, posts, strict=True)}
-        return ends | {job.message: post(job, turns[len(steady)]) for job in suspects[:1]}
+        return ends | {job.message: post(job, slots[len(steady)]) for job in suspects[:1]}
 
     def _safely(self, step: Callable[[], T], message: Message, deadline: float) -> T | Later:
         """Keep a defect of ours to its own event: its claim ends without an outcome."""
@@ -151,23 +151,23 @@ class Courier:
             return Later(max(lease - self.delivery.now(), 0) + 1)
 
     def _turned_away(
-        self, messages: Sequence[Message], admission: Admission
+        self, messages: Sequence[Message], reservation: Reservation
     ) -> dict[Message, Done | Later]:
         """Send back what got no slot, with a trace of it."""
-        if messages and admission.cause:
+        if messages and reservation.cause:
             self.delivery.journal.record(
-                "delivery.paused", cause=admission.cause.value, count=len(messages)
+                "delivery.paused", cause=reservation.cause.value, count=len(messages)
             )
         elif messages:
             self.delivery.journal.record("delivery.no_slot", count=len(messages))
-        return {message: self._away(message, admission) for message in messages}
+        return {message: self._away(message, reservation) for message in messages}
 
-    def _away(self, message: Message, admission: Admission) -> Later:
+    def _away(self, message: Message, reservation: Reservation) -> Later:
         """Wait for the gate; while Cometly is dead, come back less and less often."""
         spread = 2.0
-        if admission.cause is Cause.FAILING:
+        if reservation.cause is Cause.FAILING:
             spread = min(2.0 ** min(message.receives, 30), _LONGEST_SPREAD_SECONDS)
-        return Later(admission.wait + self.delivery.random() * spread)
+        return Later(reservation.wait + self.delivery.random() * spread)
 
 
 def least_wait(message: Message) -> float:

@@ -66,11 +66,11 @@ class Waiting:
     until: float
 
 
-Claim = Claimed | Settled | Duplicate | Leased | Waiting
+ClaimResult = Claimed | Settled | Duplicate | Leased | Waiting
 
 
 @dataclass(frozen=True, slots=True)
-class Ticket:
+class Claim:
     """What names a claim: only its holder may settle it. `lease` is Unix time in seconds.
 
     `owner` stands for the message's body, which outlives its id: a message that went through the
@@ -107,12 +107,12 @@ class Outcome:
 class Ledger(Protocol):
     """One record an identity. Every call raises Unavailable."""
 
-    def claim(self, ticket: Ticket) -> Claim: ...
+    def claim(self, claim: Claim) -> ClaimResult: ...
 
-    def begin(self, ticket: Ticket, deaths: int) -> None:
+    def begin(self, claim: Claim, deaths: int) -> None:
         """Count a post as a death, before it begins; its outcome takes the count back.
 
         Raises Unavailable as well when the claim has passed to another message.
         """
 
-    def settle(self, ticket: Ticket, outcome: Outcome) -> None: ...
+    def settle(self, claim: Claim, outcome: Outcome) -> None: ...

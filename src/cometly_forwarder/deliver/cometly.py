@@ -1,6 +1,6 @@
 """The HTTP call to Cometly: one event, one POST, no redirect followed.
 
-It is repeated in two cases alone: with a new token, and where a kept connection turned out dead.
+It is repeated in two cases alone: with a new token, and where a kept connection reached out dead.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from urllib3.exceptions import (
 
 from cometly_forwarder import __version__, jsontext
 from cometly_forwarder.deliver.connections import Stale
-from cometly_forwarder.deliver.deadline import cut_off_after
-from cometly_forwarder.deliver.verdict import Answer, NoAnswer
+from cometly_forwarder.deliver.deadline import bounded_to
+from cometly_forwarder.deliver.verdict import CometlyResponse, NoResponse
 from cometly_forwarder.secrets import CometlyToken
 
 PATH = "/public-api/v1/events/track"
@@ -62,7 +62,7 @@ class CometlyClient:
         """Have the token at hand, so that a post need not wait for it; raises as `post` does."""
         self.token.current()
 
-    def post(self, event: Mapping[str, Any]) -> Answer | NoAnswer:
+    def post(self, event: Mapping[str, Any]) -> CometlyResponse | NoResponse:
         """Post one event; raises TokenMissing and Unavailable.
 
         After a 401 or 403 the token is read again, and tried at once if it is another one.
@@ -70,21 +70,23 @@ class CometlyClient:
         end = time.monotonic() + ANSWER_SECONDS
         token = self.token.current()
         answer = self._post(event, token, ANSWER_SECONDS)
-        if not (isinstance(answer, Answer) and answer.status in _REFUSED):
+        if not (isinstance(answer, CometlyResponse) and answer.status in _REFUSED):
             return answer
         renewed = self.token.renewed(token)
         left = end - time.monotonic()
         return self._post(event, renewed, left) if renewed and left > _SECOND_SECONDS else answer
 
-    def _post(self, event: Mapping[str, Any], token: str, seconds: float) -> Answer | NoAnswer:
-        with cut_off_after(seconds) as cutoff:
+    def _post(
+        self, event: Mapping[str, Any], token: str, seconds: float
+    ) -> CometlyResponse | NoResponse:
+        with bounded_to(seconds) as deadline:
             try:
                 answer = self._exchange(event, token)
             except HTTPError as exc:
-                answer = NoAnswer(_reason_of(exc))
-        return NoAnswer("no answer in time") if cutoff.is_over else answer
+                answer = NoResponse(_reason_of(exc))
+        return NoResponse("no answer in time") if deadline.is_over else answer
 
-    def _exchange(self, event: Mapping[str, Any], token: str) -> Answer | NoAnswer:
+    def _exchange(self, event: Mapping[str, Any], token: str) -> CometlyResponse | NoResponse:
         try:
             response = self._request(event, token)
         except Stale:
@@ -95,9 +97,9 @@ class CometlyClient:
         finally:
             response.release_conn()
         if body is None:
-            return NoAnswer("the answer does not end")
+            return NoResponse("the answer does not end")
         headers = {name.lower(): value for name, value in response.headers.items()}
-        return Answer(response.status, headers, body)
+        return CometlyResponse(response.status, headers, body)
 
     def _request(self, event: Mapping[str, Any], token: str) -> urllib3.BaseHTTPResponse:
         return self.pool.request(

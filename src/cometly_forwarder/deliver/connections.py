@@ -34,7 +34,7 @@ class Stale(ProtocolError):
 def make_pool(
     connections: int, *, connect: float, read: float, now: Callable[[], float] | None = None
 ) -> urllib3.PoolManager:
-    """Make a keep-alive pool without retries, whose exchanges `cut_off_after` can end.
+    """Make a keep-alive pool without retries, whose exchanges `bounded_to` can end.
 
     The time-outs are in seconds: `connect` for each address of a host, `read` for each byte of an
     answer. Requests raise Stale beside urllib3's errors; the next one goes over a new connection.

@@ -22,7 +22,7 @@ from urllib3.util.connection import allowed_gai_family
 _thread = threading.local()
 
 
-class Cutoff:
+class Deadline:
     """How much time an exchange has left; when it is over, its socket is shut down."""
 
     def __init__(self, seconds: float) -> None:
@@ -49,17 +49,17 @@ class Cutoff:
 
 
 @contextlib.contextmanager
-def cut_off_after(seconds: float) -> Iterator[Cutoff]:
+def bounded_to(seconds: float) -> Iterator[Deadline]:
     """Bound this thread's exchanges over `BoundedConnection` to so many seconds in all."""
-    cutoff = _thread.cutoff = Cutoff(seconds)
-    timer = threading.Timer(seconds, cutoff.end)
+    deadline = _thread.deadline = Deadline(seconds)
+    timer = threading.Timer(seconds, deadline.end)
     timer.daemon = True
     timer.start()
     try:
-        yield cutoff
+        yield deadline
     finally:
         timer.cancel()
-        _thread.cutoff = None
+        _thread.deadline = None
 
 
 class BoundedConnection(HTTPConnection):
@@ -103,13 +103,13 @@ class BoundedConnection(HTTPConnection):
 
     def _patience(self) -> float:
         """Seconds to wait for the other side: the time-out, or what the exchange has left."""
-        cutoff: Cutoff | None = getattr(_thread, "cutoff", None)
-        seconds = min(self.timeout or math.inf, cutoff.left if cutoff else math.inf)
+        deadline: Deadline | None = getattr(_thread, "deadline", None)
+        seconds = min(self.timeout or math.inf, deadline.left if deadline else math.inf)
         if seconds <= 0:
             raise TimeoutError
         return seconds
 
     def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override]  # as urllib3 does
-        if cutoff := getattr(_thread, "cutoff", None):
-            cutoff.watch(self.sock)
+        if deadline := getattr(_thread, "deadline", None):
+            deadline.watch(self.sock)
         return super().getresponse()

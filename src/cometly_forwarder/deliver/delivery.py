@@ -18,6 +18,7 @@ from typing import Any, Protocol
 
 from cometly_forwarder import jsontext
 from cometly_forwarder.deliver.claims import (
+    Claim,
     Claimed,
     Duplicate,
     Leased,
@@ -25,14 +26,13 @@ from cometly_forwarder.deliver.claims import (
     Outcome,
     Settled,
     State,
-    Ticket,
     Waiting,
 )
-from cometly_forwarder.deliver.verdict import Answer, Kind, NoAnswer, Verdict, judge
+from cometly_forwarder.deliver.verdict import CometlyResponse, Kind, NoResponse, Verdict, judge
 from cometly_forwarder.errors import TokenMissing, Unavailable, summary_of, trace_of
-from cometly_forwarder.event.envelope import Envelope, Origin, read_envelope
-from cometly_forwarder.gate.quota import Quota
-from cometly_forwarder.gate.rules import Admission
+from cometly_forwarder.event.envelope import Envelope, Source, read_envelope
+from cometly_forwarder.gate.quota import RateHeaders
+from cometly_forwarder.gate.rules import Reservation
 from cometly_forwarder.journal import Journal
 
 # An event on which this many workers died is parked. The first death is not counted as one: it
@@ -55,7 +55,7 @@ LEASE_MARGIN_SECONDS = 5.0
 POST_SECONDS = 41.5
 # A thread that wakes later than this after its slot gives it up: the gate's sums rest on it.
 LATE_SECONDS = 0.2
-_EXCHANGES = 3
+_SWAPS = 3
 # No slot lies farther ahead: a longer sleep is that of a clock which was put back.
 _LONGEST_SLEEP_SECONDS = 20.0
 # How long a message waits when an AWS service, not Cometly, was the reason.
@@ -79,11 +79,11 @@ class Message:
 class Gate(Protocol):
     """What paces all workers together (see `pacing`). The calls raise Unavailable."""
 
-    def admit(self, count: int, latest: float) -> Admission: ...
+    def admit(self, count: int, latest: float) -> Reservation: ...
 
-    def exchange(self, slot: float, latest: float) -> Admission: ...
+    def swap_slot(self, slot: float, latest: float) -> Reservation: ...
 
-    def look_ahead(self) -> float:
+    def refresh_lead(self) -> float:
         """Seconds before its slot at which a thread should ask whether the gate is open."""
 
     def is_open(self) -> bool: ...
@@ -93,7 +93,7 @@ class Gate(Protocol):
 
     def give_back(self, slots: tuple[float, ...], *, probe: bool) -> None: ...
 
-    def note(self, quota: Quota) -> None: ...
+    def observe(self, quota: RateHeaders) -> None: ...
 
     def last_taken(self) -> float:
         """Say when an event was last taken or refused for its own sake, as Unix time; 0: never."""
@@ -113,13 +113,13 @@ class Cometly(Protocol):
     def make_ready(self) -> None:
         """Do what may take time before a post can go out at its slot."""
 
-    def post(self, event: Mapping[str, Any]) -> Answer | NoAnswer: ...
+    def post(self, event: Mapping[str, Any]) -> CometlyResponse | NoResponse: ...
 
 
 class Queue(Protocol):
     """The event queue and its dead-letter queue."""
 
-    def hand_back(self, delays: Mapping[str, float]) -> None:
+    def release(self, delays: Mapping[str, float]) -> None:
         """Hide each receipt's message for so many seconds. Best effort: never raises."""
 
     def park(self, body: str, attributes: Mapping[str, str]) -> None:
@@ -157,27 +157,27 @@ class Job:
 
     message: Message
     envelope: Envelope
-    ticket: Ticket
-    claim: Claimed
+    claim: Claim
+    claimed: Claimed
 
     @property
     def is_suspect(self) -> bool:
-        return self.claim.claims > 1
+        return self.claimed.claims > 1
 
     @property
     def kept(self) -> Outcome:
         """What stays of the identity's history while it waits."""
-        claim = self.claim
+        before = self.claimed
         return Outcome(
-            State.WAITING, claim.attempts, blocks=claim.blocks, blocked_at=claim.blocked_at
+            State.WAITING, before.attempts, blocks=before.blocks, blocked_at=before.blocked_at
         )
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
-    """A slot to post in, as Unix time; `probe` when the gate hangs on the answer."""
+class Slot:
+    """A moment to post at, as Unix time; `probe` when the gate hangs on the answer."""
 
-    slot: float
+    at: float
     probe: bool
 
 
@@ -197,13 +197,13 @@ class Delivery:
     phone_region: str | None = None
 
     def read(self, message: Message) -> Arrival:
-        return Arrival(message, read_envelope(message.body, _origin_of(message), self.phone_region))
+        return Arrival(message, read_envelope(message.body, _source_of(message), self.phone_region))
 
-    def claim(self, arrival: Arrival, deadline: float) -> Job | Done | Later:
+    def prepare(self, arrival: Arrival, deadline: float) -> Job | Done | Later:
         """Claim an event for its message; returns a job if it is to be posted."""
         message, envelope = arrival.message, arrival.envelope
         lease = deadline + LEASE_MARGIN_SECONDS
-        ticket = Ticket(
+        claim = Claim(
             event_id=envelope.event_id,
             owner=_hash_of(message.body),
             content=_hash_of(_content_of(envelope)),
@@ -212,9 +212,9 @@ class Delivery:
             accepted_at=envelope.accepted_at,
         )
         try:
-            match self.ledger.claim(ticket):
-                case Claimed() as claim:
-                    return self._fit(Job(message, envelope, ticket, claim))
+            match self.ledger.claim(claim):
+                case Claimed() as claimed:
+                    return self._fit(Job(message, envelope, claim, claimed))
                 case Leased(until, is_same):
                     left = until - self.now() + 1
                     return self._hold(arrival, left if is_same else min(left, patience(message)))
@@ -251,120 +251,120 @@ class Delivery:
         if job.envelope.faults:
             message = summary_of(job.envelope.faults)
             return self._park(job, Verdict(Kind.PERMANENT, "invalid", message=message), 0)
-        if job.is_suspect and job.claim.deaths >= MAX_DEATHS - 1:
+        if job.is_suspect and job.claimed.deaths >= MAX_DEATHS - 1:
             return self._park(job, Verdict(Kind.PERMANENT, "poison"), 0)
         if self.now() - job.message.sent_at > self.horizon_seconds:
             return self._park(job, Verdict(Kind.PERMANENT, "expired"), 0)
         return job
 
-    def apart(self, job: Job) -> Later:
+    def postpone(self, job: Job) -> Later:
         """Let a suspect come back at another time than the others; its claim did not count."""
         seconds = 1 + self.random() * UNAVAILABLE_SECONDS
-        return self._release(job, Later(seconds))
+        return self._unclaim(job, Later(seconds))
 
-    def post(self, job: Job, turn: Turn, deadline: float) -> Done | Later:
-        """Post a claimed event in its turn, and settle what comes of it."""
+    def post(self, job: Job, slot: Slot, deadline: float) -> Done | Later:
+        """Post a claimed event in its slot, and settle what comes of it."""
         try:
             self.cometly.make_ready()
             if job.is_suspect:
-                self.ledger.begin(job.ticket, job.claim.deaths + 1)
-            turned = self._wait_for(job, turn, deadline)
-            if isinstance(turned, Later):
-                return self._release(job, turned)
-            turn = turned
+                self.ledger.begin(job.claim, job.claimed.deaths + 1)
+            reached = self._wait_for(job, slot, deadline)
+            if isinstance(reached, Later):
+                return self._unclaim(job, reached)
+            slot = reached
             verdict = judge(self.cometly.post(job.envelope.event), self.now())
         except TokenMissing as exc:
-            self.journal.record("delivery.blocked", event_id=job.ticket.event_id, reason=str(exc))
-            self.tell(lambda: self.gate.blocked(is_sure=True))
-            return self._release(job, Later(self.gate.wait() + self.random() * 2))
+            self.journal.record("delivery.blocked", event_id=job.claim.event_id, reason=str(exc))
+            self.best_effort(lambda: self.gate.blocked(is_sure=True))
+            return self._unclaim(job, Later(self.gate.wait() + self.random() * 2))
         except Unavailable as exc:
-            self.give_back((turn.slot,), probe=turn.probe)
-            return self._release(job, self.unavailable(exc, job.ticket.event_id))
-        return self._settle(job, verdict, turn)
+            self.give_back((slot.at,), probe=slot.probe)
+            return self._unclaim(job, self.unavailable(exc, job.claim.event_id))
+        return self._settle(job, verdict, slot)
 
-    def _wait_for(self, job: Job, turn: Turn, deadline: float) -> Turn | Later:
-        """Sleep until the slot. A slot that was missed is exchanged, a gate that closed obeyed."""
-        for _ in range(_EXCHANGES):
-            self._sleep_until(turn.slot - self.gate.look_ahead())
+    def _wait_for(self, job: Job, slot: Slot, deadline: float) -> Slot | Later:
+        """Sleep until the slot. A slot that was missed is swapped, a gate that closed obeyed."""
+        for _ in range(_SWAPS):
+            self._sleep_until(slot.at - self.gate.refresh_lead())
             try:
-                is_open = turn.probe or self.gate.is_open()
+                is_open = slot.probe or self.gate.is_open()
             except Unavailable as exc:
-                self.give_back((turn.slot,), probe=turn.probe)
-                return self.unavailable(exc, job.ticket.event_id)
-            self._sleep_until(turn.slot)
-            if turn.probe or (is_open and self.now() - turn.slot <= LATE_SECONDS):
-                return turn
+                self.give_back((slot.at,), probe=slot.probe)
+                return self.unavailable(exc, job.claim.event_id)
+            self._sleep_until(slot.at)
+            if slot.probe or (is_open and self.now() - slot.at <= LATE_SECONDS):
+                return slot
             try:
-                admission = self.gate.exchange(turn.slot, deadline - POST_SECONDS)
+                reservation = self.gate.swap_slot(slot.at, deadline - POST_SECONDS)
             except Unavailable as exc:
                 # Whether the slot went back is not known: given back twice, it would be another's.
-                return self.unavailable(exc, job.ticket.event_id)
-            if not admission.slots:
-                return Later(admission.wait + self.random() * 2)
-            turn = Turn(admission.slots[0], admission.probe)
+                return self.unavailable(exc, job.claim.event_id)
+            if not reservation.slots:
+                return Later(reservation.wait + self.random() * 2)
+            slot = Slot(reservation.slots[0], reservation.probe)
         # A worker that is this slow only takes slots from the others.
-        self.give_back((turn.slot,), probe=turn.probe)
-        self.journal.record("delivery.late", event_id=job.ticket.event_id)
+        self.give_back((slot.at,), probe=slot.probe)
+        self.journal.record("delivery.late", event_id=job.claim.event_id)
         return Later(1 + self.random() * 2)
 
     def _sleep_until(self, moment: float) -> None:
         self.sleep(min(max(moment - self.now(), 0), _LONGEST_SLEEP_SECONDS))
 
-    def _settle(self, job: Job, verdict: Verdict, turn: Turn) -> Done | Later:
+    def _settle(self, job: Job, verdict: Verdict, slot: Slot) -> Done | Later:
         if verdict.limit is not None and verdict.remaining is not None:
-            self.gate.note(Quota(verdict.limit, verdict.remaining, turn.slot))
+            self.gate.observe(RateHeaders(verdict.limit, verdict.remaining, slot.at))
         match verdict.kind:
             case Kind.DELIVERED:
                 end = self._delivered(job, verdict)
-                self.tell(lambda: self.gate.succeeded(probe=turn.probe, is_taken=True))
+                self.best_effort(lambda: self.gate.succeeded(probe=slot.probe, is_taken=True))
                 return end
             case Kind.PERMANENT:
-                self.tell(lambda: self.gate.succeeded(probe=turn.probe, is_taken=False))
+                self.best_effort(lambda: self.gate.succeeded(probe=slot.probe, is_taken=False))
                 return self._park(job, verdict, 1)
             case Kind.TRANSIENT:
-                self.tell(lambda: self.gate.failed(probe=turn.probe))
+                self.best_effort(lambda: self.gate.failed(probe=slot.probe))
                 return self._retry(job, verdict)
             case Kind.THROTTLED:
-                self.tell(lambda: self.gate.throttled(verdict.retry_after))
+                self.best_effort(lambda: self.gate.throttled(verdict.retry_after))
                 delay = self.gate.wait() + self.random() * 2
-                return self._wait(job, verdict, delay, job.claim.blocks)
+                return self._wait(job, verdict, delay, job.claimed.blocks)
             case Kind.BLOCKED:
-                return self._blocked(job, verdict, turn)
+                return self._blocked(job, verdict, slot)
 
     def _delivered(self, job: Job, verdict: Verdict) -> Done | Later:
         """Record it. If that fails, the message must not be posted again within its lease."""
         try:
             self.ledger.settle(
-                job.ticket, Outcome(State.DELIVERED, job.claim.attempts + 1, verdict)
+                job.claim, Outcome(State.DELIVERED, job.claimed.attempts + 1, verdict)
             )
         except Unavailable as exc:
             return self._after_lease(job, exc)
-        self._note("delivery.delivered", job, verdict, tries=1, latency=self._age(job))
+        self._log("delivery.delivered", job, verdict, tries=1, latency=self._age(job))
         return Done(is_delivered=True)
 
     def _after_lease(self, job: Job, exc: Unavailable) -> Later:
         """The outcome stands, only its record is missing: keep the message until it may claim."""
-        self.unavailable(exc, job.ticket.event_id)
-        return Later(max(job.ticket.lease - self.now(), 0) + 1)
+        self.unavailable(exc, job.claim.event_id)
+        return Later(max(job.claim.lease - self.now(), 0) + 1)
 
     def _retry(self, job: Job, verdict: Verdict) -> Later:
-        attempts = job.claim.attempts + 1
+        attempts = job.claimed.attempts + 1
         delay = back_off(attempts, self.random())
         outcome = replace(job.kept, attempts=attempts, verdict=verdict, retry_at=self.now() + delay)
-        self._record_softly(job, outcome)
-        self._note("delivery.retried", job, verdict, tries=1, delay=round(delay, 1))
+        self._settle_best_effort(job, outcome)
+        self._log("delivery.retried", job, verdict, tries=1, delay=round(delay, 1))
         return Later(delay)
 
-    def _blocked(self, job: Job, verdict: Verdict, turn: Turn) -> Done | Later:
+    def _blocked(self, job: Job, verdict: Verdict, slot: Slot) -> Done | Later:
         """Close the gate; but not for an event that is refused while others are taken."""
-        blocks = job.claim.blocks
-        is_alone = blocks and self.gate.last_taken() > job.claim.blocked_at + _OVERTAKING_SECONDS
+        blocks = job.claimed.blocks
+        is_alone = blocks and self.gate.last_taken() > job.claimed.blocked_at + _OVERTAKING_SECONDS
         if not is_alone:
-            self.tell(lambda: self.gate.blocked(is_sure=turn.probe))
+            self.best_effort(lambda: self.gate.blocked(is_sure=slot.probe))
             delay = self.gate.wait() + _YIELD_SECONDS * (1 + self.random())
             return self._wait(job, verdict, delay, max(blocks, 1))
-        if turn.probe:
-            self.tell(lambda: self.gate.give_back((), probe=True))
+        if slot.probe:
+            self.best_effort(lambda: self.gate.give_back((), probe=True))
         if blocks + 1 >= MAX_BLOCKS:
             reason = f"HTTP {verdict.status}, again and again, while other events were taken"
             return self._park(job, replace(verdict, reason=reason), 1)
@@ -373,41 +373,41 @@ class Delivery:
     def _wait(self, job: Job, verdict: Verdict, delay: float, blocks: int) -> Later:
         """The Space, not the event, was the reason: it costs no attempt."""
         now = self.now()
-        blocked_at = now if verdict.kind is Kind.BLOCKED else job.claim.blocked_at
+        blocked_at = now if verdict.kind is Kind.BLOCKED else job.claimed.blocked_at
         outcome = replace(
             job.kept, verdict=verdict, blocks=blocks, blocked_at=blocked_at, retry_at=now + delay
         )
-        self._record_softly(job, outcome)
-        self._note(f"delivery.{verdict.kind.value}", job, verdict)
+        self._settle_best_effort(job, outcome)
+        self._log(f"delivery.{verdict.kind.value}", job, verdict)
         return Later(delay)
 
     def _park(self, job: Job, verdict: Verdict, tries: int) -> Done | Later:
-        attempts = job.claim.attempts + tries
+        attempts = job.claimed.attempts + tries
         try:
             self.queue.park(_parked_body(job), _attributes(job, attempts, verdict, self.now()))
         except Unavailable as exc:
-            return self._release(job, self.unavailable(exc, job.ticket.event_id))
+            return self._unclaim(job, self.unavailable(exc, job.claim.event_id))
         # Even if this fails the dead-letter queue has it, and the claim ends with its lease.
-        self._record_softly(job, Outcome(State.PARKED, attempts, verdict))
-        self._note("delivery.parked", job, verdict, tries=tries)
+        self._settle_best_effort(job, Outcome(State.PARKED, attempts, verdict))
+        self._log("delivery.parked", job, verdict, tries=tries)
         return Done()
 
-    def _release(self, job: Job, later: Later) -> Later:
+    def _unclaim(self, job: Job, later: Later) -> Later:
         """Undo a claim that led to no post, with all that it counts."""
-        before = replace(job.kept, claims=job.claim.claims - 1, deaths=job.claim.deaths)
-        self._record_softly(job, before)
+        before = replace(job.kept, claims=job.claimed.claims - 1, deaths=job.claimed.deaths)
+        self._settle_best_effort(job, before)
         return later
 
-    def _record_softly(self, job: Job, outcome: Outcome) -> None:
+    def _settle_best_effort(self, job: Job, outcome: Outcome) -> None:
         """Record what can be lost: without it the claim merely ends with its lease."""
-        self.tell(lambda: self.ledger.settle(job.ticket, outcome), job.ticket.event_id)
+        self.best_effort(lambda: self.ledger.settle(job.claim, outcome), job.claim.event_id)
 
     def give_back(self, slots: tuple[float, ...], *, probe: bool) -> None:
         """Return slots in which nothing was posted."""
         if slots:
-            self.tell(lambda: self.gate.give_back(slots, probe=probe))
+            self.best_effort(lambda: self.gate.give_back(slots, probe=probe))
 
-    def tell(self, report: Callable[[], None], event_id: str | None = None) -> None:
+    def best_effort(self, report: Callable[[], None], event_id: str | None = None) -> None:
         try:
             report()
         except Unavailable as exc:
@@ -426,13 +426,13 @@ class Delivery:
     def _soon(self) -> Later:
         return Later(UNAVAILABLE_SECONDS * (0.5 + self.random()))
 
-    def _note(
+    def _log(
         self, name: str, job: Job, verdict: Verdict, *, tries: int = 0, **keys: object
     ) -> None:
         self.journal.record(
             name,
-            event_id=job.ticket.event_id,
-            attempts=job.claim.attempts + tries,
+            event_id=job.claim.event_id,
+            attempts=job.claimed.attempts + tries,
             receives=job.message.receives,
             reason=verdict.reason,
             request_id=verdict.request_id,
@@ -440,7 +440,7 @@ class Delivery:
         )
 
     def _age(self, job: Job) -> float:
-        return max(self.now() - job.ticket.accepted_at.timestamp(), 0.0)
+        return max(self.now() - job.claim.accepted_at.timestamp(), 0.0)
 
 
 def _content_of(envelope: Envelope) -> str:
@@ -464,8 +464,8 @@ def back_off(attempts: int, random: float) -> float:
     return 1 + random * min(ceiling, _LONGEST_BACK_OFF_SECONDS)
 
 
-def _origin_of(message: Message) -> Origin:
-    return Origin("sqs", message.id, datetime.fromtimestamp(message.sent_at, UTC))
+def _source_of(message: Message) -> Source:
+    return Source("sqs", message.id, datetime.fromtimestamp(message.sent_at, UTC))
 
 
 def _parked_body(job: Job) -> str:
@@ -476,14 +476,14 @@ def _parked_body(job: Job) -> str:
 def _attributes(job: Job, attempts: int, verdict: Verdict, parked_at: float) -> dict[str, str]:
     """What the operator sees beside a parked event (SQS allows ten attributes)."""
     every = {
-        "event_id": job.ticket.event_id,
+        "event_id": job.claim.event_id,
         "reason": verdict.reason,
         "status": str(verdict.status or ""),
         "message": verdict.message or "",
-        "last_answer": job.claim.last_answer,
-        "request_id": verdict.request_id or job.claim.request_id,
+        "last_answer": job.claimed.last_answer,
+        "request_id": verdict.request_id or job.claimed.request_id,
         "attempts": str(attempts),
-        "accepted_at": job.ticket.accepted_at.isoformat(),
+        "accepted_at": job.claim.accepted_at.isoformat(),
         "parked_at": datetime.fromtimestamp(parked_at, UTC).isoformat(),
     }
     return {name: value for name, value in every.items() if value}

@@ -10,7 +10,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from cometly_forwarder import aws
-from cometly_forwarder.deliver.batch import THREADS, Courier
+from cometly_forwarder.deliver.batch import THREADS, BatchDelivery
 from cometly_forwarder.deliver.cometly import CONNECT_SECONDS, READ_SECONDS, CometlyClient
 from cometly_forwarder.deliver.connections import make_pool
 from cometly_forwarder.deliver.delivery import Delivery, Message
@@ -20,6 +20,7 @@ from cometly_forwarder.deliver.settings import DeliverSettings
 from cometly_forwarder.gate.clock import SharedClock
 from cometly_forwarder.gate.gate import DynamoGate
 from cometly_forwarder.gate.rules import Lane
+from cometly_forwarder.gate.table import GateTable
 from cometly_forwarder.observability import Journal, PageJournal, make_logger, make_metrics
 from cometly_forwarder.secrets import CometlyToken, Secret
 from cometly_forwarder.stopwatch import Stopwatch
@@ -31,28 +32,27 @@ journal = Journal(make_logger(), make_metrics())
 
 
 @dataclass(frozen=True, slots=True)
-class Couriers:
-    """A courier for each queue, over the same clients."""
+class BatchDeliveries:
+    """A batch delivery for each queue, over the same clients."""
 
-    events: Courier
-    pages: Courier
+    events: BatchDelivery
+    pages: BatchDelivery
     page_queue_arn: str
 
-    def of(self, queue_arn: str | None) -> Courier:
-        """Return the courier of a queue; a batch comes from one queue."""
+    def of(self, queue_arn: str | None) -> BatchDelivery:
+        """Return the batch delivery of a queue; a batch comes from one queue."""
         is_page_queue = queue_arn and queue_arn == self.page_queue_arn
         return self.pages if is_page_queue else self.events
 
 
 @cache
-def couriers() -> Couriers:
+def batch_deliveries() -> BatchDeliveries:
     """Build the clients: once, in the first invocation."""
     settings = DeliverSettings.read(os.environ)
     secret = Secret(aws.client("secretsmanager"), settings.token_secret_arn, Stopwatch())
     dynamodb = aws.client("dynamodb")
-    gate = DynamoGate(
-        dynamodb, settings.table_name, settings.requests_per_minute, SharedClock(time.time)
-    )
+    table = GateTable(dynamodb, settings.table_name, SharedClock(time.time))
+    gate = DynamoGate(table, settings.requests_per_minute)
     queue = SqsQueue(aws.client("sqs"), settings.queue_url, settings.dead_letter_queue_url, journal)
     events = Delivery(
         ledger=DynamoLedger(dynamodb, settings.table_name, time.time),
@@ -76,7 +76,7 @@ def couriers() -> Couriers:
         queue=replace(queue, url=settings.page_queue_url, name="pages"),
         journal=PageJournal(journal),
     )
-    return Couriers(Courier(events), Courier(pages), settings.page_queue_arn)
+    return BatchDeliveries(BatchDelivery(events), BatchDelivery(pages), settings.page_queue_arn)
 
 
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
@@ -86,7 +86,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     records = event["Records"]
     batch = [_message(record) for record in records]
     try:
-        kept = couriers().of(records[0].get("eventSourceARN")).deliver(batch, deadline)
+        kept = batch_deliveries().of(records[0].get("eventSourceARN")).deliver(batch, deadline)
     finally:
         journal.flush()
     return {"batchItemFailures": [{"itemIdentifier": id_} for id_ in kept]}

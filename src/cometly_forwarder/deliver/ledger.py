@@ -14,12 +14,12 @@ from botocore.exceptions import BotoCoreError, ClientError
 from cometly_forwarder.deliver.claims import (
     Claim,
     Claimed,
+    ClaimResult,
     Duplicate,
     Leased,
     Outcome,
     Settled,
     State,
-    Ticket,
     Waiting,
 )
 from cometly_forwarder.errors import Unavailable
@@ -73,54 +73,54 @@ class DynamoLedger:
     client: DynamoDBClient
     table: str
     now: Callable[[], float]
-    new_mark: Callable[[], str] = lambda: uuid.uuid4().hex[:12]
+    new_write_id: Callable[[], str] = lambda: uuid.uuid4().hex[:12]
 
-    def claim(self, ticket: Ticket) -> Claim:
+    def claim(self, claim: Claim) -> ClaimResult:
         """Claim an identity, if it is free: one write.
 
         A time that is too far ahead was written by a clock that was wrong, and holds nobody up.
         """
-        found = self._claim(ticket, _FREE)
+        found = self._claim(claim, _FREE)
         if not isinstance(found, Leased | Waiting) or found.until < self.now() + FARTHEST_SECONDS:
             return found
         wrong = "lease" if isinstance(found, Leased) else "retry_at"
-        return self._claim(ticket, f"{wrong} = :wrong", {":wrong": _number(found.until)})
+        return self._claim(claim, f"{wrong} = :wrong", {":wrong": _number(found.until)})
 
-    def _claim(self, ticket: Ticket, condition: str, extra: _Item = _NOTHING) -> Claim:
+    def _claim(self, claim: Claim, condition: str, extra: _Item = _NOTHING) -> ClaimResult:
         """Claim under a condition, or say what stands in the way.
 
         botocore sends a request again whose answer was lost; the claim that then stands in its way
-        is known by its mark.
+        is known by its id.
         """
-        mark = self.new_mark()
+        write_id = self.new_write_id()
         values = {
             **_states(*State),
-            **self._values(ticket),
+            **self._values(claim),
             **extra,
-            ":mark": {"S": mark},
-            ":accepted_at": {"S": ticket.accepted_at.isoformat()},
-            ":lease": _number(ticket.lease),
+            ":mark": {"S": write_id},
+            ":accepted_at": {"S": claim.accepted_at.isoformat()},
+            ":lease": _number(claim.lease),
             ":one": _number(1),
         }
         try:
-            return _claim_in(self._update(ticket, _CLAIM, condition, values, "ALL_NEW"), ticket)
+            return _claim_in(self._update(claim, _CLAIM, condition, values, "ALL_NEW"), claim)
         except _Refused as refused:
-            return _held(refused.item, ticket, mark)
+            return _held(refused.item, claim, write_id)
 
-    def begin(self, ticket: Ticket, deaths: int) -> None:
+    def begin(self, claim: Claim, deaths: int) -> None:
         """Count a post of a suspect before it begins."""
         values = {
             **_states(*State),
-            **self._values(ticket),
-            ":lease": _number(ticket.lease),
+            **self._values(claim),
+            ":lease": _number(claim.lease),
             ":deaths": _number(deaths),
         }
         try:
-            self._update(ticket, _BEGIN, _HELD, values, "NONE")
+            self._update(claim, _BEGIN, _HELD, values, "NONE")
         except _Refused as refused:
             raise Unavailable("the claim has passed to another message") from refused
 
-    def settle(self, ticket: Ticket, outcome: Outcome) -> None:
+    def settle(self, claim: Claim, outcome: Outcome) -> None:
         """Record an outcome. A claim that has passed to another message is left alone.
 
         A parked identity begins anew, so it keeps no attempts; the parked message names them.
@@ -128,9 +128,9 @@ class DynamoLedger:
         is_parked = outcome.state is State.PARKED
         values = {
             **_states(*State),
-            **self._values(ticket),
+            **self._values(claim),
             ":state": {"S": outcome.state.value},
-            ":lease": _number(ticket.lease),
+            ":lease": _number(claim.lease),
             ":attempts": _number(0 if is_parked else outcome.attempts),
             ":claims": _number(outcome.claims),
             ":deaths": _number(outcome.deaths),
@@ -147,20 +147,20 @@ class DynamoLedger:
                 ":request_id": {"S": outcome.verdict.request_id or ""},
             }
         with contextlib.suppress(_Refused):
-            self._update(ticket, update, condition, values, "NONE")
+            self._update(claim, update, condition, values, "NONE")
 
-    def _values(self, ticket: Ticket) -> dict[str, Any]:
+    def _values(self, claim: Claim) -> dict[str, Any]:
         return {
-            ":owner": {"S": ticket.owner},
-            ":content": {"S": ticket.content},
-            ":message_id": {"S": ticket.message_id},
+            ":owner": {"S": claim.owner},
+            ":content": {"S": claim.content},
+            ":message_id": {"S": claim.message_id},
             ":now": _number(self.now()),
             ":expires_at": _number(int(self.now() + RETENTION_SECONDS)),
         }
 
     def _update(
         self,
-        ticket: Ticket,
+        claim: Claim,
         update: str,
         condition: str,
         values: Mapping[str, Any],
@@ -170,7 +170,7 @@ class DynamoLedger:
         try:
             answer = self.client.update_item(
                 TableName=self.table,
-                Key={"event_id": {"S": ticket.event_id}},
+                Key={"event_id": {"S": claim.event_id}},
                 UpdateExpression=update,
                 ConditionExpression=condition,
                 ExpressionAttributeNames=_used(_NAMES, text),
@@ -211,9 +211,9 @@ def _value(item: _Item, name: str) -> float:
     return float(item[name]["N"]) if name in item else 0.0
 
 
-def _claim_in(item: _Item, ticket: Ticket) -> Claimed:
+def _claim_in(item: _Item, claim: Claim) -> Claimed:
     """Read a claim from the item that holds it. What another content did is not this one's."""
-    is_own = item.get("content") == {"S": ticket.content}
+    is_own = item.get("content") == {"S": claim.content}
     return Claimed(
         claims=int(_value(item, "claims")),
         attempts=int(_value(item, "attempts")),
@@ -225,15 +225,15 @@ def _claim_in(item: _Item, ticket: Ticket) -> Claimed:
     )
 
 
-def _held(item: _Item, ticket: Ticket, mark: str) -> Claim:
+def _held(item: _Item, claim: Claim, write_id: str) -> ClaimResult:
     """Tell what stands in the way of a claim that was refused."""
     if "state" not in item:
         # Whose it is was not said: to call it a duplicate would drop the message unheard.
         raise Unavailable("the ledger refused a claim without saying who holds it")
-    is_same = item["message_id"] == {"S": ticket.message_id}
+    is_same = item["message_id"] == {"S": claim.message_id}
     match State(item["state"]["S"]):
-        case State.CLAIMED if item.get("mark") == {"S": mark}:
-            return _claim_in(item, ticket)
+        case State.CLAIMED if item.get("mark") == {"S": write_id}:
+            return _claim_in(item, claim)
         case State.CLAIMED:
             return Leased(_value(item, "lease"), is_same)
         case State.WAITING:

@@ -38,7 +38,7 @@ class SqsQueue:
     journal: Journal
     name: str = "events"
 
-    def hand_back(self, delays: Mapping[str, float]) -> None:
+    def release(self, delays: Mapping[str, float]) -> None:
         """Hide each receipt's message for so many seconds.
 
         Best effort: where it fails, the message comes back after the queue's own time-out.

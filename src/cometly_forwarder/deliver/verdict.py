@@ -24,7 +24,7 @@ class Kind(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class CometlyResponse:
     """What came back over HTTP. Header names are in lower case."""
 
     status: int
@@ -33,7 +33,7 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class NoAnswer:
+class NoResponse:
     """Why nothing came back, in a word or two, such as `timeout` or `connection refused`."""
 
     reason: str
@@ -77,9 +77,9 @@ _MESSAGE_LENGTH = 500
 _REQUEST_ID_LENGTH = 200
 
 
-def judge(answer: Answer | NoAnswer, now: float) -> Verdict:
+def judge(answer: CometlyResponse | NoResponse, now: float) -> Verdict:
     """Decide what an answer means (the table in docs/architecture.md). `now` is Unix time."""
-    if isinstance(answer, NoAnswer):
+    if isinstance(answer, NoResponse):
         return Verdict(Kind.TRANSIENT, answer.reason)
     # A date in Retry-After is Cometly's; its own clock says how far ahead that is.
     sent_at = _time_in(answer.headers.get("date", ""))
@@ -96,7 +96,7 @@ def judge(answer: Answer | NoAnswer, now: float) -> Verdict:
     )
 
 
-def _class_of(answer: Answer) -> tuple[Kind, str]:
+def _class_of(answer: CometlyResponse) -> tuple[Kind, str]:
     status, reason = answer.status, f"HTTP {answer.status}"
     if status == _ACCEPTED and _object_in(answer) is not None:
         return Kind.DELIVERED, reason
@@ -112,12 +112,12 @@ def _class_of(answer: Answer) -> tuple[Kind, str]:
     return Kind.TRANSIENT, reason
 
 
-def _is_foreign(answer: Answer) -> bool:
+def _is_foreign(answer: CometlyResponse) -> bool:
     """Tell a proxy's page from an answer of Cometly's, which is JSON or nothing."""
     return bool(answer.body.strip()) and _object_in(answer) is None
 
 
-def _object_in(answer: Answer) -> dict[str, object] | None:
+def _object_in(answer: CometlyResponse) -> dict[str, object] | None:
     try:
         content = jsontext.parse(answer.body)
     except Unreadable:
@@ -125,12 +125,12 @@ def _object_in(answer: Answer) -> dict[str, object] | None:
     return content if isinstance(content, dict) else None
 
 
-def _message_of(answer: Answer) -> str | None:
+def _message_of(answer: CometlyResponse) -> str | None:
     message = (_object_in(answer) or {}).get("message")
     return message[:_MESSAGE_LENGTH] if isinstance(message, str) else None
 
 
-def _request_id_of(answer: Answer) -> str | None:
+def _request_id_of(answer: CometlyResponse) -> str | None:
     printable = filter(str.isprintable, answer.headers.get("request-id", ""))
     return "".join(islice(printable, _REQUEST_ID_LENGTH)).strip() or None
 

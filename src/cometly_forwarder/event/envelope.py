@@ -33,10 +33,10 @@ _VERSION = 1
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class Source:
     """Where an event came from: `id` is unique at the source, `time` when the source took it."""
 
-    source: str
+    kind: str
     id: str
     time: datetime
 
@@ -66,50 +66,50 @@ class Envelope:
         )
 
 
-def seal(event: Event, origin: Origin) -> Envelope:
+def seal(event: Event, source: Source) -> Envelope:
     """Fix an event's identity and time; raises TooLarge when it cannot travel."""
-    event_id = _event_id(_identity(event, origin))
+    event_id = _event_id(_identity(event, source))
     fields = event.fields()
-    fields.setdefault("event_time", iso_time(origin.time))
+    fields.setdefault("event_time", iso_time(source.time))
     if not (event.idempotency_key or event.order_id or event.order_name):
         fields["idempotency_key"] = event_id
-    envelope = Envelope(event_id, origin.time, fields)
+    envelope = Envelope(event_id, source.time, fields)
     if len(envelope.body()) > MAX_BODY_BYTES:
         raise TooLarge((Fault("", f"an event must not exceed {MAX_BODY_BYTES // 1024} KiB"),))
     return envelope
 
 
-def read_envelope(body: str, origin: Origin, phone_region: str | None = None) -> Envelope:
+def read_envelope(body: str, queue: Source, phone_region: str | None = None) -> Envelope:
     """Read a queue message, whoever sent it: ingest, SNS (raw or wrapped) or EventBridge.
 
-    `origin` is the queue's own view, used where the body names no better source. Never raises for
+    `queue` is the queue's own view, used where the body names no better source. Never raises for
     what the body holds: an unreadable one gives an envelope with faults.
     What is sealed already is read by the same rules, for anyone who may send to the queue can write
     the like. Of what ingest sealed this changes nothing, save that a phone number must be left as
     it is: some change when normalised twice.
     """
-    source = origin
+    source = queue
     try:
         content = jsontext.parse(body)
         if isinstance(content, dict) and _is_sealed(content):
             return _unsealed(content, phone_region)
         # A rule may put its events on a topic: then the event is within both.
-        while wrapper := _wrapper_of(content, origin):
+        while wrapper := _wrapper_of(content, queue):
             source, content = wrapper, _inside(content)
         event, _ = read_event(content, phone_region)
-        return replace(seal(event, source), is_bare=source is origin)
+        return replace(seal(event, source), is_bare=source is queue)
     except InvalidEvent as exc:
         return _faulty(source, exc.faults)
     except Unreadable as exc:
         return _faulty(source, (Fault("", f"the message is not JSON that can be read: {exc}"),))
 
 
-def _identity(event: Event, origin: Origin) -> tuple[str, ...]:
+def _identity(event: Event, source: Source) -> tuple[str, ...]:
     if event.idempotency_key:
         return "key", event.idempotency_key
     if event.order_id:
         return _order_of(event)
-    return "source", origin.source, origin.id
+    return "source", source.kind, source.id
 
 
 def _order_of(event: Event) -> tuple[str, ...]:
@@ -163,13 +163,13 @@ def _may_be_called(event_id: str, event: Event) -> bool:
     return event.order_name is not None
 
 
-def _wrapper_of(content: object, origin: Origin) -> Origin | None:
+def _wrapper_of(content: object, source: Source) -> Source | None:
     """Name the source that SNS or EventBridge wrote around an event; None for a bare one."""
     match content:
         case {"Type": "Notification", "MessageId": str(id_), "Message": str(), **rest}:
-            return Origin("sns", id_, _moment_or(rest.get("Timestamp"), origin))
+            return Source("sns", id_, _moment_or(rest.get("Timestamp"), source))
         case {"detail-type": str(), "id": str(id_), "detail": _, **rest}:
-            return Origin("eventbridge", id_, _moment_or(rest.get("time"), origin))
+            return Source("eventbridge", id_, _moment_or(rest.get("time"), source))
         case _:
             return None
 
@@ -189,10 +189,10 @@ def _moment(text: str) -> datetime:
         raise Unreadable("a time in it is not ISO 8601") from exc
 
 
-def _moment_or(text: object, origin: Origin) -> datetime:
-    return _moment(text) if isinstance(text, str) else origin.time
+def _moment_or(text: object, source: Source) -> datetime:
+    return _moment(text) if isinstance(text, str) else source.time
 
 
-def _faulty(origin: Origin, faults: tuple[Fault, ...]) -> Envelope:
-    identity = ("unreadable", origin.source, origin.id)
-    return Envelope(_event_id(identity), origin.time, {}, faults)
+def _faulty(source: Source, faults: tuple[Fault, ...]) -> Envelope:
+    identity = ("unreadable", source.kind, source.id)
+    return Envelope(_event_id(identity), source.time, {}, faults)

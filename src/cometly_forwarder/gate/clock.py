@@ -28,7 +28,7 @@ class SharedClock:
     def now(self) -> float:
         return self.local() + self.offset
 
-    def hear(self, date: str | None, took: float) -> None:
+    def learn(self, date: str | None, took: float) -> None:
         """Learn from an answer to a request that took so many seconds.
 
         Where bounds contradict the ones before, this worker's clock was set meanwhile.

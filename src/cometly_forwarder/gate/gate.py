@@ -1,7 +1,6 @@
-"""The gate in DynamoDB: one item that all deliver invocations share.
+"""The gate as one worker uses it: the rules, applied to the shared state, for its threads.
 
-The rules are in `pacing`; here a new state replaces the old one only if nobody else has changed it
-meanwhile (a version number as the condition), so the rules hold without a lock.
+Threads of a worker share a lock, reads and writes; workers share the item of `table`.
 """
 
 from __future__ import annotations
@@ -9,44 +8,25 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
-import math
 import random
 import time
-import uuid
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from threading import RLock
-from typing import TYPE_CHECKING, TypeVar, cast
-
-from botocore.exceptions import BotoCoreError, ClientError
+from typing import TypeVar
 
 from cometly_forwarder.errors import Unavailable
-from cometly_forwarder.gate import rules as pacing
+from cometly_forwarder.gate import rules
 from cometly_forwarder.gate.clock import SharedClock
-from cometly_forwarder.gate.item import Item, Value, attributes_of, following, state_in
-from cometly_forwarder.gate.quota import Quota
-from cometly_forwarder.gate.rules import Admission, GateState, Lane, Pause, Unused, Wish
-from cometly_forwarder.stopwatch import Stopwatch
+from cometly_forwarder.gate.quota import RateHeaders
+from cometly_forwarder.gate.rules import GateState, Lane, Pause, Reservation, SlotRequest, Unused
+from cometly_forwarder.gate.table import GateTable
 
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
-    from mypy_boto3_dynamodb.type_defs import ResponseMetadataTypeDef
-
-# The key of the gate's item; event ids begin with evt_.
-KEY = "gate"
-# A worker that is about to post looks at the shared pause if its last look is older than this.
-LOOK_SECONDS = 0.25
-# After a call that failed, the other threads of a worker need not find out for themselves: for as
-# long as it took, but not for longer than this.
-BLIND_SECONDS = 1.0
-# What a call to the table takes, before any was made. Later it is the second slowest of the last
-# few, so that a single one that was slow says nothing.
-_FIRST_TRIP_SECONDS = 0.05
-_TRIPS_KEPT = 5
-# Between the admission and a slot lie its own write, the claim, and a look: one that another
-# thread is at, and an own one.
-_TRIPS_TO_LOOK, _TRIPS_TO_SLOT = 2, 4
+# Before a post, a worker reads the shared state again if it is older than this.
+REFRESH_SECONDS = 0.25
+# Worst case before a slot: our write, the claim, a refresh by another thread and our own refresh.
+_ROUND_TRIPS_TO_REFRESH, _ROUND_TRIPS_TO_SLOT = 2, 4
 # Pages that got no slot wait in the function for the next one, but not for longer: in a flood each
 # batch that goes back at once is followed by another, ten times a second.
 PATIENCE_SECONDS = 2.0
@@ -58,11 +38,11 @@ _Report = Callable[[GateState], GateState]
 
 
 @dataclass(slots=True, eq=False)
-class _Exchange:
-    """A thread's wish for another slot, and what came of it."""
+class _Swap:
+    """A thread's request for another slot, and what came of it."""
 
     slot: float
-    outcome: Admission | Unavailable | None = None
+    outcome: Reservation | Unavailable | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,71 +59,64 @@ class _Request:
 class DynamoGate:
     """Paces posts to `configured` a minute until Cometly's headers say otherwise.
 
-    Safe to share between threads. Times that go in and out are by this worker's clock; how long
-    something took is by `stopwatch`. `admit`, `give_back` and the reports raise Unavailable.
+    Safe to share between threads. Times that go in and out are by this worker's clock. `admit`,
+    `swap_slot`, `give_back` and the reports raise Unavailable.
     """
 
-    client: DynamoDBClient
-    table: str
+    table: GateTable
     configured: int
-    clock: SharedClock
     sleep: Callable[[float], None] = time.sleep
-    stopwatch: Callable[[], float] = field(default_factory=Stopwatch)
-    new_mark: Callable[[], str] = lambda: uuid.uuid4().hex[:12]
-    _state: GateState = field(default_factory=GateState)
-    _version: Value | None = None
-    _taken_at: float = 0.0
-    _refusals: Counter[Lane] = field(default_factory=Counter)
-    _looked_at: float = -math.inf
-    _blind_until: float = -math.inf
-    _trips: deque[float] = field(
-        default_factory=lambda: deque([_FIRST_TRIP_SECONDS], maxlen=_TRIPS_KEPT)
+    _taken_at: float = field(init=False, default=0.0)
+    _refusals: Counter[Lane] = field(init=False, default_factory=Counter)
+    _swaps: dict[Lane, deque[_Swap]] = field(
+        init=False, default_factory=lambda: {lane: deque() for lane in Lane}
     )
-    _exchanges: dict[Lane, deque[_Exchange]] = field(
-        default_factory=lambda: {lane: deque() for lane in Lane}
-    )
-    _quotas: list[Quota] = field(default_factory=list)
-    _reports: list[_Report] = field(default_factory=list)
-    _lock: RLock = field(default_factory=RLock)
+    _heard: list[RateHeaders] = field(init=False, default_factory=list)
+    _reports: list[_Report] = field(init=False, default_factory=list)
+    _lock: RLock = field(init=False, default_factory=RLock)
+
+    @property
+    def clock(self) -> SharedClock:
+        return self.table.clock
 
     def lane(self, lane: Lane) -> LaneGate:
         """Return the gate as the events of one lane see it."""
         return LaneGate(self, lane)
 
-    def admit(self, count: int, latest: float, lane: Lane = Lane.SERVICES) -> Admission:
+    def admit(self, count: int, latest: float, lane: Lane = Lane.SERVICES) -> Reservation:
         """Reserve up to `count` slots before `latest`: one write."""
-        admission = self._admit_at_once(count, latest, lane)
-        if lane is Lane.SERVICES or admission.slots:
-            return admission
-        self.sleep(min(admission.wait, PATIENCE_SECONDS))
+        reservation = self._admit_at_once(count, latest, lane)
+        if lane is Lane.SERVICES or reservation.slots:
+            return reservation
+        self.sleep(min(reservation.wait, PATIENCE_SECONDS))
         return self._admit_at_once(count, latest, lane)
 
-    def exchange(self, slot: float, latest: float, lane: Lane = Lane.SERVICES) -> Admission:
+    def swap_slot(self, slot: float, latest: float, lane: Lane = Lane.SERVICES) -> Reservation:
         """Take back a slot that was missed, for a later one. Threads that wait share a write."""
-        mine = _Exchange(slot)
-        self._exchanges[lane].append(mine)
+        mine = _Swap(slot)
+        self._swaps[lane].append(mine)
         with self._lock:
             if mine.outcome is None:
-                self._serve_exchanges(latest, lane)
-        if isinstance(mine.outcome, Admission):
+                self._serve_swaps(latest, lane)
+        if isinstance(mine.outcome, Reservation):
             return mine.outcome
         raise mine.outcome or Unavailable("the gate did not answer")
 
-    def look_ahead(self) -> float:
+    def refresh_lead(self) -> float:
         """Seconds before its slot at which a thread should ask whether the gate is open."""
-        return _TRIPS_TO_LOOK * self._trip()
+        return _ROUND_TRIPS_TO_REFRESH * self.table.round_trip
 
     def is_open(self, lane: Lane = Lane.SERVICES) -> bool:
         """Say whether a slot that was reserved still holds; looks at most every quarter second."""
         with self._lock:
             if self._is_stale():
-                self._look()
-            return pacing.holds(self._present(), self.clock.now(), self.configured, lane)
+                self.table.refresh()
+            return rules.holds(self._present(), self.clock.now(), self.configured, lane)
 
-    def note(self, quota: Quota) -> None:
-        """Keep what an answer's headers said for the next admission."""
+    def observe(self, headers: RateHeaders) -> None:
+        """Keep what an answer's headers said for the next reservation."""
         with self._lock:
-            self._quotas.append(dataclasses.replace(quota, at=quota.at + self.clock.offset))
+            self._heard.append(dataclasses.replace(headers, at=headers.at + self.clock.offset))
 
     def wait(self, lane: Lane = Lane.SERVICES) -> float:
         """Seconds until the gate opens, as far as this worker knows."""
@@ -155,8 +128,8 @@ class DynamoGate:
 
         0.0 if it never did. Other workers hear of it with what is written anyway.
         """
-        taken_at = max(self._taken_at, self._state.taken_at)
-        is_plausible = 0 < taken_at <= self.clock.now() + pacing.FARTHEST_SLOT_SECONDS
+        taken_at = max(self._taken_at, self.table.state.taken_at)
+        is_plausible = 0 < taken_at <= self.clock.now() + rules.FARTHEST_SLOT_SECONDS
         return taken_at - self.clock.offset if is_plausible else 0.0
 
     def give_back(
@@ -169,10 +142,10 @@ class DynamoGate:
 
     def throttled(self, retry_after: float | None, lane: Lane = Lane.SERVICES) -> None:
         """Report a 429, with what headers said: others hold slots that the limit may not allow."""
-        now, quotas = self.clock.now(), self._quotas[:]
+        now, heard = self.clock.now(), self._heard[:]
         self._report(
-            lambda state: pacing.throttled(
-                self._observed(state, quotas, now),
+            lambda state: rules.throttled(
+                self._observed(state, heard, now),
                 now=now,
                 configured=self.configured,
                 retry_after=retry_after,
@@ -184,88 +157,92 @@ class DynamoGate:
         """Report that the Space is blocked. Where that is not sure, several in a row say so."""
         now = self.clock.now()
         self._refusals[lane] += 1
-        taken_at = max(self._taken_at, self._state.taken_at)
-        if not is_sure and pacing.is_doubtful(self._refusals[lane], taken_at, now):
+        taken_at = max(self._taken_at, self.table.state.taken_at)
+        if not is_sure and rules.is_doubtful(self._refusals[lane], taken_at, now):
             return
-        self._report(lambda state: pacing.blocked(state, now=now, lane=lane))
+        self._report(lambda state: rules.blocked(state, now=now, lane=lane))
 
     def failed(self, *, probe: bool, lane: Lane = Lane.SERVICES) -> None:
         now = self.clock.now()
-        self._report(lambda state: pacing.failed(state, now=now, probe=probe, lane=lane))
+        self._report(lambda state: rules.failed(state, now=now, probe=probe, lane=lane))
 
     def succeeded(self, *, probe: bool, is_taken: bool = True, lane: Lane = Lane.SERVICES) -> None:
         """Report an answer; costs nothing while there was no trouble to end."""
         self._taken_at = self.clock.now()
         self._refusals.clear()
-        if probe or pacing.failures_of(self._present(), lane):
+        if probe or rules.failures_of(self._present(), lane):
             self._report(
-                lambda state: pacing.succeeded(state, probe=probe, is_taken=is_taken, lane=lane)
+                lambda state: rules.succeeded(state, probe=probe, is_taken=is_taken, lane=lane)
             )
 
-    def _admit_at_once(self, count: int, latest: float, lane: Lane) -> Admission:
+    def _admit_at_once(self, count: int, latest: float, lane: Lane) -> Reservation:
         with self._lock:
             return self._reserve(_Request(count, latest, lane))
 
-    def _reserve(self, request: _Request) -> Admission:
+    def _reserve(self, request: _Request) -> Reservation:
         """Look at the item before news that keeps posts back: they may be old."""
         if self._closed(request.lane):
-            self._look()
-        admission = self._change(lambda state: self._admit(state, request))
-        if not admission.slots and self._is_stale():
-            self._look()
-            admission = self._change(lambda state: self._admit(state, request))
-        self._quotas.clear()
-        return admission
+            self.table.refresh()
+        reservation = self._change(lambda state: self._admit(state, request))
+        if not reservation.slots and self._is_stale():
+            self.table.refresh()
+            reservation = self._change(lambda state: self._admit(state, request))
+        self._heard.clear()
+        return reservation
 
-    def _serve_exchanges(self, latest: float, lane: Lane) -> None:
-        waiting = self._exchanges[lane]
+    def _serve_swaps(self, latest: float, lane: Lane) -> None:
+        waiting = self._swaps[lane]
         asked = [waiting.popleft() for _ in range(len(waiting))]
         request = _Request(len(asked), latest, lane, tuple(each.slot for each in asked))
         try:
-            admission = self._reserve(request)
+            reservation = self._reserve(request)
         except Unavailable as exc:
             for each in asked:
                 each.outcome = exc
             return
-        none = dataclasses.replace(admission, slots=(), probe=False)
-        for each, slot in itertools.zip_longest(asked, admission.slots):
-            each.outcome = dataclasses.replace(admission, slots=(slot,)) if slot else none
+        none = dataclasses.replace(reservation, slots=(), probe=False)
+        for each, slot in itertools.zip_longest(asked, reservation.slots):
+            each.outcome = dataclasses.replace(reservation, slots=(slot,)) if slot else none
 
-    def _admit(self, state: GateState, request: _Request) -> tuple[GateState, Admission]:
+    def _admit(self, state: GateState, request: _Request) -> tuple[GateState, Reservation]:
         """Admit by the shared clock, and answer by this worker's."""
         offset = self.clock.offset
         now = self.clock.local() + offset
         if request.unused:
             shared = tuple(slot + offset for slot in request.unused)
-            state = self._with_back(state, Unused(shared, request.lane, exchanged=True))
-        state = self._observed(state, self._quotas, now)
-        lead = pacing.LEAD_SECONDS + _TRIPS_TO_SLOT * self._trip()
+            state = self._with_back(state, Unused(shared, request.lane, swapped=True))
+        state = self._observed(state, self._heard, now)
+        lead = rules.LEAD_SECONDS + _ROUND_TRIPS_TO_SLOT * self.table.round_trip
         latest = request.latest + offset
-        wish = Wish(now, request.count, latest, self.configured, lead, request.lane)
-        after, admission = pacing.admit(state, wish)
-        slots = tuple(slot - offset for slot in admission.slots)
-        return after, dataclasses.replace(admission, slots=slots)
+        wanted = SlotRequest(now, request.count, latest, self.configured, lead, request.lane)
+        after, reservation = rules.admit(state, wanted)
+        slots = tuple(slot - offset for slot in reservation.slots)
+        return after, dataclasses.replace(reservation, slots=slots)
 
-    def _observed(self, state: GateState, quotas: list[Quota], now: float) -> GateState:
-        for quota in sorted(quotas, key=lambda quota: quota.at):
-            state = pacing.observe(state, quota, now=now, configured=self.configured)
+    def _observed(self, state: GateState, heard: list[RateHeaders], now: float) -> GateState:
+        for headers in sorted(heard, key=lambda headers: headers.at):
+            state = rules.observe(state, headers, now=now, configured=self.configured)
         return state
 
     def _with_back(self, state: GateState, unused: Unused) -> GateState:
-        return pacing.give_back(state, unused, now=self.clock.now(), configured=self.configured)
+        return rules.give_back(state, unused, now=self.clock.now(), configured=self.configured)
 
     def _is_stale(self) -> bool:
-        return self.stopwatch() - self._looked_at > LOOK_SECONDS
+        return self.table.age > REFRESH_SECONDS
 
     def _closed(self, lane: Lane) -> Pause | None:
-        return pacing.closed(self._present(), self.clock.now(), lane)
+        return rules.closed(self._present(), self.clock.now(), lane)
 
     def _present(self) -> GateState:
         """The state, with the reports of this worker that are still to be written."""
         return self._with(self._reports[:])
 
     def _with(self, reports: list[_Report]) -> GateState:
-        return functools.reduce(lambda state, report: report(state), reports, self._state)
+        return functools.reduce(lambda state, report: report(state), reports, self.table.state)
+
+    def _with_news(self, state: GateState) -> GateState:
+        """Let a write that happens anyway say when this worker's last event was taken."""
+        return dataclasses.replace(state, taken_at=max(state.taken_at, self._taken_at))
 
     def _report(self, report: _Report) -> None:
         """Write a report. Threads that wait share a write; what fails goes with the next one."""
@@ -278,90 +255,12 @@ class DynamoGate:
         for attempt in range(TRIES):
             reports = self._reports[:]
             after, result = change(self._with(reports))
-            if after == self._state or self._replace(after):
+            if after == self.table.state or self.table.replace(self._with_news(after)):
                 del self._reports[: len(reports)]
                 return result
-            # Whoever was quicker is at it again soon: spread, or all lose to each other.
+            # Back off with jitter, so that workers that lost the race do not collide again.
             self.sleep(random.uniform(0, 0.01 * 2 ** min(attempt, 4)))  # noqa: S311
         raise Unavailable("the gate is contended")
-
-    def _replace(self, after: GateState) -> bool:
-        """Store the next state; False, with the present one read, if somebody was quicker.
-
-        botocore sends a request again whose answer was lost: a write that stands in its own way by
-        then is known by its mark.
-        """
-        mark = self.new_mark()
-        after = dataclasses.replace(after, taken_at=max(after.taken_at, self._taken_at))
-        version = following(self._version)
-        asked_at = self._ask()
-        try:
-            answer = self.client.update_item(
-                TableName=self.table,
-                Key={"event_id": {"S": KEY}},
-                UpdateExpression="SET #state = :state, sent = :sent, version = :next, mark = :mark",
-                ConditionExpression="version = :version"
-                if self._version
-                else "attribute_not_exists(version)",
-                ExpressionAttributeNames={"#state": "state"},
-                ExpressionAttributeValues={
-                    **{f":{name}": value for name, value in attributes_of(after).items()},
-                    ":next": version,
-                    ":mark": {"S": mark},
-                    **({":version": self._version} if self._version else {}),
-                },
-                ReturnValuesOnConditionCheckFailure="ALL_OLD",
-            )
-        except self.client.exceptions.ConditionalCheckFailedException as exc:
-            self._measure(asked_at)
-            item = cast("Item", exc.response.get("Item", {}))
-            self._remember(item)
-            return bool(item) and item.get("mark") == {"S": mark}
-        except (ClientError, BotoCoreError) as exc:
-            raise self._blinded(exc, asked_at) from exc
-        self._state, self._version, self._looked_at = after, version, self.stopwatch()
-        self._hear(answer["ResponseMetadata"], asked_at)
-        return True
-
-    def _look(self) -> None:
-        asked_at = self._ask()
-        try:
-            answer = self.client.get_item(
-                TableName=self.table, Key={"event_id": {"S": KEY}}, ConsistentRead=True
-            )
-        except (ClientError, BotoCoreError) as exc:
-            raise self._blinded(exc, asked_at) from exc
-        self._remember(answer.get("Item", {}))
-        self._hear(answer["ResponseMetadata"], asked_at)
-
-    def _remember(self, item: Item) -> None:
-        """Take over the item as it is, also one whose version is not a number."""
-        self._state, self._version = state_in(item), item.get("version")
-        self._looked_at = self.stopwatch()
-
-    def _ask(self) -> float:
-        """Return when a request begins, unless the last one has just failed."""
-        asked_at = self.stopwatch()
-        if asked_at < self._blind_until:
-            raise Unavailable("the gate did not answer a moment ago")
-        return asked_at
-
-    def _blinded(self, exc: Exception, asked_at: float) -> Unavailable:
-        now = self.stopwatch()
-        self._blind_until = now + min(now - asked_at, BLIND_SECONDS)
-        return Unavailable(f"the gate did not answer: {type(exc).__name__}")
-
-    def _measure(self, asked_at: float) -> float:
-        took = self.stopwatch() - asked_at
-        self._trips.append(took)
-        return took
-
-    def _trip(self) -> float:
-        return min(sorted(self._trips)[-2:])
-
-    def _hear(self, metadata: ResponseMetadataTypeDef, asked_at: float) -> None:
-        took = self._measure(asked_at)
-        self.clock.hear(metadata["HTTPHeaders"].get("date"), took)
 
 
 @dataclass(frozen=True, slots=True)
@@ -371,14 +270,14 @@ class LaneGate:
     gate: DynamoGate
     of: Lane
 
-    def admit(self, count: int, latest: float) -> Admission:
+    def admit(self, count: int, latest: float) -> Reservation:
         return self.gate.admit(count, latest, self.of)
 
-    def exchange(self, slot: float, latest: float) -> Admission:
-        return self.gate.exchange(slot, latest, self.of)
+    def swap_slot(self, slot: float, latest: float) -> Reservation:
+        return self.gate.swap_slot(slot, latest, self.of)
 
-    def look_ahead(self) -> float:
-        return self.gate.look_ahead()
+    def refresh_lead(self) -> float:
+        return self.gate.refresh_lead()
 
     def is_open(self) -> bool:
         return self.gate.is_open(self.of)
@@ -392,8 +291,8 @@ class LaneGate:
     def give_back(self, slots: tuple[float, ...], *, probe: bool) -> None:
         self.gate.give_back(slots, probe=probe, lane=self.of)
 
-    def note(self, quota: Quota) -> None:
-        self.gate.note(quota)
+    def observe(self, headers: RateHeaders) -> None:
+        self.gate.observe(headers)
 
     def throttled(self, retry_after: float | None) -> None:
         self.gate.throttled(retry_after, self.of)

@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from cometly_forwarder.gate.quota import Doubt, Learnt
+from cometly_forwarder.gate.quota import Doubt, LimitEstimate
 from cometly_forwarder.gate.rules import Cause, GateState, Pause
 from cometly_forwarder.gate.window import Window
 
@@ -43,11 +43,11 @@ def state_in(item: Item) -> GateState:
     """Read a state, of any version of the forwarder."""
     fields = _or(dict, lambda: dict(json.loads(item["state"]["S"])))
     state = _of_numbers(GateState, fields)
-    learnt = _or(Learnt, lambda: _of_numbers(Learnt, dict(fields["learnt"])))
+    learnt = _or(LimitEstimate, lambda: _of_numbers(LimitEstimate, dict(fields["learnt"])))
     return dataclasses.replace(
         state,
         window=_or(Window, lambda: Window(int(_number(fields["window"]["base"])), _counts(item))),
-        learnt=learnt if learnt.is_plausible else Learnt(),
+        learnt=learnt if learnt.is_plausible else LimitEstimate(),
         doubt=_or(Doubt, lambda: _of_numbers(Doubt, dict(fields["doubt"]))),
         pause=_or(lambda: None, lambda: _pause_in(fields["pause"])),
         pages_pause=_or(lambda: None, lambda: _pause_in(fields["pages_pause"])),

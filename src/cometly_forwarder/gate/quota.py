@@ -32,7 +32,7 @@ _ODD, _ODD_TIMES = 0.5, 3
 
 
 @dataclass(frozen=True, slots=True)
-class Quota:
+class RateHeaders:
     """What Cometly's headers said in an answer to the post of slot `at`, in Unix seconds."""
 
     limit: int
@@ -56,12 +56,12 @@ class Doubt:
     times: int = 0
     at: float = 0.0
 
-    def again(self, quota: Quota) -> Doubt:
+    def again(self, headers: RateHeaders) -> Doubt:
         """Count an answer that names an odd limit. One that was counted says nothing new."""
-        if quota.at <= self.at:
+        if headers.at <= self.at:
             return self
-        times = self.times + 1 if quota.limit == self.limit else 1
-        return Doubt(quota.limit, times, quota.at)
+        times = self.times + 1 if headers.limit == self.limit else 1
+        return Doubt(headers.limit, times, headers.at)
 
     @property
     def is_confirmed(self) -> bool:
@@ -69,7 +69,7 @@ class Doubt:
 
 
 @dataclass(frozen=True, slots=True)
-class Learnt:
+class LimitEstimate:
     """What headers and 429s taught so far.
 
     `others` is what other senders post a minute, `confirmed` how much of it 429s have shown.
@@ -104,29 +104,29 @@ class Learnt:
         others = self.others + limit * _NOISE if self.others > limit * _NOISE else 0.0
         return max(1, int(min(limit - others, limit * self._squeeze(now))))
 
-    def is_odd(self, quota: Quota, now: float, configured: int) -> bool:
+    def is_odd(self, headers: RateHeaders, now: float, configured: int) -> bool:
         """Say whether an answer names a limit far under the one that held until now."""
-        is_new = quota.is_credible and quota.at > self.quota_at
-        return is_new and quota.limit < self.limit_at_present(now, configured) * _ODD
+        is_new = headers.is_credible and headers.at > self.quota_at
+        return is_new and headers.limit < self.limit_at_present(now, configured) * _ODD
 
-    def observe(self, quota: Quota, ours: Window, *, now: float) -> Learnt:
+    def observe(self, headers: RateHeaders, ours: Window, *, now: float) -> LimitEstimate:
         """Learn from the headers of an answer, given the slots of our own posts.
 
         Answers are heard of in any order; one that is older than the last is left out.
         """
-        if not quota.is_credible or quota.at <= self.quota_at:
+        if not headers.is_credible or headers.at <= self.quota_at:
             return self
-        heard = replace(self, limit_at=now, remaining=quota.remaining, quota_at=quota.at)
-        if quota.limit != self.limit:
-            return heard.told(quota.limit, now)
-        window_at = self._minute_begun(quota, ours) or self.window_at
-        return replace(heard, window_at=window_at, others=self._others(quota, ours, window_at))
+        heard = replace(self, limit_at=now, remaining=headers.remaining, quota_at=headers.at)
+        if headers.limit != self.limit:
+            return heard.told(headers.limit, now)
+        window_at = self._minute_begun(headers, ours) or self.window_at
+        return replace(heard, window_at=window_at, others=self._others(headers, ours, window_at))
 
-    def told(self, limit: int, now: float) -> Learnt:
+    def told(self, limit: int, now: float) -> LimitEstimate:
         """Believe in a limit, whoever takes of it."""
         return replace(self, limit=limit, limit_at=now, others=0.0, confirmed=0.0)
 
-    def throttled(self, now: float, *, ours: int, configured: int) -> Learnt:
+    def throttled(self, now: float, *, ours: int, configured: int) -> LimitEstimate:
         """Go slower after a 429: with headers, others are more than was thought.
 
         `ours` is how many posts of the last minute were ours.
@@ -149,33 +149,33 @@ class Learnt:
         minutes = min((now - self.squeezed_at) / MINUTE, _RECOVERY_MINUTES)
         return min(1.0, self.squeeze * float(_RECOVERY**minutes))
 
-    def _minute_begun(self, quota: Quota, ours: Window) -> float | None:
+    def _minute_begun(self, headers: RateHeaders, ours: Window) -> float | None:
         """Notice that a fixed minute has begun: what remains jumps to nearly all of the limit.
 
         Answers are heard of late, so its start is told from what it has used: as many of ours back.
         """
-        leeway = quota.limit // 20
-        earliest = quota.at - _RECENT_SECONDS
-        has_jumped = quota.remaining > self.remaining + max(20, leeway)
-        if not has_jumped or quota.used > ours.count(earliest, quota.at) + leeway:
+        leeway = headers.limit // 20
+        earliest = headers.at - _RECENT_SECONDS
+        has_jumped = headers.remaining > self.remaining + max(20, leeway)
+        if not has_jumped or headers.used > ours.count(earliest, headers.at) + leeway:
             return None
-        start = quota.at
-        while start > earliest and ours.count(start, quota.at) < quota.used:
+        start = headers.at
+        while start > earliest and ours.count(start, headers.at) < headers.used:
             start -= BUCKET_SECONDS
         return start
 
-    def _others(self, quota: Quota, ours: Window, window_at: float) -> float:
+    def _others(self, headers: RateHeaders, ours: Window, window_at: float) -> float:
         """Average what others send a minute. A fixed minute's count is projected onto its whole.
 
         That nothing remains says nothing of them: it is so at the limit, whoever reached it.
         """
-        age = quota.at - window_at
-        if age < _EARLY_SECONDS or not quota.remaining:
+        age = headers.at - window_at
+        if age < _EARLY_SECONDS or not headers.remaining:
             return self.others
         if not self.quota_at:
             return 0.0
-        beyond = (quota.used - ours.count(window_at, quota.at)) * max(MINUTE / age, 1.0)
+        beyond = (headers.used - ours.count(window_at, headers.at)) * max(MINUTE / age, 1.0)
         pace = _RISING_SECONDS if beyond > self.others else _FALLING_SECONDS
-        weight = min(1.0, (quota.at - self.quota_at) / pace)
+        weight = min(1.0, (headers.at - self.quota_at) / pace)
         average = max(0.0, self.others + (beyond - self.others) * weight)
-        return min(average, max(quota.limit * _UNCONFIRMED, self.confirmed))
+        return min(average, max(headers.limit * _UNCONFIRMED, self.confirmed))

@@ -15,7 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
-from cometly_forwarder.gate.quota import Doubt, Learnt, Quota
+from cometly_forwarder.gate.quota import Doubt, LimitEstimate, RateHeaders
 from cometly_forwarder.gate.window import MINUTE, WINDOW_SECONDS, Window
 
 # What idle workers and duplicates left unused may be caught up, by a lane at twice the even pace.
@@ -106,7 +106,7 @@ class GateState:
     """
 
     window: Window = field(default_factory=Window)
-    learnt: Learnt = field(default_factory=Learnt)
+    learnt: LimitEstimate = field(default_factory=LimitEstimate)
     doubt: Doubt = field(default_factory=Doubt)
     ideal: float = 0.0
     last: float = 0.0
@@ -119,7 +119,7 @@ class GateState:
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class SlotRequest:
     """What a worker asks the gate for: up to `count` slots.
 
     They are to lie between `lead` seconds from `now`, the time that it takes to be ready, and
@@ -135,7 +135,7 @@ class Wish:
 
 
 @dataclass(frozen=True, slots=True)
-class Admission:
+class Reservation:
     """Slots for posts, in order; `probe` marks the single slot of a probe.
 
     With fewer slots than asked for, `wait` says in how many seconds asking again makes sense, and
@@ -152,25 +152,25 @@ class Admission:
 class Unused:
     """Slots in which nothing was posted; `probe` when one was a probe's.
 
-    They are `exchanged` when others are asked for in their place.
+    They are `swapped` when others are asked for in their place.
     """
 
     slots: tuple[float, ...]
     lane: Lane = Lane.SERVICES
     probe: bool = False
-    exchanged: bool = False
+    swapped: bool = False
 
 
-def admit(state: GateState, wish: Wish) -> tuple[GateState, Admission]:
+def admit(state: GateState, request: SlotRequest) -> tuple[GateState, Reservation]:
     """Reserve the slots that a worker wishes for, as far as there are any."""
-    state = _plausible(state, wish.now)
-    if pause := closed(state, wish.now, wish.lane):
-        return state, Admission(wait=pause.wait(wish.now), cause=pause.cause)
-    if pause := _to_probe(state, wish.lane):
-        return _admit_probe(state, pause, wish)
-    if state.pause and _is_over(state.pause, wish.now):
+    state = _plausible(state, request.now)
+    if pause := closed(state, request.now, request.lane):
+        return state, Reservation(wait=pause.wait(request.now), cause=pause.cause)
+    if pause := _to_probe(state, request.lane):
+        return _admit_probe(state, pause, request)
+    if state.pause and _is_over(state.pause, request.now):
         state = replace(state, pause=None)
-    return _reserve(state, wish)
+    return _reserve(state, request)
 
 
 def closed(state: GateState, now: float, lane: Lane = Lane.SERVICES) -> Pause | None:
@@ -211,18 +211,18 @@ def give_back(state: GateState, unused: Unused, *, now: float, configured: int) 
 
 def _places_freed(unused: Unused) -> float:
     """How many places before its first unused slot a lane goes on, a tenth of pages included."""
-    return 1 / PAGES_SHARE if unused.exchanged and unused.lane is Lane.PAGES else 1.0
+    return 1 / PAGES_SHARE if unused.swapped and unused.lane is Lane.PAGES else 1.0
 
 
-def observe(state: GateState, quota: Quota, *, now: float, configured: int) -> GateState:
+def observe(state: GateState, headers: RateHeaders, *, now: float, configured: int) -> GateState:
     """Learn from the headers of an answer: the limit, and how much of it others use."""
     is_throttled = state.pause is not None and state.pause.cause is Cause.THROTTLED
     doubt = Doubt()
-    if not is_throttled and state.learnt.is_odd(quota, now, configured):
-        doubt = state.doubt.again(quota)
+    if not is_throttled and state.learnt.is_odd(headers, now, configured):
+        doubt = state.doubt.again(headers)
         if not doubt.is_confirmed:
             return replace(state, doubt=doubt)
-    learnt = state.learnt.observe(quota, state.window, now=now)
+    learnt = state.learnt.observe(headers, state.window, now=now)
     return replace(state, learnt=learnt, doubt=doubt) if learnt != state.learnt else state
 
 
@@ -341,7 +341,7 @@ def _plausible(state: GateState, now: float) -> GateState:
     if state.window.end > farthest:
         state = replace(state, window=Window())
     if state.learnt.heard_at > farthest or state.doubt.at > farthest:
-        state = replace(state, learnt=Learnt(), doubt=Doubt())
+        state = replace(state, learnt=LimitEstimate(), doubt=Doubt())
     return replace(
         state,
         pause=_plausible_pause(state.pause, now),
@@ -357,52 +357,54 @@ def _plausible_pause(pause: Pause | None, now: float) -> Pause | None:
     return replace(pause, until=min(pause.until, now), probe_until=0.0)
 
 
-def _admit_probe(state: GateState, pause: Pause, wish: Wish) -> tuple[GateState, Admission]:
-    after, admission = _reserve(state, replace(wish, count=1))
-    if not admission.slots:
-        return state, replace(admission, cause=pause.cause)
-    out = replace(pause, probe_until=admission.slots[0] + PROBE_SECONDS)
-    return _with_pause(after, out, wish.lane), replace(admission, probe=True)
+def _admit_probe(
+    state: GateState, pause: Pause, request: SlotRequest
+) -> tuple[GateState, Reservation]:
+    after, reservation = _reserve(state, replace(request, count=1))
+    if not reservation.slots:
+        return state, replace(reservation, cause=pause.cause)
+    out = replace(pause, probe_until=reservation.slots[0] + PROBE_SECONDS)
+    return _with_pause(after, out, request.lane), replace(reservation, probe=True)
 
 
-def _reserve(state: GateState, wish: Wish) -> tuple[GateState, Admission]:
+def _reserve(state: GateState, request: SlotRequest) -> tuple[GateState, Reservation]:
     """Give slot after slot, until there is none in time. Without any the state stays as it was."""
-    most = state.learnt.allowance(wish.now, wish.configured)
-    ideal = max(state.ideal, wish.now - CATCH_UP_SECONDS)
-    after = replace(state, window=state.window.recent(wish.now), ideal=ideal)
+    most = state.learnt.allowance(request.now, request.configured)
+    ideal = max(state.ideal, request.now - CATCH_UP_SECONDS)
+    after = replace(state, window=state.window.recent(request.now), ideal=ideal)
     slots: list[float] = []
     wait = 0.0
-    while len(slots) < wish.count:
-        slot, wait = _next_slot(after, wish, most)
+    while len(slots) < request.count:
+        slot, wait = _next_slot(after, request, most)
         if wait > 0:
             break
-        after = _with_slot(after, slot, most, wish.lane)
+        after = _with_slot(after, slot, most, request.lane)
         slots.append(slot)
-    return after if slots else state, Admission(tuple(slots), wait=wait)
+    return after if slots else state, Reservation(tuple(slots), wait=wait)
 
 
-def _next_slot(state: GateState, wish: Wish, most: int) -> tuple[float, float]:
+def _next_slot(state: GateState, request: SlotRequest, most: int) -> tuple[float, float]:
     """Find the next slot, and in how many seconds it can be had: 0 if it can be now."""
-    slot = _slot_behind(state, wish, most, 0.0)
-    if wish.lane is Lane.SERVICES:
-        return slot, max(0.0, slot - wish.latest)
+    slot = _slot_behind(state, request, most, 0.0)
+    if request.lane is Lane.SERVICES:
+        return slot, max(0.0, slot - request.latest)
     share_at = state.pages_last + WINDOW_SECONDS / most / PAGES_SHARE
-    until_share = max(share_at - slot, slot - wish.latest)
+    until_share = max(share_at - slot, slot - request.latest)
     if until_share <= 0:
         return slot, 0.0
-    slot = _slot_behind(state, wish, most, PAGES_SPARE_SECONDS)
-    until_rest = slot - min(wish.latest, wish.now + wish.lead + PAGES_AHEAD_SECONDS)
+    slot = _slot_behind(state, request, most, PAGES_SPARE_SECONDS)
+    until_rest = slot - min(request.latest, request.now + request.lead + PAGES_AHEAD_SECONDS)
     return slot, max(0.0, min(until_share, until_rest))
 
 
-def _slot_behind(state: GateState, wish: Wish, most: int, seconds: float) -> float:
+def _slot_behind(state: GateState, request: SlotRequest, most: int, seconds: float) -> float:
     """Find the first slot that leaves the pace of so many seconds unused.
 
     It lies behind all others, but a service's may lie between those of pages: they may come back.
     """
     interval = WINDOW_SECONDS / most
-    last = state.last if wish.lane is Lane.SERVICES else max(state.last, state.pages_last)
-    earliest = max(wish.now + wish.lead, last + _FASTEST * interval)
+    last = state.last if request.lane is Lane.SERVICES else max(state.last, state.pages_last)
+    earliest = max(request.now + request.lead, last + _FASTEST * interval)
     return state.window.first_room(
         max(earliest, state.ideal + seconds), most - int(seconds / interval)
     )

@@ -9,7 +9,7 @@ from enum import IntEnum
 from typing import Protocol
 
 from cometly_forwarder.errors import Fault, InvalidEvent, TooLarge
-from cometly_forwarder.event.envelope import Envelope, Origin, seal
+from cometly_forwarder.event.envelope import Envelope, Source, seal
 from cometly_forwarder.event.model import read_event
 
 
@@ -32,7 +32,7 @@ class Receipt:
     warnings: tuple[Fault, ...] = ()
 
 
-class Outbox(Protocol):
+class EventQueue(Protocol):
     """Where accepted events go."""
 
     def send(self, bodies: Sequence[str]) -> frozenset[int]:
@@ -40,10 +40,10 @@ class Outbox(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Door:
+class Intake:
     """How events come in: what the front needs to take them."""
 
-    outbox: Outbox
+    event_queue: EventQueue
     now: Callable[[], datetime]
     new_id: Callable[[], str]
     phone_region: str | None = None
@@ -51,19 +51,19 @@ class Door:
 
 def accept(
     raws: Sequence[object],
-    door: Door,
+    intake: Intake,
     key: str | None = None,
     prepare: Callable[[object], object] = lambda raw: raw,
 ) -> list[Receipt]:
     """Take each event that is valid; returns a receipt each, in order.
 
     `key` is the request's Idempotency-Key header, which goes with a single event. `prepare` is what
-    a door does to each event first; it may raise InvalidEvent.
+    a route does to each event first; it may raise InvalidEvent.
     A receipt says ACCEPTED only after the queue has confirmed that very message.
     """
-    read = [_read(raw, door, key, prepare) for raw in raws]
+    read = [_read(raw, intake, key, prepare) for raw in raws]
     sealed = [place for place, (envelope, _) in enumerate(read) if envelope]
-    refused = door.outbox.send([envelope.body() for envelope, _ in read if envelope])
+    refused = intake.event_queue.send([envelope.body() for envelope, _ in read if envelope])
     lost = {sealed[position] for position in refused}
     return [
         Receipt(Status.UNAVAILABLE) if place in lost else receipt
@@ -72,11 +72,11 @@ def accept(
 
 
 def _read(
-    raw: object, door: Door, key: str | None, prepare: Callable[[object], object]
+    raw: object, intake: Intake, key: str | None, prepare: Callable[[object], object]
 ) -> tuple[Envelope | None, Receipt]:
     try:
-        event, warnings = read_event(_with_key(prepare(raw), key), door.phone_region)
-        envelope = seal(event, Origin("http", door.new_id(), door.now()))
+        event, warnings = read_event(_with_key(prepare(raw), key), intake.phone_region)
+        envelope = seal(event, Source("http", intake.new_id(), intake.now()))
     except InvalidEvent as exc:
         status = Status.TOO_LARGE if isinstance(exc, TooLarge) else Status.INVALID
         return None, Receipt(status, faults=exc.faults, warnings=exc.warnings)

@@ -1,4 +1,4 @@
-"""The HTTPS front: each route is a door."""
+"""The HTTPS front: which path leads to which route."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response
+from aws_lambda_powertools.event_handler import APIGatewayHttpResolver
+from aws_lambda_powertools.event_handler import Response as ApiResponse
 from aws_lambda_powertools.event_handler.exceptions import NotFoundError
 
 from cometly_forwarder import aws, jsontext
-from cometly_forwarder.ingest.accept import Door
-from cometly_forwarder.ingest.queue import SqsOutbox
-from cometly_forwarder.ingest.responses import Reply, refusal
-from cometly_forwarder.ingest.routes import Doors, Request, crash_of
+from cometly_forwarder.ingest.accept import Intake
+from cometly_forwarder.ingest.queue import SqsEventQueue
+from cometly_forwarder.ingest.responses import Response, refusal
+from cometly_forwarder.ingest.routes import Request, Routes, crash_of
 from cometly_forwarder.ingest.settings import IngestSettings
 from cometly_forwarder.ingest.shares import Shares
 from cometly_forwarder.observability import Journal, make_logger, make_metrics
@@ -34,15 +35,15 @@ app = APIGatewayHttpResolver()
 
 
 @cache
-def doors() -> Doors:
+def routes() -> Routes:
     """Build the clients: once, in the first invocation that needs them."""
     settings = IngestSettings.read(os.environ)
     secret = Secret(aws.client("secretsmanager"), settings.keys_secret_arn, Stopwatch())
-    outbox = SqsOutbox(aws.client("sqs"), settings.queue_url, journal, time.monotonic)
-    door = Door(outbox, _utc_now, lambda: str(uuid.uuid4()), settings.phone_region)
-    return Doors(
-        door=door,
-        page_door=replace(door, outbox=replace(outbox, url=settings.page_queue_url)),
+    event_queue = SqsEventQueue(aws.client("sqs"), settings.queue_url, journal, time.monotonic)
+    intake = Intake(event_queue, _utc_now, lambda: str(uuid.uuid4()), settings.phone_region)
+    return Routes(
+        intake=intake,
+        page_intake=replace(intake, event_queue=replace(event_queue, url=settings.page_queue_url)),
         keys=ServerKeys(secret),
         browser=settings.browser,
         shares=Shares(settings.visitor_events_per_minute, Stopwatch()),
@@ -60,35 +61,35 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
 
 
 @app.get("/health")
-def health() -> Response[str]:
-    return _response(Reply(200, {"status": "ok"}))
+def health() -> ApiResponse[str]:
+    return _response(Response(200, {"status": "ok"}))
 
 
 @app.post("/v1/events")
-def post_events() -> Response[str]:
-    return _response(doors().services(_request()))
+def post_events() -> ApiResponse[str]:
+    return _response(routes().services(_request()))
 
 
 @app.post("/public-api/v1/events/track")
-def post_as_to_cometly() -> Response[str]:
-    return _response(doors().drop_in(_request()))
+def post_as_to_cometly() -> ApiResponse[str]:
+    return _response(routes().drop_in(_request()))
 
 
 @app.post("/collect")
-def collect() -> Response[str]:
-    return _response(doors().pages(_request()))
+def collect() -> ApiResponse[str]:
+    return _response(routes().pages(_request()))
 
 
 @app.route("/collect", method="OPTIONS")
-def preflight() -> Response[str]:
-    return _response(doors().preflight(_request()))
+def preflight() -> ApiResponse[str]:
+    return _response(routes().preflight(_request()))
 
 
 # An HTTP API compresses nothing by itself.
 @app.get("/client.js", compress=True)
-def client_script() -> Response[str]:
+def client_script() -> ApiResponse[str]:
     """Serve the page's script. It changes only with a deployment; an hour is soon enough."""
-    return Response(
+    return ApiResponse(
         status_code=200,
         content_type="text/javascript; charset=utf-8",
         body=_script(),
@@ -112,7 +113,7 @@ _METHODS = {
 
 
 @app.not_found
-def no_such_route(_: NotFoundError) -> Response[str]:
+def no_such_route(_: NotFoundError) -> ApiResponse[str]:
     allowed = _METHODS.get(app.current_event.path)
     if allowed:
         return _response(refusal(405, f"This path takes {allowed} only.", Allow=allowed))
@@ -120,7 +121,7 @@ def no_such_route(_: NotFoundError) -> Response[str]:
 
 
 @app.exception_handler(Exception)  # type: ignore[untyped-decorator]  # as Powertools has it
-def crashed(exc: Exception) -> Response[str]:
+def crashed(exc: Exception) -> ApiResponse[str]:
     """Answer for what fails outside of the doors: the settings, say."""
     return _response(crash_of(exc, journal))
 
@@ -137,12 +138,12 @@ def _request() -> Request:
     )
 
 
-def _response(reply: Reply) -> Response[str]:
-    return Response(
-        status_code=int(reply.status),
+def _response(response: Response) -> ApiResponse[str]:
+    return ApiResponse(
+        status_code=int(response.status),
         content_type="application/json",
-        body=jsontext.dump(reply.body) if reply.body else "",
-        headers=dict(reply.headers),
+        body=jsontext.dump(response.body) if response.body else "",
+        headers=dict(response.headers),
     )
 
 

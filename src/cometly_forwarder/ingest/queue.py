@@ -25,7 +25,7 @@ SEND_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class SqsOutbox:
+class SqsEventQueue:
     """Sends accepted events to a queue."""
 
     client: SQSClient

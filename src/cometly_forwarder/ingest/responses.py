@@ -18,7 +18,7 @@ _MULTI_STATUS = 207
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class Response:
     """An HTTP answer before it is written as JSON."""
 
     status: int
@@ -26,31 +26,33 @@ class Reply:
     headers: dict[str, str] = field(default_factory=dict)
 
 
-def refusal(status: int, message: str, **headers: str) -> Reply:
+def refusal(status: int, message: str, **headers: str) -> Response:
     """Answer with nothing but a message; header names are written with underscores."""
-    return Reply(status, {"message": message}, {k.replace("_", "-"): v for k, v in headers.items()})
+    return Response(
+        status, {"message": message}, {k.replace("_", "-"): v for k, v in headers.items()}
+    )
 
 
-def reply_to_one(receipt: Receipt) -> Reply:
-    return Reply(receipt.status, _body_of(receipt), _retry_header(receipt.status))
+def response_to_one(receipt: Receipt) -> Response:
+    return Response(receipt.status, _body_of(receipt), _retry_header(receipt.status))
 
 
-def reply_as_cometly(receipt: Receipt) -> Reply:
+def response_as_cometly(receipt: Receipt) -> Response:
     """Answer with what Cometly itself would say, and no more than that."""
-    reply = reply_to_one(receipt)
-    kept = {key: value for key, value in reply.body.items() if key in {"status", "message"}}
+    response = response_to_one(receipt)
+    kept = {key: value for key, value in response.body.items() if key in {"status", "message"}}
     named = {"Request-Id": receipt.event_id} if receipt.event_id else {}
-    return Reply(reply.status, kept, {**reply.headers, **named})
+    return Response(response.status, kept, {**response.headers, **named})
 
 
-def reply_to_many(receipts: Sequence[Receipt]) -> Reply:
+def response_to_many(receipts: Sequence[Receipt]) -> Response:
     """202 when all were accepted, 207 when some were, else 422, or 503 if trying again helps."""
     counts = Counter(receipt.status for receipt in receipts)
     status = _joint_status(counts)
     results = [{**_body_of(receipt), "status": int(receipt.status)} for receipt in receipts]
     message = f"{counts[Status.ACCEPTED]} of {len(receipts)} events accepted."
     body = {"status": status, "message": message, "results": results}
-    return Reply(status, body, _retry_header(status))
+    return Response(status, body, _retry_header(status))
 
 
 def _joint_status(counts: Counter[Status]) -> int:

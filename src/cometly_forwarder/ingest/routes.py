@@ -10,7 +10,7 @@ from typing import Protocol
 from cometly_forwarder import jsontext
 from cometly_forwarder.errors import Unavailable, Unreadable, trace_of
 from cometly_forwarder.ingest import browser
-from cometly_forwarder.ingest.accept import Door, Receipt, Status, accept
+from cometly_forwarder.ingest.accept import Intake, Receipt, Status, accept
 from cometly_forwarder.ingest.browser import (
     BrowserRules,
     Visitor,
@@ -21,11 +21,11 @@ from cometly_forwarder.ingest.browser import (
 from cometly_forwarder.ingest.responses import (
     CRASHED_MESSAGE,
     RETRY_AFTER_SECONDS,
-    Reply,
+    Response,
     refusal,
-    reply_as_cometly,
-    reply_to_many,
-    reply_to_one,
+    response_as_cometly,
+    response_to_many,
+    response_to_one,
 )
 from cometly_forwarder.ingest.shares import Shares
 from cometly_forwarder.journal import Journal
@@ -55,7 +55,7 @@ class _Refused(Exception):
 
     def __init__(self, status: int, message: str, **headers: str) -> None:
         super().__init__()
-        self.reply = refusal(status, message, **headers)
+        self.response = refusal(status, message, **headers)
 
 
 _OUTCOMES = {
@@ -67,58 +67,58 @@ _OUTCOMES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Doors:
+class Routes:
     """Every door of a stack. What pages send goes to a queue of its own."""
 
-    door: Door
-    page_door: Door
+    intake: Intake
+    page_intake: Intake
     keys: Keys
     browser: BrowserRules
     shares: Shares
     journal: Journal
 
-    def services(self, request: Request) -> Reply:
+    def services(self, request: Request) -> Response:
         """`POST /v1/events`: one event, or an array of them."""
         return self._answered(lambda: self._services(request))
 
-    def drop_in(self, request: Request) -> Reply:
+    def drop_in(self, request: Request) -> Response:
         """`POST /public-api/v1/events/track`: what Cometly takes, answered as Cometly answers."""
         return self._answered(lambda: self._drop_in(request))
 
-    def pages(self, request: Request) -> Reply:
+    def pages(self, request: Request) -> Response:
         """`POST /collect`: a page of an allowed origin. Refusals, too, are for the page to read."""
         return self._answered_to_page(request, lambda: self._pages(request))
 
-    def preflight(self, request: Request) -> Reply:
+    def preflight(self, request: Request) -> Response:
         """`OPTIONS /collect`: what a browser asks before it sends application/json."""
         return self._answered_to_page(
-            request, lambda: Reply(204, {}, preflight_headers(request.headers["origin"]))
+            request, lambda: Response(204, {}, preflight_headers(request.headers["origin"]))
         )
 
-    def _services(self, request: Request) -> Reply:
+    def _services(self, request: Request) -> Response:
         self._authenticate(request)
         content = _content_of(request, MAX_BODY_BYTES)
         key = request.headers.get("idempotency-key")
         if isinstance(content, list):
             if key:
                 raise _Refused(422, "Idempotency-Key goes with one event: give each its own key.")
-            return reply_to_many(self._accept(_bounded(content, MAX_EVENTS), self.door))
-        return reply_to_one(self._accept([content], self.door, key)[0])
+            return response_to_many(self._accept(_bounded(content, MAX_EVENTS), self.intake))
+        return response_to_one(self._accept([content], self.intake, key)[0])
 
-    def _drop_in(self, request: Request) -> Reply:
+    def _drop_in(self, request: Request) -> Response:
         self._authenticate(request)
         content = _content_of(request, MAX_BODY_BYTES)
         key = request.headers.get("idempotency-key")
-        return reply_as_cometly(self._accept([content], self.door, key)[0])
+        return response_as_cometly(self._accept([content], self.intake, key)[0])
 
-    def _pages(self, request: Request) -> Reply:
+    def _pages(self, request: Request) -> Response:
         content = _content_of(request, browser.MAX_BODY_BYTES)
         visitor = visitor_of(request.source_ip, request.headers, self.browser.proxy_hops)
 
         if isinstance(content, list):
             events = _bounded(content, browser.MAX_EVENTS)
-            return reply_to_many(self._accept_from(visitor, events))
-        return reply_to_one(self._accept_from(visitor, [content])[0])
+            return response_to_many(self._accept_from(visitor, events))
+        return response_to_one(self._accept_from(visitor, [content])[0])
 
     def _accept_from(self, visitor: Visitor, raws: Sequence[object]) -> list[Receipt]:
         """Take a visitor's events, unless they are too many, valid or not; the log names nobody."""
@@ -126,7 +126,7 @@ class Doors:
             self.journal.record("ingest.limited", count=len(raws))
             raise _Refused(429, _too_many(self.shares), Retry_After=str(math.ceil(wait)))
         return self._accept(
-            raws, self.page_door, prepare=lambda raw: self.browser.event_from(raw, visitor)
+            raws, self.page_intake, prepare=lambda raw: self.browser.event_from(raw, visitor)
         )
 
     def _authenticate(self, request: Request) -> None:
@@ -136,11 +136,11 @@ class Doors:
     def _accept(
         self,
         raws: Sequence[object],
-        door: Door,
+        intake: Intake,
         key: str | None = None,
         prepare: Callable[[object], object] = lambda raw: raw,
     ) -> list[Receipt]:
-        receipts = accept(raws, door, key, prepare)
+        receipts = accept(raws, intake, key, prepare)
         for receipt in receipts:
             self.journal.record(
                 _OUTCOMES[receipt.status],
@@ -150,20 +150,22 @@ class Doors:
             )
         return receipts
 
-    def _answered_to_page(self, request: Request, answer: Callable[[], Reply]) -> Reply:
+    def _answered_to_page(self, request: Request, answer: Callable[[], Response]) -> Response:
         origin = request.headers.get("origin", "")
         if not self.browser.origins:
             return refusal(403, "This door is shut: AllowedOrigins names no origin.")
         if origin not in self.browser.origins:
             return refusal(403, "This origin is not allowed here.", Vary="Origin")
-        reply = self._answered(answer)
-        return Reply(reply.status, reply.body, {**reply.headers, **cors_headers(origin)})
+        response = self._answered(answer)
+        return Response(
+            response.status, response.body, {**response.headers, **cors_headers(origin)}
+        )
 
-    def _answered(self, answer: Callable[[], Reply]) -> Reply:
+    def _answered(self, answer: Callable[[], Response]) -> Response:
         try:
             return answer()
         except _Refused as refused:
-            return refused.reply
+            return refused.response
         except Unreadable as exc:
             return refusal(400, f"The body is not JSON that can be read: {exc}.")
         except Unavailable as exc:
@@ -174,7 +176,7 @@ class Doors:
             return crash_of(exc, self.journal)
 
 
-def crash_of(exc: Exception, journal: Journal) -> Reply:
+def crash_of(exc: Exception, journal: Journal) -> Response:
     """Answer for a defect of ours. Only its trace is logged: a message may quote the event."""
     journal.record("ingest.crashed", reason=trace_of(exc))
     return refusal(500, CRASHED_MESSAGE)
