@@ -5,7 +5,9 @@ from __future__ import annotations
 import importlib
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +15,19 @@ import pytest
 import yaml
 
 from cometly_forwarder import __version__
+from cometly_forwarder.event.model import read_event
+from cometly_forwarder.ingest.accept import Intake, accept
+from cometly_forwarder.ingest.responses import response_to_many, response_to_one
 from cometly_forwarder.observability import ALL_METRICS, METRICS
+from local.stack.samples import HEADING, Sample, read_all
 
 ROOT = Path(__file__).resolve().parents[2]
-README, ARCHITECTURE, OPERATIONS = (
-    ROOT / name for name in ("README.md", "docs/architecture.md", "docs/operations.md")
+README = ROOT / "README.md"
+ARCHITECTURE, OPERATIONS, REFERENCE, SOURCES, TUTORIAL = (
+    ROOT / "docs" / f"{name}.md"
+    for name in ("architecture", "operations", "reference", "sources", "tutorial")
 )
-SOURCES = ROOT / "docs" / "sources.md"
+DECISIONS = sorted((ROOT / "docs" / "decisions").glob("*.md"))
 DOCUMENTS = [README, ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 _LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
@@ -73,10 +81,14 @@ def links() -> list[Any]:
     ]
 
 
-def row_of(path: Path, name: str) -> list[str]:
-    """The cells of the table row that `name` begins."""
-    rows = [line for line in text_of(path).splitlines() if line.startswith(f"| `{name}` |")]
-    assert len(rows) == 1, f"{path.name} has {len(rows)} rows for {name}"
+def section_of(path: Path, heading: str) -> str:
+    return text_of(path).split(f"\n## {heading}\n")[1].split("\n## ")[0]
+
+
+def cells_of(table: str, name: str) -> list[str]:
+    """The cells of the row that `name` begins."""
+    rows = [line for line in table.splitlines() if line.startswith(f"| `{name}` |")]
+    assert len(rows) == 1, f"{len(rows)} rows for {name}"
     return [cell.strip() for cell in rows[0].strip("|").split("|")]
 
 
@@ -90,32 +102,36 @@ def test_a_link_leads_somewhere(path: Path, target: str) -> None:
 
 
 @pytest.mark.parametrize("name", TEMPLATE["Parameters"])
-def test_a_parameter_is_in_the_readme_with_its_default(name: str) -> None:
+def test_a_parameter_is_in_the_reference_with_its_default(name: str) -> None:
     default = TEMPLATE["Parameters"][name]["Default"]
 
-    assert row_of(README, name)[1] == (f"`{default}`" if default != "" else "(empty)")
+    cells = cells_of(section_of(REFERENCE, "Parameters"), name)
+
+    assert cells[1] == (f"`{default}`" if default != "" else "(empty)")
 
 
-def test_the_readme_has_no_parameter_that_the_template_lacks() -> None:
-    table = text_of(README).split("## Parameters")[1].split("\n## ")[0]
+def test_the_reference_has_no_parameter_that_the_template_lacks() -> None:
+    table = section_of(REFERENCE, "Parameters")
 
     assert set(re.findall(r"^\| `(\w+)`", table, re.MULTILINE)) == set(TEMPLATE["Parameters"])
 
 
-def test_every_output_is_in_the_readme_and_every_output_read_exists() -> None:
+def test_every_output_is_in_the_reference() -> None:
+    table = section_of(REFERENCE, "Outputs")
+
+    assert set(re.findall(r"^\| `(\w+)`", table, re.MULTILINE)) == set(TEMPLATE["Outputs"])
+
+
+def test_every_output_that_a_command_reads_exists() -> None:
     read = {
-        name
-        for path in (README, OPERATIONS)
-        for name in re.findall(r"output (\w+)", code_in(path))
-        if name != "text"
+        name for path in DOCUMENTS for name in re.findall(r"\boutput ([A-Z]\w+)", code_in(path))
     }
 
-    assert set(TEMPLATE["Outputs"]) <= names_in(README)
-    assert read
+    assert {"ApiUrl", "EventQueueUrl"} <= read
     assert read <= set(TEMPLATE["Outputs"])
 
 
-@pytest.mark.parametrize("path", [README, OPERATIONS], ids=lambda path: path.name)
+@pytest.mark.parametrize("path", [REFERENCE, OPERATIONS], ids=lambda path: path.name)
 def test_every_metric_is_named(path: Path) -> None:
     assert names_in(path) >= ALL_METRICS
 
@@ -208,8 +224,8 @@ def test_no_sample_has_a_key_that_can_be_guessed() -> None:
     assert _UUID.fullmatch(example["IdempotencyKey"]["example"])
 
 
-def test_the_readme_shows_the_pair_for_meta_with_its_warning() -> None:
-    text = text_of(README)
+def test_the_reference_shows_the_pair_for_meta_with_its_warning() -> None:
+    text = text_of(REFERENCE)
     [example] = [block for block in _FENCE.findall(text) if "fbq(" in block]
 
     assert "{ eventID: id }" in example
@@ -217,13 +233,13 @@ def test_the_readme_shows_the_pair_for_meta_with_its_warning() -> None:
     assert "Whoever sends a key must send the same one from every side" in " ".join(text.split())
 
 
-@pytest.mark.parametrize("path", [README, SOURCES], ids=lambda path: path.name)
+@pytest.mark.parametrize("path", [README, REFERENCE, SOURCES], ids=lambda path: path.name)
 def test_a_key_is_said_to_be_unguessable(path: Path) -> None:
     assert "key must not be guessable" in text_of(path)
 
 
-def test_the_readme_names_every_answer_that_the_api_declares() -> None:
-    table = text_of(README).split("## Answers")[1].split("\n## ")[0]
+def test_the_reference_names_every_answer_that_the_api_declares() -> None:
+    table = section_of(REFERENCE, "Answers")
     first_cells = " ".join(re.findall(r"^\|([^|]+)\|", table, re.MULTILINE))
     named = set(re.findall(r"\b[2-5]\d\d\b", first_cells))
     paths = json.loads(text_of(ROOT / "docs" / "openapi.json"))["paths"]
@@ -267,7 +283,76 @@ def test_the_recipe_admits_each_rule_before_it_makes_it_and_keeps_the_one_before
 
 
 def test_the_readme_is_short() -> None:
-    assert len(text_of(README).splitlines()) <= 200
+    """About a hundred lines: what else there is to know has a document of its own."""
+    assert len(text_of(README).splitlines()) <= 110
+
+
+def test_the_readme_shows_what_make_run_prints() -> None:
+    [printed] = [block for block in _FENCE.findall(text_of(README)) if "Ctrl-C" in block]
+    lines = [re.split(r"\s{2,}", line) for line in printed.splitlines()]
+    heading = next(number for number, cells in enumerate(lines) if cells[0] == HEADING[0])
+    shown = {cells[0]: cells[1] for cells in lines[heading + 2 :] if len(cells) > 1}
+    answers = {sample.name: answer_to(sample) for sample in read_all(ROOT / "events" / "http")}
+
+    assert lines[heading] == list(HEADING)
+    assert len(shown) >= 3
+    assert {
+        name: text for name, text in shown.items() if not answers[name].startswith(text.strip("…"))
+    } == {}
+    assert re.search(r"^Ready after \d+ s\. Ctrl-C stops everything\.$", printed, re.MULTILINE)
+
+
+class TakesAll:
+    """A queue that confirms every event."""
+
+    def send(self, bodies: Sequence[str]) -> frozenset[int]:
+        assert all(bodies)
+        return frozenset()
+
+
+def answer_to(sample: Sample) -> str:
+    """What `make run` prints as the answer to a sample of one event, or of several."""
+    raws = sample.body if isinstance(sample.body, list) else [sample.body]
+    receipts = accept(raws, Intake(TakesAll(), now=lambda: datetime.now(UTC), new_id=str))
+    response = response_to_many(receipts) if raws is sample.body else response_to_one(receipts[0])
+    return f"{response.status} {response.body['message']}"
+
+
+def posted_in(path: Path) -> list[Any]:
+    """The events that a document posts with curl."""
+    return [json.loads(body) for body in re.findall(r"-d '(.+?)'$", code_in(path), re.MULTILINE)]
+
+
+@pytest.mark.parametrize("path", [README, TUTORIAL], ids=lambda path: path.name)
+def test_an_event_that_a_document_posts_is_taken_without_a_warning(path: Path) -> None:
+    events = posted_in(path)
+
+    assert events
+    assert [read_event(event)[1] for event in events] == [()] * len(events)
+
+
+def test_the_first_event_of_a_real_space_reaches_no_ad_platform_and_no_person() -> None:
+    [event] = posted_in(TUTORIAL)
+
+    assert event["do_not_capi"] is True
+    assert event["email"].endswith("@example.com")
+
+
+def test_the_decisions_are_numbered_one_by_one() -> None:
+    numbers = [int(path.name[:4]) for path in DECISIONS]
+
+    assert numbers == list(range(1, len(DECISIONS) + 1))
+
+
+@pytest.mark.parametrize("path", DECISIONS, ids=lambda path: path.stem)
+def test_a_decision_says_when_it_was_made_and_what_else_there_was(path: Path) -> None:
+    heading, empty, dated, *_ = text_of(path).splitlines()
+
+    assert heading.startswith(f"# {int(path.name[:4])}. ")
+    assert not empty
+    assert re.match(r"20\d\d-[01]\d-[0-3]\d\.", dated)
+    for part in ("Context", "Options", "Decision", "Consequences", "What would change it"):
+        assert f"**{part}" in text_of(path)
 
 
 def test_the_newest_version_of_the_changelog_is_the_products() -> None:
