@@ -71,7 +71,7 @@ def test_what_is_blank_is_no_identity(visit: Visit, page: Page, blank: str) -> N
 
     assert track(page, "view_content", **{blank: " "})
 
-    assert line.sent[0].post_data_json["idempotency_key"].strip()
+    assert line.events()[0]["idempotency_key"].strip()
     visit.received_one()
 
 
@@ -358,7 +358,7 @@ def test_an_answer_that_says_nothing_of_the_event_does_not_end_it(
 
     assert track(page, "view_content")
 
-    first, second = (request.post_data_json for request in line.sent)
+    first, second = line.events()
     assert visit.received_one()["idempotency_key"] == first["idempotency_key"]
     assert first["idempotency_key"] == second["idempotency_key"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 import uuid
@@ -112,6 +113,10 @@ class Line:
         self.moments: list[float] = []
         self._answers: list[tuple[int, dict[str, str]]] = []
         page.route("**/collect", self._on)
+
+    def events(self) -> list[Fields]:
+        """Return the event that each post held, in order."""
+        return [json.loads(request.post_data or "null") for request in self.sent]
 
     def answer(self, status: int, **headers: str) -> None:
         """Give this answer to the next post that has none yet; the stack answers the others."""

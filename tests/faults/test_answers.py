@@ -204,7 +204,8 @@ def test_a_cometly_that_cannot_be_reached_is_waited_for(
 
     assert rig.journal("delivery.retried")[0]["reason"] == reason
     assert rig.ledger(event_id)["state"] == "waiting"
-    assert rig.posts() == rig.parked() == []
+    assert rig.posts() == []
+    assert rig.parked() == []
     rig.account().check()
 
     with rig.working() as crew:

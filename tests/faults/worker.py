@@ -22,7 +22,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import boto3
 from botocore.config import Config
@@ -34,7 +34,11 @@ from cometly_forwarder.deliver.batch import BatchDelivery
 from cometly_forwarder.gate import rules as pacing
 from tests.faults.emulator import ROOT
 
-SERVICES = ("sqs", "dynamodb", "secretsmanager")
+SERVICES: tuple[Literal["sqs", "dynamodb", "secretsmanager"], ...] = (
+    "sqs",
+    "dynamodb",
+    "secretsmanager",
+)
 
 # The product's times, shortened so that a test takes seconds. Ratios are those of the product.
 SHORT: Mapping[str, object] = {
@@ -148,7 +152,7 @@ def work(plan: Plan) -> None:
     _misset_clock(plan.skew)
     executioner = Executioner(plan.death)
     delivery = function.batch_deliveries().events.delivery
-    ports = {
+    ports: dict[str, Any] = {
         name: Deadly(name, getattr(delivery, name), executioner)
         for name in ("ledger", "gate", "cometly", "queue")
     }
@@ -165,7 +169,9 @@ def _poll(plan: Plan, executioner: Executioner) -> None:
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     queue = boto3.client("sqs", endpoint_url=plan.aws_url)
     url = plan.environment["EVENT_QUEUE_URL"]
-    hiding = {} if plan.visibility is None else {"VisibilityTimeout": plan.visibility}
+    hiding: dict[str, Any] = (
+        {} if plan.visibility is None else {"VisibilityTimeout": plan.visibility}
+    )
     rounds = 0
     while rounds < plan.rounds and not stopping.is_set() and _has_parent():
         messages = queue.receive_message(
@@ -224,9 +230,9 @@ def _prepare(plan: Plan) -> None:
         os.environ[f"AWS_ENDPOINT_URL_{service.upper()}"] = url
     os.environ.update(plan.environment)
     logging.getLogger("urllib3").setLevel(logging.ERROR)
-    shorten(SHORT | plan.constants)
+    shorten({**SHORT, **plan.constants})
     _close_network()
-    aws._CONFIG = aws._CONFIG.merge(  # type: ignore[attr-defined]
+    aws._CONFIG = aws._CONFIG.merge(
         Config(connect_timeout=plan.aws_seconds, read_timeout=plan.aws_seconds)
     )
 
@@ -270,4 +276,4 @@ def _close_network() -> None:
             raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
         return resolve(host, *arguments, **named)
 
-    socket.getaddrinfo = loopback_only  # type: ignore[assignment]
+    socket.getaddrinfo = loopback_only

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 import pytest
 
@@ -119,6 +120,15 @@ def is_told_to_come_back(answer: Answer) -> bool:
     return int(answer.headers["retry-after"]) > 0 and "message" in answer.body
 
 
+def reasons_to_wait(deployed: Deployed, known: int) -> list[str]:
+    """Return why deliver waited for AWS, after so many reasons that are known."""
+    return [line["reason"] for line in deployed.logged("delivery.unavailable")[known:]]
+
+
+def tells_of(away: str, reasons: list[str]) -> bool:
+    return any(reason.startswith(away) for reason in reasons)
+
+
 def test_without_a_permission_deliver_keeps_events_until_it_has_it_again(
     deployed: Deployed,
 ) -> None:
@@ -134,10 +144,7 @@ def test_without_a_permission_deliver_keeps_events_until_it_has_it_again(
         before = len(deployed.logged("delivery.unavailable"))
         with deployed.functions.without("deliver", action):
             assert deployed.api.post(EVENT).status == 202
-            eventually(
-                lambda before=before: deployed.logged("delivery.unavailable")[before:],
-                lambda lines, away=away: any(line["reason"].startswith(away) for line in lines),
-            )
+            eventually(partial(reasons_to_wait, deployed, before), partial(tells_of, away))
         assert deployed.sandbox.requests() == []
 
     assert deployed.queues.waiting() == 2

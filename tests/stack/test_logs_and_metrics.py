@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
@@ -38,7 +39,7 @@ def test_logs_name_each_outcome_by_its_event_id_and_nothing_personal(deployed: D
         ("delivery.duplicate", again["event_id"]),
         ("delivery.parked", parked["event_id"]),
     ]:
-        lines = eventually(lambda name=name: deployed.logged(name), bool)
+        lines = eventually(partial(deployed.logged, name), bool)
         assert event_id in {line["event_id"] for line in lines}
     written = "\n".join(all_lines(deployed))
     for secret in secrets_of(deployed):

@@ -219,12 +219,13 @@ def test_what_is_published_while_cometly_is_away_is_delivered_or_parked_once_eac
     deployed.sandbox.stop()
     names: dict[str, str | None] = {}
     for round_, publish in enumerate(EVERY_WAY):
-        for kind, fields in {
+        kinds: dict[str, Fields] = {
             "lead": {},
             "order": {**ORDER, "order_id": f"ORD-{round_}"},
             "unicode": {"full_name": " ".join(UNICODE.values())},
             "large": {},
-        }.items():
+        }
+        for kind, fields in kinds.items():
             email = f"{kind}-{round_}@example.com"
             event = {**LEAD, **fields, "email": email}
             names[email] = event.get("full_name")

@@ -40,8 +40,16 @@ def test_the_topic_and_the_bus_that_are_named_are_those_that_are_taken_from(
     names = stack_file(deployed)
 
     deployed.topic.sns.publish(TopicArn=names["topic_arn"], Message=json.dumps(LEAD))
-    entry = {"Source": "shop", "DetailType": "ConversionEvent", "Detail": json.dumps(LEAD)}
-    deployed.bus.events.put_events(Entries=[{"EventBusName": names["event_bus_name"], **entry}])
+    deployed.bus.events.put_events(
+        Entries=[
+            {
+                "EventBusName": names["event_bus_name"],
+                "Source": "shop",
+                "DetailType": "ConversionEvent",
+                "Detail": json.dumps(LEAD),
+            }
+        ]
+    )
 
     eventually(deployed.sandbox.events, lambda events: len(events) == 2)
     deployed.queues.until_all_is_settled()

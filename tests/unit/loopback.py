@@ -42,7 +42,7 @@ class Server:
 
 @contextmanager
 def serving(
-    respond: Callable[[socket.socket, bytes], None], tls: ssl.SSLContext | None = None
+    respond: Callable[[socket.socket, bytes], object], tls: ssl.SSLContext | None = None
 ) -> Iterator[Server]:
     listener = socket.create_server(("127.0.0.1", 0))
     server = Server(f"http{'s' if tls else ''}://127.0.0.1:{listener.getsockname()[1]}")

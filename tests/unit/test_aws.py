@@ -44,7 +44,8 @@ def test_a_call_waits_no_longer_for_a_connection_or_an_answer_than_the_budget_sa
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
-    config = aws.client("sqs").meta.config
+    config = vars(aws.client("sqs").meta.config)
 
-    assert (config.connect_timeout, config.read_timeout) == (aws.CONNECT_SECONDS, aws.READ_SECONDS)
-    assert config.retries == {"mode": "standard", "total_max_attempts": aws.TRIES}
+    assert config["connect_timeout"] == aws.CONNECT_SECONDS
+    assert config["read_timeout"] == aws.READ_SECONDS
+    assert config["retries"] == {"mode": "standard", "total_max_attempts": aws.TRIES}

@@ -11,9 +11,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
-from cometly_forwarder import aws
+from cometly_forwarder import aws, jsontext
 from cometly_forwarder.ingest import handler as ingest
-from cometly_forwarder.ingest import routes as doors
 from cometly_forwarder.stopwatch import Stopwatch
 from tests.unit.conftest import (
     REGION,
@@ -167,7 +166,7 @@ def test_without_an_allowed_origin_the_door_is_shut(
 
 
 def test_a_stranger_is_refused_before_the_body_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doors.jsontext, "parse", lambda _: pytest.fail("it was read"))
+    monkeypatch.setattr(jsontext, "parse", lambda _: pytest.fail("it was read"))
 
     assert collect("[" * KIBIBYTE, origin="https://evil.example")[0] == 403
 
@@ -366,7 +365,7 @@ def test_a_body_holds_up_to_64_kib(size: int, status: int) -> None:
 
 
 def test_what_is_too_large_is_not_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doors.jsontext, "parse", lambda _: pytest.fail("it was parsed"))
+    monkeypatch.setattr(jsontext, "parse", lambda _: pytest.fail("it was parsed"))
 
     assert collect(padded(KIBIBYTE**2))[0] == 413
 

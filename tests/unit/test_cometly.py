@@ -122,7 +122,7 @@ def test_an_answer_that_comes_drop_by_drop_is_cut(
     monkeypatch.setattr(cometly, "ANSWER_SECONDS", 0.5)
     sent = 0
 
-    def drip(sock: socket.socket, _: bytes) -> None:
+    def drip(sock: socket.socket, _request: bytes) -> None:
         nonlocal sent
         if part == "body":
             sock.sendall(b"HTTP/1.1 202 Accepted\r\nContent-Length: 9999\r\n\r\n")

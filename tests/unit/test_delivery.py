@@ -310,8 +310,10 @@ def test_a_message_that_was_settled_but_not_deleted_is_only_deleted(pipe: Pipe) 
     [answer(500), answer(408), answer(502), NoResponse("no answer in time")],
     ids=["500", "408", "502", "no answer"],
 )
-def test_a_transient_failure_counts_an_attempt_and_waits(pipe: Pipe, nothing: object) -> None:
-    pipe.cometly.respond = lambda _: nothing  # type: ignore[return-value]
+def test_a_transient_failure_counts_an_attempt_and_waits(
+    pipe: Pipe, nothing: CometlyResponse | NoResponse
+) -> None:
+    pipe.cometly.respond = lambda _: nothing
 
     kept = pipe.deliver(message(1))
 

@@ -45,7 +45,8 @@ def _plain(loader: _Template, _: str, node: yaml.Node) -> Any:
         return loader.construct_scalar(node)
     if isinstance(node, yaml.SequenceNode):
         return loader.construct_sequence(node)
-    return loader.construct_mapping(node)  # type: ignore[arg-type]
+    assert isinstance(node, yaml.MappingNode)
+    return loader.construct_mapping(node)
 
 
 _Template.add_multi_constructor("!", _plain)

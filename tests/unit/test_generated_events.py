@@ -20,6 +20,7 @@ import pytest
 from pytest_socket import socket_allow_hosts
 
 from cometly_forwarder.deliver import handler as deliver
+from cometly_forwarder.deliver.cometly import CometlyClient
 from cometly_forwarder.ingest import handler as ingest
 from local.sandbox.faults import FaultRule
 from local.sandbox.sandbox import Sandbox
@@ -103,7 +104,9 @@ def far(
         monkeypatch.setenv(name, value)
     deliver.batch_deliveries.cache_clear()
     yield Far(cometly, aws_stack)
-    deliver.batch_deliveries().events.delivery.cometly.pool.clear()
+    client = deliver.batch_deliveries().events.delivery.cometly
+    assert isinstance(client, CometlyClient)
+    client.pool.clear()
     deliver.batch_deliveries.cache_clear()
 
 

@@ -81,8 +81,10 @@ def posted(stack: Aws) -> list[dict[str, Any]]:
 
 @pytest.mark.usefixtures("stack")
 def test_a_key_ages_while_the_function_is_frozen_or_the_clock_is_put_back() -> None:
-    assert isinstance(ingest.routes().keys, ServerKeys)
-    assert isinstance(ingest.routes().keys.secret.now, Stopwatch)
+    keys = ingest.routes().keys
+
+    assert isinstance(keys, ServerKeys)
+    assert isinstance(keys.secret.now, Stopwatch)
 
 
 # --- AWS that fails ---------------------------------------------------------------------------

@@ -260,7 +260,7 @@ def test_slots_are_spread_evenly_and_never_lie_in_the_past() -> None:
 def test_no_window_ever_holds_more_slots_than_the_limit(
     batches: list[tuple[float, int]], limit: int
 ) -> None:
-    state, now, slots = GateState(), NOW, []
+    state, now, slots = GateState(), NOW, list[float]()
     for pause, count in batches:
         now += pause
         state, reservation = admit(state, now=now, count=count, latest=now + 50, rate=limit)

@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import assume, example, given, settings
+from hypothesis import assume, example, given, reject, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
@@ -451,7 +451,8 @@ def test_a_numeric_string_becomes_exactly_that_number(number: Decimal, write: st
 @example(text="0e99999999999999999999")
 def test_no_numeric_string_becomes_another_number(text: str) -> None:
     event, _ = outcome_of(an_event(amount=text), None)
-    assume(event)
+    if event is None:
+        reject()
 
     # Where the exponent is beyond what Decimal holds, only zero is what it says.
     mantissa, _, exponent = text.lower().partition("e")

@@ -36,6 +36,7 @@ def _long_form(loader: yaml.SafeLoader, name: str, node: yaml.Node) -> dict[str,
     elif isinstance(node, yaml.SequenceNode):
         value = loader.construct_sequence(node, deep=True)
     else:
+        assert isinstance(node, yaml.MappingNode)
         value = loader.construct_mapping(node, deep=True)
     return {name if name == "Ref" else f"Fn::{name}": value}
 
@@ -271,7 +272,7 @@ AN_ADDRESS = "https://app.cometly.com"
 
 
 def test_a_functions_variables_are_those_that_it_reads() -> None:
-    read = {
+    read: dict[str, type[IngestSettings | DeliverSettings]] = {
         "IngestFunction": IngestSettings,
         "DeliverFunction": DeliverSettings,
     }

@@ -1,5 +1,6 @@
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -43,7 +44,7 @@ def test_an_answer_says_how_many_events_to_expect(
 
 
 def test_a_row_names_the_events_and_what_is_a_duplicate() -> None:
-    events = [
+    events: list[dict[str, Any]] = [
         {"fields": {"event_name": "purchase", "email": "a@example.com"}, "duplicate_of": None},
         {"fields": {"event_name": "purchase"}, "duplicate_of": 1},
     ]
