@@ -225,20 +225,6 @@ def test_no_sample_has_a_key_that_can_be_guessed() -> None:
     assert _UUID.fullmatch(example["IdempotencyKey"]["example"])
 
 
-def test_the_reference_shows_the_pair_for_meta_with_its_warning() -> None:
-    text = text_of(REFERENCE)
-    [example] = [block for block in _FENCE.findall(text) if "fbq(" in block]
-
-    assert "{ eventID: id }" in example
-    assert "idempotency_key: id" in example
-    assert "Whoever sends a key must send the same one from every side" in " ".join(text.split())
-
-
-@pytest.mark.parametrize("path", [README, REFERENCE, SOURCES], ids=lambda path: path.name)
-def test_a_key_is_said_to_be_unguessable(path: Path) -> None:
-    assert "key must not be guessable" in text_of(path)
-
-
 def test_the_reference_names_every_answer_that_the_api_declares() -> None:
     table = section_of(REFERENCE, "Answers")
     first_cells = " ".join(re.findall(r"^\|([^|]+)\|", table, re.MULTILINE))

@@ -22,7 +22,6 @@ from botocore.exceptions import ClientError, ReadTimeoutError
 from botocore.stub import Stubber
 from moto import mock_aws
 
-from cometly_forwarder.deliver.delivery import Gate
 from cometly_forwarder.errors import Unavailable
 from cometly_forwarder.gate.clock import SharedClock
 from cometly_forwarder.gate.gate import DynamoGate
@@ -1110,11 +1109,3 @@ def test_a_wall_clock_put_back_does_not_keep_a_worker_from_looking() -> None:
     table.clock.sleep(0.3)
 
     assert not worker.is_open()
-
-
-def test_the_lanes_view_is_the_gate_that_a_delivery_needs() -> None:
-    def needs(_: Gate) -> None:
-        pass
-
-    needs(of(Table(Clock())))
-    needs(of(Table(Clock())).lane(Lane.PAGES))

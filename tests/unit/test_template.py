@@ -292,38 +292,40 @@ def test_a_functions_variables_are_those_that_it_reads() -> None:
         assert looked_up.names == {it for it in given if not it.startswith("POWERTOOLS_")}
 
 
-SHARED = {
-    "DEFAULT_PHONE_REGION": {"Ref": "DefaultPhoneRegion"},
-    "POWERTOOLS_LOG_LEVEL": "INFO",
-    "POWERTOOLS_SERVICE_NAME": {"Ref": "AWS::StackName"},
-}
-VARIABLES = {
-    "IngestFunction": {
-        "EVENT_QUEUE_URL": {"Ref": "EventQueue"},
-        "PAGE_QUEUE_URL": {"Fn::If": ["HasPages", {"Ref": "PageQueue"}, ""]},
-        "SERVER_KEYS_SECRET_ARN": {"Ref": "ServerKeys"},
-        "ALLOWED_ORIGINS": {"Ref": "AllowedOrigins"},
-        "BROWSER_EVENT_NAMES": {"Ref": "BrowserEventNames"},
-        "VISITOR_EVENTS_PER_MINUTE": {"Ref": "VisitorEventsPerMinute"},
-        "TRUSTED_PROXY_HOPS": {"Ref": "TrustedProxyHops"},
-    },
-    "DeliverFunction": {
-        "EVENT_QUEUE_URL": {"Ref": "EventQueue"},
-        "PAGE_QUEUE_URL": {"Fn::If": ["HasPages", {"Ref": "PageQueue"}, ""]},
-        "PAGE_QUEUE_ARN": {"Fn::If": ["HasPages", {"Fn::GetAtt": "PageQueue.Arn"}, ""]},
-        "DEAD_LETTER_QUEUE_URL": {"Ref": "DeadLetterQueue"},
-        "TABLE_NAME": {"Ref": "Table"},
-        "COMETLY_TOKEN_SECRET_ARN": {"Ref": "CometlyTokenSecret"},
-        "COMETLY_URL": {"Ref": "CometlyUrl"},
-        "COMETLY_REQUESTS_PER_MINUTE": {"Ref": "CometlyRequestsPerMinute"},
-        "DELIVERY_HORIZON_HOURS": {"Ref": "DeliveryHorizonHours"},
-    },
+# What Ref returns of each; of a parameter it returns the value itself.
+REFERENCES = {
+    "AWS::SQS::Queue": "Url",
+    "AWS::DynamoDB::Table": "Name",
+    "AWS::SecretsManager::Secret": "Arn",
 }
 
 
-def test_each_variable_is_what_its_name_says() -> None:
-    assert TEMPLATE["Globals"]["Function"]["Environment"]["Variables"] == SHARED
-    assert {name: properties(name)["Environment"]["Variables"] for name in FUNCTIONS} == VARIABLES
+def name_of(value: Node) -> str:
+    """Return what a variable with this value has to be called."""
+    if "Fn::If" in value:
+        return name_of(value["Fn::If"][1])
+    target = value.get("Ref") or value["Fn::GetAtt"].replace(".", "")
+    named = target + (REFERENCES[RESOURCES[target]["Type"]] if target in RESOURCES else "")
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", named).upper()
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_each_variable_is_what_its_name_says(name: str) -> None:
+    shared = TEMPLATE["Globals"]["Function"]["Environment"]["Variables"]
+    variables = shared | properties(name)["Environment"]["Variables"]
+
+    named = {it: name_of(value) for it, value in variables.items() if "POWERTOOLS_" not in it}
+
+    assert named == {it: it.replace("KEYS_SECRET", "KEYS") for it in named}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_without_pages_no_page_queue_is_named(name: str) -> None:
+    variables = without_pages(properties(name)["Environment"]["Variables"])
+    of_pages = [value for it, value in variables.items() if it.startswith("PAGE_")]
+
+    assert of_pages
+    assert all(value == "" for value in of_pages)
 
 
 class Recording(dict[str, str]):
@@ -352,34 +354,17 @@ def test_an_access_log_line_names_nobody() -> None:
 
 # --- Where events may come from ---------------------------------------------------------------
 
-TOPIC = {"Fn::If": ["OwnTopic", {"Ref": "Topic"}, {"Ref": "SnsTopicArn"}]}
-BUS = {"Fn::If": ["OwnBus", {"Ref": "EventBus"}, {"Ref": "EventBusName"}]}
-NO_VALUE = {"Ref": "AWS::NoValue"}
 
-
-def admitted(service: str, source: Node) -> dict[str, Node]:
-    return {
-        "Effect": "Allow",
-        "Principal": {"Service": service},
-        "Action": "sqs:SendMessage",
-        "Resource": "*",
-        "Condition": {"ArnEquals": {"aws:SourceArn": source}},
-    }
-
-
-def test_the_queues_take_from_the_topic_the_rule_and_the_rules_that_are_named() -> None:
-    policy = properties("SourcesMaySend")
-    rule = {"Fn::GetAtt": "EventRule.Arn"}
-    extra_rules = {"Fn::Split": [",", {"Ref": "ExtraRuleArns"}]}
-
-    topic, own_rule, extra = policy["PolicyDocument"]["Statement"]
-
-    assert policy["Queues"] == [{"Ref": "EventQueue"}, {"Ref": "DeadLetterQueue"}]
-    assert topic == {"Sid": "Topic", **admitted("sns.amazonaws.com", TOPIC)}
-    assert own_rule == {"Sid": "Rule", **admitted("events.amazonaws.com", rule)}
-    condition, statement, otherwise = extra["Fn::If"]
-    assert (condition, otherwise) == ("HasExtraRules", NO_VALUE)
-    assert statement == {"Sid": "ExtraRules", **admitted("events.amazonaws.com", extra_rules)}
+@pytest.mark.parametrize(
+    ("resource", "condition", "parameter"),
+    [("Topic", "OwnTopic", "SnsTopicArn"), ("EventBus", "OwnBus", "EventBusName")],
+)
+def test_a_source_is_the_stacks_own_unless_another_is_named(
+    resource: str, condition: str, parameter: str
+) -> None:
+    assert RESOURCES[resource]["Condition"] == condition
+    assert TEMPLATE["Conditions"][condition] == {"Fn::Equals": [{"Ref": parameter}, ""]}
+    assert PARAMETERS[parameter]["Default"] == ""
 
 
 def test_what_cannot_be_handed_to_the_queue_is_kept_with_the_dead_letters() -> None:
@@ -388,28 +373,6 @@ def test_what_cannot_be_handed_to_the_queue_is_kept_with_the_dead_letters() -> N
 
     assert target["DeadLetterConfig"] == {"Arn": dead_letters}
     assert properties("TopicSubscription")["RedrivePolicy"] == {"deadLetterTargetArn": dead_letters}
-
-
-def test_the_topic_and_the_bus_are_the_stacks_own_unless_others_are_named() -> None:
-    rule, subscription = properties("EventRule"), properties("TopicSubscription")
-
-    assert (RESOURCES["Topic"]["Condition"], RESOURCES["EventBus"]["Condition"]) == (
-        "OwnTopic",
-        "OwnBus",
-    )
-    for condition, parameter in (("OwnTopic", "SnsTopicArn"), ("OwnBus", "EventBusName")):
-        assert TEMPLATE["Conditions"][condition] == {"Fn::Equals": [{"Ref": parameter}, ""]}
-        assert PARAMETERS[parameter]["Default"] == ""
-    assert subscription["TopicArn"] == TEMPLATE["Outputs"]["TopicArn"]["Value"] == TOPIC
-    assert rule["EventBusName"] == TEMPLATE["Outputs"]["EventBusName"]["Value"] == BUS
-    assert rule["EventPattern"] == {
-        "detail-type": [{"Ref": "EventDetailType"}],
-        "source": {"Fn::If": ["AnySource", NO_VALUE, [{"Ref": "EventSource"}]]},
-    }
-
-
-def test_a_message_of_the_topic_brings_its_own_id_and_time() -> None:
-    assert properties("TopicSubscription")["RawMessageDelivery"] is False
 
 
 RULE = "arn:aws:events:eu-central-1:123456789012:rule"
@@ -562,18 +525,5 @@ def test_a_route_with_a_throttle_is_there_before_the_stage() -> None:
     assert named == set(properties("ApiStage")["RouteSettings"])
 
 
-def test_the_outputs_name_what_callers_and_operators_need() -> None:
-    assert set(TEMPLATE["Outputs"]) >= {
-        "ApiUrl",
-        "ServerKeySecretArn",
-        "CometlyTokenSecretArn",
-        "TopicArn",
-        "EventBusName",
-        "EventQueueUrl",
-        "PageQueueUrl",
-        "DeadLetterQueueUrl",
-        "TableName",
-        "IngestFunctionName",
-        "DeliverFunctionName",
-    }
+def test_each_output_says_what_it_is() -> None:
     assert all(output["Description"] for output in TEMPLATE["Outputs"].values())
