@@ -428,7 +428,7 @@ def test_what_json_cannot_hold_is_told_to_the_developer_alone(visit: Visit, page
     assert "BigInt" in warning
 
 
-def test_an_event_is_sent_again_with_the_same_key_when_the_door_was_closed(
+def test_an_event_is_sent_again_with_the_same_key_when_collect_was_closed(
     visit: Visit, page: Page
 ) -> None:
     page.goto(visit.write())

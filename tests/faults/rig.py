@@ -185,7 +185,7 @@ class Crew:
 
 @dataclass
 class Rig:
-    """One pipe, from the door to the sandbox."""
+    """One pipe, from the intake to the sandbox."""
 
     aws: Aws
     box: RunningSandbox

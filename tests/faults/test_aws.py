@@ -42,12 +42,12 @@ def _writes(call: Call, *, gate: bool, claim: bool = False) -> bool:
 
 
 STEPS: dict[str, Callable[[Call], bool]] = {
-    "admission": lambda call: _writes(call, gate=True),
-    "look": lambda call: call.action == "GetItem",
+    "reservation": lambda call: _writes(call, gate=True),
+    "refresh": lambda call: call.action == "GetItem",
     "claim": lambda call: _writes(call, gate=False, claim=True),
     # What says that nothing was posted is no outcome.
     "settle": lambda call: _writes(call, gate=False) and ":answer" in call.body,
-    "hand back": lambda call: call.action == "ChangeMessageVisibilityBatch",
+    "release": lambda call: call.action == "ChangeMessageVisibilityBatch",
     "park": lambda call: call.action == "SendMessage",
     "token": lambda call: call.action == "GetSecretValue",
 }
@@ -86,8 +86,8 @@ class Case:
 
 HARMS: tuple[Harm, ...] = ("throttled", "cut", "silent", "answer lost")
 CASES = [
-    *[Case("admission", harm, "accepted", posts=1) for harm in HARMS],
-    *[Case("look", harm, "accepted", posts=1) for harm in HARMS],
+    *[Case("reservation", harm, "accepted", posts=1) for harm in HARMS],
+    *[Case("refresh", harm, "accepted", posts=1) for harm in HARMS],
     *[Case("claim", harm, "accepted", posts=1) for harm in HARMS],
     *[Case("settle", harm, "accepted", posts=2) for harm in HARMS[:-1]],
     Case("settle", "answer lost", "accepted", posts=1),
@@ -98,7 +98,7 @@ CASES = [
     ],
     Case("settle", "answer lost", "refused", posts=1, parked=1),
     *[Case("park", harm, "refused", posts=2, parked=1) for harm in ("denied", "cut", "silent")],
-    *[Case("hand back", harm, "failing", posts=2) for harm in ("denied", "cut", "answer lost")],
+    *[Case("release", harm, "failing", posts=2) for harm in ("denied", "cut", "answer lost")],
     *[Case("token", harm, "accepted", posts=1) for harm in ("throttled", "cut", "silent")],
 ]
 

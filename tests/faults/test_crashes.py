@@ -33,7 +33,7 @@ TIMES: dict[str, Any] = {
     },
 }
 # What a killed worker had in hand is tried one by one; it comes back at different times.
-APART = {"UNAVAILABLE_SECONDS": 3.0}
+POSTPONED = {"UNAVAILABLE_SECONDS": 3.0}
 FAULTS: dict[str, list[dict[str, object]]] = {
     "accepted": [],
     "suspect": [],
@@ -189,7 +189,7 @@ def test_workers_killed_over_and_over_amid_a_batch_deliver_it_all_in_the_end(
             Death("after cometly.post", nth=2),
             Death("after ledger.settle", nth=2),
         ]
-        constants = {**TIMES["constants"], **APART}
+        constants = {**TIMES["constants"], **POSTPONED}
 
         with rig.working(2, deaths=deaths, invocation=INVOCATION, constants=constants) as crew:
             rig.drain(crew)
@@ -219,7 +219,7 @@ def test_an_event_that_kills_its_worker_is_parked_and_its_neighbours_are_deliver
 ) -> None:
     with opened(aws, tmp_path, visibility=2) as rig:
         ids = rig.accept(*orders(10))
-        constants = {**TIMES["constants"], **APART, "POST_SECONDS": 1.2}
+        constants = {**TIMES["constants"], **POSTPONED, "POST_SECONDS": 1.2}
         poison = Death("before cometly.post", mention="order-7")
 
         with rig.working(deaths=[poison] * 50, invocation=1.7, constants=constants) as crew:

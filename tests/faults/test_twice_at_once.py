@@ -10,7 +10,7 @@ from tests.faults.rig import Rig, an_order, orders
 SLOW = {"cometly.READ_SECONDS": 4.0, "ANSWER_SECONDS": 4.0, "POST_SECONDS": 4.5}
 
 
-def test_a_message_that_reappears_during_its_post_is_handed_back(open_rig: Open) -> None:
+def test_a_message_that_reappears_during_its_post_is_released(open_rig: Open) -> None:
     with open_rig(visibility=1) as rig:
         [event_id] = rig.accept(an_order(1))
         rig.sandbox.change({"latency_ms": 2500})

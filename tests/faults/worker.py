@@ -31,7 +31,7 @@ import cometly_forwarder
 from cometly_forwarder import aws
 from cometly_forwarder.deliver import handler as function
 from cometly_forwarder.deliver.batch import BatchDelivery
-from cometly_forwarder.gate import rules as pacing
+from cometly_forwarder.gate import rules
 from tests.faults.emulator import ROOT
 
 SERVICES: tuple[Literal["sqs", "dynamodb", "secretsmanager"], ...] = (
@@ -60,9 +60,9 @@ SHORT: Mapping[str, object] = {
     "PROBE_SECONDS": 4.0,
     "MIN_AGE_SECONDS": 0.3,
     "_STEPS": {
-        pacing.Cause.THROTTLED: (0.5, 4.0),
-        pacing.Cause.BLOCKED: (1.0, 4.0),
-        pacing.Cause.FAILING: (0.5, 2.0),
+        rules.Cause.THROTTLED: (0.5, 4.0),
+        rules.Cause.BLOCKED: (1.0, 4.0),
+        rules.Cause.FAILING: (0.5, 2.0),
     },
 }
 

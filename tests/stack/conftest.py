@@ -26,8 +26,8 @@ EXTRA_RULES = tuple(
     for name in ("cometly-shopify-order", "cometly-stripe-payment", "cometly-webhook")
 )
 PAGE_DELAY_SECONDS = 3
-# A rate at which pacing costs the tests no time; American numbers need no country code; one shop's
-# pages may send events, which come after those of services; as many as the tests make up.
+# A rate at which the gate costs the tests no time; American numbers need no country code; one
+# shop's pages may send events, which come after those of services; as many as the tests make up.
 OPTIONS = Options(
     requests_per_minute=12_000,
     param=(

@@ -73,7 +73,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Api:
-    """The HTTPS door, with the key of a service (None: without one)."""
+    """The API, with the key of a service (None: without one)."""
 
     url: str
     key: str | None

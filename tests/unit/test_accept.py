@@ -18,7 +18,7 @@ NOON = datetime(2024, 1, 15, 12, 0, 0, tzinfo=UTC)
 
 
 @dataclass
-class FakeOutbox:
+class FakeEventQueue:
     """Takes every body but those at the positions in `refuses`."""
 
     refuses: frozenset[int] = frozenset()
@@ -33,7 +33,7 @@ class FakeOutbox:
         return [json.loads(body)["event"] for body in self.bodies]
 
 
-def a_door(event_queue: FakeOutbox, phone_region: str | None = None) -> Intake:
+def an_intake(event_queue: FakeEventQueue, phone_region: str | None = None) -> Intake:
     numbers = itertools.count(1)
     return Intake(event_queue, lambda: NOON, lambda: f"request-{next(numbers)}", phone_region)
 
@@ -43,9 +43,9 @@ def statuses(receipts: Sequence[Receipt]) -> list[Status]:
 
 
 def test_a_valid_event_is_sent_and_acknowledged_with_its_id() -> None:
-    event_queue = FakeOutbox()
+    event_queue = FakeEventQueue()
 
-    (receipt,) = accept([an_event()], a_door(event_queue))
+    (receipt,) = accept([an_event()], an_intake(event_queue))
 
     assert receipt.status is Status.ACCEPTED
     assert receipt.event_id == json.loads(event_queue.bodies[0])["event_id"]
@@ -53,26 +53,28 @@ def test_a_valid_event_is_sent_and_acknowledged_with_its_id() -> None:
 
 
 def test_an_events_time_is_fixed_when_it_is_accepted() -> None:
-    event_queue = FakeOutbox()
+    event_queue = FakeEventQueue()
 
-    accept([an_event()], a_door(event_queue))
+    accept([an_event()], an_intake(event_queue))
 
     assert event_queue.events[0]["event_time"] == "2024-01-15T12:00:00Z"
     assert json.loads(event_queue.bodies[0])["accepted_at"] == "2024-01-15T12:00:00+00:00"
 
 
-def test_the_region_of_the_door_reads_phone_numbers() -> None:
-    event_queue = FakeOutbox()
+def test_the_region_of_the_intake_reads_phone_numbers() -> None:
+    event_queue = FakeEventQueue()
 
-    accept([an_event(phone="(650)555-1212")], a_door(event_queue, "US"))
+    accept([an_event(phone="(650)555-1212")], an_intake(event_queue, "US"))
 
     assert event_queue.events[0]["phone"] == "16505551212"
 
 
 def test_receipts_come_in_the_order_of_the_events() -> None:
-    event_queue = FakeOutbox()
+    event_queue = FakeEventQueue()
 
-    receipts = accept([an_event(order_id="1"), {}, an_event(order_id="2"), 5], a_door(event_queue))
+    receipts = accept(
+        [an_event(order_id="1"), {}, an_event(order_id="2"), 5], an_intake(event_queue)
+    )
 
     assert statuses(receipts) == [
         Status.ACCEPTED,
@@ -84,9 +86,9 @@ def test_receipts_come_in_the_order_of_the_events() -> None:
 
 
 def test_an_invalid_event_is_not_sent_and_its_receipt_says_why() -> None:
-    event_queue = FakeOutbox()
+    event_queue = FakeEventQueue()
 
-    (receipt,) = accept([{"event_name": "purchase", "emial": "x"}], a_door(event_queue))
+    (receipt,) = accept([{"event_name": "purchase", "emial": "x"}], an_intake(event_queue))
 
     assert receipt.status is Status.INVALID
     assert receipt.event_id is None
@@ -96,24 +98,24 @@ def test_an_invalid_event_is_not_sent_and_its_receipt_says_why() -> None:
 
 
 def test_an_accepted_event_carries_its_warnings() -> None:
-    (receipt,) = accept([an_event(emial="x")], a_door(FakeOutbox()))
+    (receipt,) = accept([an_event(emial="x")], an_intake(FakeEventQueue()))
 
     assert receipt.status is Status.ACCEPTED
     assert [warning.field for warning in receipt.warnings] == ["emial"]
 
 
 def test_an_event_too_large_to_travel_is_said_to_be() -> None:
-    (receipt,) = accept([an_event(url="x" * MAX_BODY_BYTES)], a_door(FakeOutbox()))
+    (receipt,) = accept([an_event(url="x" * MAX_BODY_BYTES)], an_intake(FakeEventQueue()))
 
     assert receipt.status is Status.TOO_LARGE
 
 
 def test_only_what_the_queue_confirmed_is_accepted() -> None:
     # Positions count among what was sent: an invalid event must not shift them.
-    event_queue = FakeOutbox(refuses=frozenset({0, 2}))
+    event_queue = FakeEventQueue(refuses=frozenset({0, 2}))
     raws = [{}, an_event(order_id="1"), an_event(order_id="2"), {}, an_event(order_id="3")]
 
-    receipts = accept(raws, a_door(event_queue))
+    receipts = accept(raws, an_intake(event_queue))
 
     assert statuses(receipts) == [
         Status.INVALID,
@@ -125,16 +127,16 @@ def test_only_what_the_queue_confirmed_is_accepted() -> None:
 
 
 def test_events_without_key_and_order_are_each_their_own() -> None:
-    one, another = accept([an_event(), an_event()], a_door(FakeOutbox()))
+    one, another = accept([an_event(), an_event()], an_intake(FakeEventQueue()))
 
     assert one.event_id != another.event_id
 
 
 def test_the_same_event_posted_twice_gets_the_same_id() -> None:
-    door = a_door(FakeOutbox())
+    intake = an_intake(FakeEventQueue())
 
-    (first,) = accept([an_event(order_id="1")], door)
-    (second,) = accept([an_event(order_id="1", amount=5)], door)
+    (first,) = accept([an_event(order_id="1")], intake)
+    (second,) = accept([an_event(order_id="1", amount=5)], intake)
 
     assert first.event_id == second.event_id
 
@@ -148,9 +150,9 @@ def test_the_same_event_posted_twice_gets_the_same_id() -> None:
     ids=["absent", "null", "empty", "blank"],
 )
 def test_the_header_is_the_key_of_an_event_without_one(own: dict[str, object]) -> None:
-    event_queue = FakeOutbox()
+    event_queue = FakeEventQueue()
 
-    (receipt,) = accept([an_event(**own)], a_door(event_queue), "key-1")
+    (receipt,) = accept([an_event(**own)], an_intake(event_queue), "key-1")
 
     assert receipt.status is Status.ACCEPTED
     assert event_queue.events[0]["idempotency_key"] == "key-1"
@@ -158,9 +160,9 @@ def test_the_header_is_the_key_of_an_event_without_one(own: dict[str, object]) -
 
 @pytest.mark.parametrize("own", ["7", " 7 ", 7], ids=repr)
 def test_the_header_may_repeat_the_key_of_the_event(own: object) -> None:
-    event_queue = FakeOutbox()
+    event_queue = FakeEventQueue()
 
-    (receipt,) = accept([an_event(idempotency_key=own)], a_door(event_queue), "7 ")
+    (receipt,) = accept([an_event(idempotency_key=own)], an_intake(event_queue), "7 ")
 
     assert receipt.status is Status.ACCEPTED
     assert event_queue.events[0]["idempotency_key"] == "7"
@@ -168,7 +170,7 @@ def test_the_header_may_repeat_the_key_of_the_event(own: object) -> None:
 
 @pytest.mark.parametrize("own", ["other", "KEY-1", 1, 0, False, [], {}, ["key-1"]], ids=repr)
 def test_a_key_beside_the_header_that_is_not_the_same_is_refused(own: object) -> None:
-    (receipt,) = accept([an_event(idempotency_key=own)], a_door(FakeOutbox()), "key-1")
+    (receipt,) = accept([an_event(idempotency_key=own)], an_intake(FakeEventQueue()), "key-1")
 
     assert receipt.status is Status.INVALID
     assert [fault.field for fault in receipt.faults] == ["idempotency_key"]
@@ -176,21 +178,21 @@ def test_a_key_beside_the_header_that_is_not_the_same_is_refused(own: object) ->
 
 @pytest.mark.parametrize("header", ["", "  "], ids=["empty", "blank"])
 def test_a_blank_header_is_none(header: str) -> None:
-    event_queue = FakeOutbox()
+    event_queue = FakeEventQueue()
 
-    accept([an_event(idempotency_key="own")], a_door(event_queue), header)
+    accept([an_event(idempotency_key="own")], an_intake(event_queue), header)
 
     assert [event["idempotency_key"] for event in event_queue.events] == ["own"]
 
 
 def test_a_header_that_is_no_unicode_is_refused_like_a_field() -> None:
-    (receipt,) = accept([an_event()], a_door(FakeOutbox()), "a\ud800")
+    (receipt,) = accept([an_event()], an_intake(FakeEventQueue()), "a\ud800")
 
     assert [fault.field for fault in receipt.faults] == ["idempotency_key"]
 
 
 def test_a_header_with_a_body_that_is_no_object_is_refused() -> None:
-    (receipt,) = accept(["purchase"], a_door(FakeOutbox()), "key-1")
+    (receipt,) = accept(["purchase"], an_intake(FakeEventQueue()), "key-1")
 
     assert receipt.status is Status.INVALID
 
@@ -200,6 +202,6 @@ def test_a_deeply_nested_key_beside_the_header_is_refused() -> None:
     for _ in range(50_000):
         nested = [nested]
 
-    (receipt,) = accept([an_event(idempotency_key=nested)], a_door(FakeOutbox()), "key-1")
+    (receipt,) = accept([an_event(idempotency_key=nested)], an_intake(FakeEventQueue()), "key-1")
 
     assert [fault.field for fault in receipt.faults] == ["idempotency_key"]

@@ -1,4 +1,4 @@
-"""The browser's door through the handler: who may enter, what is read, what is answered."""
+"""/collect through the handler: who may post, what is read, what is answered."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Queue:
         return {"Successful": [{"Id": entry["Id"]} for entry in Entries]}
 
     def get_secret_value(self, *, SecretId: str) -> Any:  # noqa: N803
-        """Give the keys of the services, which the door of the pages does without."""
+        """Give the keys of the services, which /collect does without."""
         assert SecretId == "keys"
         return {"SecretString": json.dumps({"current": SERVER_KEY, "previous": ""})}
 
@@ -151,7 +151,7 @@ def test_any_other_origin_is_refused_and_may_not_read_the_answer(
 
 @pytest.mark.parametrize("setting", ["", " , "], ids=repr)
 @pytest.mark.parametrize("method", ["POST", "OPTIONS"])
-def test_without_an_allowed_origin_the_door_is_shut(
+def test_without_an_allowed_origin_no_page_may_post(
     queue: Queue, monkeypatch: pytest.MonkeyPatch, method: str, setting: str
 ) -> None:
     monkeypatch.setenv("ALLOWED_ORIGINS", setting)

@@ -44,7 +44,7 @@ def with_pages(aws_stack: Aws, monkeypatch: pytest.MonkeyPatch) -> BatchDeliveri
     return deliver.batch_deliveries()
 
 
-def test_a_batch_of_the_page_queue_is_handed_back_there_and_parked_as_a_page(
+def test_a_batch_of_the_page_queue_is_released_there_and_parked_as_a_page(
     with_pages: BatchDeliveries, aws_stack: Aws
 ) -> None:
     pages = with_pages.of(PAGES_ARN).delivery
@@ -74,7 +74,7 @@ def test_without_a_page_queue_every_batch_is_one_of_the_event_queue() -> None:
     )
 
 
-def test_both_couriers_share_their_clients(with_pages: BatchDeliveries) -> None:
+def test_both_batch_deliveries_share_their_clients(with_pages: BatchDeliveries) -> None:
     """A second set of connections would lengthen a cold start."""
     events, pages = with_pages.events.delivery, with_pages.pages.delivery
 
@@ -83,7 +83,7 @@ def test_both_couriers_share_their_clients(with_pages: BatchDeliveries) -> None:
     assert cast("SqsQueue", pages.queue).client is cast("SqsQueue", events.queue).client
 
 
-def test_each_courier_has_its_lane_of_one_gate(with_pages: BatchDeliveries) -> None:
+def test_each_batch_delivery_has_its_lane_of_one_gate(with_pages: BatchDeliveries) -> None:
     events = cast("LaneGate", with_pages.events.delivery.gate)
     pages = cast("LaneGate", with_pages.pages.delivery.gate)
 

@@ -269,7 +269,7 @@ def test_slots_that_duplicates_did_not_need_are_given_back(pipe: Pipe) -> None:
     assert pipe.gate.given_back == 4
 
 
-def test_the_same_message_twice_at_once_is_handed_back_until_the_lease_is_over(pipe: Pipe) -> None:
+def test_the_same_message_twice_at_once_is_released_until_the_lease_is_over(pipe: Pipe) -> None:
     job = message(1)
     pipe.ledger.broken = {"settle"}
     pipe.deliver(job)

@@ -331,8 +331,8 @@ def test_an_answer_that_took_long_leaves_a_right_clock_alone() -> None:
 def test_a_clock_that_was_set_is_corrected_by_the_next_answers(step: float) -> None:
     local = Clock(START)
     shared, skew = SharedClock(local.now), 0.0
-    for turn in range(40):
-        if turn == 20:
+    for number in range(40):
+        if number == 20:
             local.sleep(step)
             skew = step
         shared.learn(_date(local.now() - skew), 0.005)
@@ -444,7 +444,7 @@ def test_slots_lie_as_far_ahead_as_a_slow_table_needs(takes: float) -> None:
 
     [slot] = worker.admit(1, table.clock.now() + 60).slots
 
-    # A claim, then a look that another thread is at, then an own one.
+    # A claim, then a refresh by another thread, then an own one.
     assert slot - table.clock.now() >= 3 * takes
     assert worker.refresh_lead() == pytest.approx(2 * takes)
 

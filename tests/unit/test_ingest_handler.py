@@ -29,7 +29,7 @@ from tests.unit.conftest import (
 
 SAMPLES = sorted(Path("events/http").glob("*.json"))
 DROP_IN = "/public-api/v1/events/track"
-DOORS = ["/v1/events", DROP_IN]
+ROUTES = ["/v1/events", DROP_IN]
 
 
 @dataclass(frozen=True)
@@ -178,13 +178,13 @@ def test_an_invalid_event_is_answered_422_with_every_fault(stack: Aws) -> None:
 
 
 @pytest.mark.parametrize("body", ["null", "5", '"purchase"', "true", "NaN"])
-@pytest.mark.parametrize("path", DOORS)
+@pytest.mark.parametrize("path", ROUTES)
 def test_json_that_is_no_event_is_answered_422(path: str, body: str, fake: FakeAws) -> None:
     assert answer_to(http_request(body, path=path)).status == 422
     assert fake.bodies == []
 
 
-@pytest.mark.parametrize("path", DOORS)
+@pytest.mark.parametrize("path", ROUTES)
 def test_a_body_in_base64_is_read(path: str, stack: Aws) -> None:
     request = http_request(an_event(full_name="Zoë 😀"), path=path, is_base64=True)
 
@@ -310,9 +310,9 @@ def test_one_key_for_many_events_is_refused(fake: FakeAws) -> None:
         pytest.param({"Authorization": "Basic abc", "X-Api-Key": SERVER_KEY}, id="beside another"),
     ],
 )
-@pytest.mark.parametrize("path", DOORS)
+@pytest.mark.parametrize("path", ROUTES)
 @pytest.mark.usefixtures("fake")
-def test_a_key_opens_the_door(path: str, headers: dict[str, str]) -> None:
+def test_a_request_with_a_key_is_taken(path: str, headers: dict[str, str]) -> None:
     assert answer_to(http_request(an_event(), path=path, headers=headers, key=None)).status == 202
 
 
@@ -334,8 +334,8 @@ def test_a_key_opens_the_door(path: str, headers: dict[str, str]) -> None:
         pytest.param({"Cookie": f"key={SERVER_KEY}"}, id="in a cookie"),
     ],
 )
-@pytest.mark.parametrize("path", DOORS)
-def test_without_the_key_the_door_stays_shut(
+@pytest.mark.parametrize("path", ROUTES)
+def test_without_the_key_nothing_is_taken(
     path: str, headers: dict[str, str], fake: FakeAws
 ) -> None:
     answer = answer_to(http_request(an_event(), path=path, headers=headers, key=None))
@@ -372,7 +372,7 @@ def test_a_stranger_learns_nothing_but_that_the_key_is_wrong(body: object) -> No
         pytest.param('{"amount": ' + "9" * 5_000 + "}", id="an endless number"),
     ],
 )
-@pytest.mark.parametrize("path", DOORS)
+@pytest.mark.parametrize("path", ROUTES)
 def test_what_is_not_json_is_answered_400(path: str, body: object, fake: FakeAws) -> None:
     answer = answer_to(http_request(body, path=path))
 
@@ -393,7 +393,7 @@ def test_any_depth_of_nesting_gets_an_answer() -> None:
 
 
 @pytest.mark.parametrize("is_base64", [False, True], ids=["text", "base64"])
-@pytest.mark.parametrize("path", DOORS)
+@pytest.mark.parametrize("path", ROUTES)
 def test_a_body_of_more_than_a_mebibyte_is_answered_413(
     path: str, fake: FakeAws, *, is_base64: bool
 ) -> None:
@@ -461,7 +461,7 @@ def test_a_slash_at_the_end_is_not_called_a_wrong_method(path: str) -> None:
 
 
 @pytest.mark.parametrize("error", AWAY)
-@pytest.mark.parametrize("path", DOORS)
+@pytest.mark.parametrize("path", ROUTES)
 @pytest.mark.parametrize(
     "part", ["sqs_is_away", "secrets_are_away"], ids=["SQS", "Secrets Manager"]
 )
@@ -539,7 +539,7 @@ TRACES = (
         pytest.param(json.dumps(PERSONAL) + "grace", id="JSON and more"),
     ],
 )
-@pytest.mark.parametrize("path", [*DOORS, "/grace"])
+@pytest.mark.parametrize("path", [*ROUTES, "/grace"])
 @pytest.mark.parametrize("sqs_is_away", [None, AWAY[1].values[0]], ids=["well", "SQS away"])
 def test_nothing_personal_is_logged_or_measured(  # noqa: PLR0917 - fixtures are arguments
     body: object,

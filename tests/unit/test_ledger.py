@@ -34,12 +34,12 @@ from tests.unit.fakes import START, Clock, MemoryLedger
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-TICKET = Claim(
+CLAIM = Claim(
     "evt_1", "body-1", "content-1", "message-1", START + 65, datetime.fromtimestamp(START, UTC)
 )
-OTHER = replace(TICKET, owner="body-2", content="content-2", message_id="message-2")
+OTHER = replace(CLAIM, owner="body-2", content="content-2", message_id="message-2")
 TWIN = replace(OTHER, content="content-1")
-REDRIVEN = replace(TICKET, message_id="message-3")
+REDRIVEN = replace(CLAIM, message_id="message-3")
 REFUSAL = Verdict(Kind.PERMANENT, "HTTP 422", 422, "ada@example.com is odd", "req-1")
 
 
@@ -72,32 +72,32 @@ def item(ledger: DynamoLedger) -> dict[str, Any]:
 
 
 def test_a_new_identity_is_claimed(ledger: DynamoLedger) -> None:
-    assert ledger.claim(TICKET) == Claimed(claims=1, attempts=0)
+    assert ledger.claim(CLAIM) == Claimed(claims=1, attempts=0)
 
 
-@pytest.mark.parametrize("other", [TICKET, REDRIVEN, OTHER], ids=["copy", "redriven", "another"])
+@pytest.mark.parametrize("other", [CLAIM, REDRIVEN, OTHER], ids=["copy", "redriven", "another"])
 def test_who_comes_while_a_claim_is_in_progress_waits_for_its_outcome(
     ledger: DynamoLedger, clock: Clock, other: Claim
 ) -> None:
-    ledger.claim(TICKET)
-    clock.time = TICKET.lease
+    ledger.claim(CLAIM)
+    clock.time = CLAIM.lease
 
-    assert ledger.claim(other) == Leased(TICKET.lease, is_same=other is TICKET)
+    assert ledger.claim(other) == Leased(CLAIM.lease, is_same=other is CLAIM)
 
 
 def test_the_same_message_claims_again_when_its_lease_is_over(
     ledger: DynamoLedger, clock: Clock
 ) -> None:
-    ledger.claim(TICKET)
-    clock.time = TICKET.lease + 0.001
+    ledger.claim(CLAIM)
+    clock.time = CLAIM.lease + 0.001
 
-    assert ledger.claim(replace(TICKET, lease=TICKET.lease + 65)) == Claimed(claims=2, attempts=0)
+    assert ledger.claim(replace(CLAIM, lease=CLAIM.lease + 65)) == Claimed(claims=2, attempts=0)
 
 
 def test_claims_without_an_outcome_add_up_and_an_outcome_forgives_them(
     ledger: DynamoLedger, clock: Clock
 ) -> None:
-    claim = TICKET
+    claim = CLAIM
     for _ in range(3):
         ledger.claim(claim)
         clock.time = claim.lease + 1
@@ -110,32 +110,32 @@ def test_claims_without_an_outcome_add_up_and_an_outcome_forgives_them(
 
 @pytest.mark.parametrize("state", [State.DELIVERED, State.PARKED])
 def test_a_settled_message_that_comes_back_is_settled(ledger: DynamoLedger, state: State) -> None:
-    ledger.claim(TICKET)
-    ledger.settle(TICKET, Outcome(state, 1))
+    ledger.claim(CLAIM)
+    ledger.settle(CLAIM, Outcome(state, 1))
 
-    assert ledger.claim(TICKET) == Settled()
+    assert ledger.claim(CLAIM) == Settled()
 
 
 def test_only_what_is_delivered_makes_a_duplicate(ledger: DynamoLedger) -> None:
-    ledger.claim(TICKET)
-    ledger.settle(TICKET, Outcome(State.DELIVERED, 1))
+    ledger.claim(CLAIM)
+    ledger.settle(CLAIM, Outcome(State.DELIVERED, 1))
 
     assert ledger.claim(OTHER) == Duplicate()
 
 
 def test_a_back_off_does_not_hold_for_another_content(ledger: DynamoLedger) -> None:
-    ledger.claim(TICKET)
-    ledger.settle(TICKET, Outcome(State.WAITING, 3, retry_at=START + 100))
+    ledger.claim(CLAIM)
+    ledger.settle(CLAIM, Outcome(State.WAITING, 3, retry_at=START + 100))
 
     assert ledger.claim(OTHER) == Claimed(claims=1, attempts=3)
 
 
-@pytest.mark.parametrize("other", [TICKET, TWIN], ids=["itself", "a twin"])
+@pytest.mark.parametrize("other", [CLAIM, TWIN], ids=["itself", "a twin"])
 def test_a_back_off_holds_for_every_message_of_its_content(
     ledger: DynamoLedger, clock: Clock, other: Claim
 ) -> None:
-    ledger.claim(TICKET)
-    ledger.settle(TICKET, Outcome(State.WAITING, 3, retry_at=START + 100))
+    ledger.claim(CLAIM)
+    ledger.settle(CLAIM, Outcome(State.WAITING, 3, retry_at=START + 100))
 
     assert ledger.claim(other) == Waiting(START + 100)
 
@@ -146,72 +146,72 @@ def test_a_back_off_holds_for_every_message_of_its_content(
 def test_a_claim_whose_lease_is_over_passes_to_another_message(
     ledger: DynamoLedger, clock: Clock
 ) -> None:
-    ledger.claim(TICKET)
-    clock.time = TICKET.lease + 1
+    ledger.claim(CLAIM)
+    clock.time = CLAIM.lease + 1
 
     assert ledger.claim(replace(OTHER, lease=clock.time + 65)) == Claimed(claims=2, attempts=0)
 
 
 def test_deaths_are_those_of_one_content(ledger: DynamoLedger, clock: Clock) -> None:
-    ledger.claim(TICKET)
-    ledger.begin(TICKET, 3)
-    clock.time = TICKET.lease + 1
+    ledger.claim(CLAIM)
+    ledger.begin(CLAIM, 3)
+    clock.time = CLAIM.lease + 1
     other = replace(OTHER, lease=clock.time + 65)
 
     assert ledger.claim(other).deaths == 0  # type: ignore[union-attr]
 
     clock.time = other.lease + 1
-    assert ledger.claim(replace(TICKET, lease=clock.time + 65)).deaths == 3  # type: ignore[union-attr]
+    assert ledger.claim(replace(CLAIM, lease=clock.time + 65)).deaths == 3  # type: ignore[union-attr]
 
 
 def test_a_post_begins_only_under_a_claim_of_its_own(ledger: DynamoLedger, clock: Clock) -> None:
-    ledger.claim(TICKET)
-    clock.time = TICKET.lease + 1
+    ledger.claim(CLAIM)
+    clock.time = CLAIM.lease + 1
     ledger.claim(replace(OTHER, lease=clock.time + 65))
 
     with pytest.raises(Unavailable, match="passed"):
-        ledger.begin(TICKET, 1)
+        ledger.begin(CLAIM, 1)
 
 
 def test_who_was_refused_alone_is_remembered(ledger: DynamoLedger) -> None:
-    ledger.claim(TICKET)
-    ledger.settle(TICKET, Outcome(State.WAITING, 0, blocks=2, blocked_at=START - 60))
+    ledger.claim(CLAIM)
+    ledger.settle(CLAIM, Outcome(State.WAITING, 0, blocks=2, blocked_at=START - 60))
 
     assert ledger.claim(TWIN) == Claimed(1, 0, blocks=2, blocked_at=START - 60)
 
 
 def test_who_was_refused_alone_is_one_content(ledger: DynamoLedger) -> None:
-    ledger.claim(TICKET)
-    ledger.settle(TICKET, Outcome(State.WAITING, 0, blocks=4, blocked_at=START - 60))
+    ledger.claim(CLAIM)
+    ledger.settle(CLAIM, Outcome(State.WAITING, 0, blocks=4, blocked_at=START - 60))
 
     assert ledger.claim(OTHER) == Claimed(1, 0)
 
 
 def test_a_lease_by_a_clock_that_was_wrong_holds_nobody_up(ledger: DynamoLedger) -> None:
-    wrong = replace(TICKET, lease=START + 400 * 86400)
+    wrong = replace(CLAIM, lease=START + 400 * 86400)
     ledger.claim(wrong)
 
     assert ledger.claim(OTHER) == Claimed(claims=2, attempts=0)
 
 
 def test_a_back_off_by_a_clock_that_was_wrong_holds_nobody_up(ledger: DynamoLedger) -> None:
-    ledger.claim(TICKET)
-    ledger.settle(TICKET, Outcome(State.WAITING, 3, retry_at=START + 400 * 86400))
+    ledger.claim(CLAIM)
+    ledger.settle(CLAIM, Outcome(State.WAITING, 3, retry_at=START + 400 * 86400))
 
-    assert ledger.claim(TICKET) == Claimed(claims=1, attempts=3)
+    assert ledger.claim(CLAIM) == Claimed(claims=1, attempts=3)
 
 
 def test_a_replay_claims_a_parked_identity_with_a_clean_slate(ledger: DynamoLedger) -> None:
-    ledger.claim(TICKET)
-    ledger.settle(TICKET, Outcome(State.PARKED, 7, REFUSAL))
+    ledger.claim(CLAIM)
+    ledger.settle(CLAIM, Outcome(State.PARKED, 7, REFUSAL))
 
     assert ledger.claim(OTHER) == Claimed(1, 0, last_answer="HTTP 422", request_id="req-1")
     assert ledger.claim(replace(OTHER, owner="body-3")) == Leased(OTHER.lease, is_same=True)
 
 
 def test_a_parked_message_that_is_redriven_claims_again(ledger: DynamoLedger) -> None:
-    ledger.claim(TICKET)
-    ledger.settle(TICKET, Outcome(State.PARKED, 1, REFUSAL))
+    ledger.claim(CLAIM)
+    ledger.settle(CLAIM, Outcome(State.PARKED, 1, REFUSAL))
 
     assert ledger.claim(REDRIVEN) == Claimed(1, 0, last_answer="HTTP 422", request_id="req-1")
 
@@ -219,61 +219,61 @@ def test_a_parked_message_that_is_redriven_claims_again(ledger: DynamoLedger) ->
 def test_a_waiting_message_that_came_through_the_last_net_is_no_duplicate(
     ledger: DynamoLedger,
 ) -> None:
-    ledger.claim(TICKET)
-    ledger.settle(TICKET, Outcome(State.WAITING, 2))
+    ledger.claim(CLAIM)
+    ledger.settle(CLAIM, Outcome(State.WAITING, 2))
 
     assert ledger.claim(REDRIVEN) == Claimed(claims=1, attempts=2)
 
 
 def test_a_redriven_copy_of_what_was_delivered_is_a_duplicate(ledger: DynamoLedger) -> None:
-    ledger.claim(TICKET)
-    ledger.settle(TICKET, Outcome(State.DELIVERED, 1))
+    ledger.claim(CLAIM)
+    ledger.settle(CLAIM, Outcome(State.DELIVERED, 1))
 
     assert ledger.claim(REDRIVEN) == Duplicate()
 
 
 def test_the_last_answer_is_remembered_for_the_next_claim(ledger: DynamoLedger) -> None:
-    ledger.claim(TICKET)
-    ledger.settle(TICKET, Outcome(State.WAITING, 1, Verdict(Kind.TRANSIENT, "HTTP 503")))
-    ledger.claim(TICKET)
-    ledger.settle(TICKET, Outcome(State.WAITING, 1))
+    ledger.claim(CLAIM)
+    ledger.settle(CLAIM, Outcome(State.WAITING, 1, Verdict(Kind.TRANSIENT, "HTTP 503")))
+    ledger.claim(CLAIM)
+    ledger.settle(CLAIM, Outcome(State.WAITING, 1))
 
-    assert ledger.claim(TICKET) == Claimed(1, 1, last_answer="HTTP 503")
+    assert ledger.claim(CLAIM) == Claimed(1, 1, last_answer="HTTP 503")
 
 
 def test_a_late_worker_does_not_overwrite_who_claimed_after_it(
     ledger: DynamoLedger, clock: Clock
 ) -> None:
-    ledger.claim(TICKET)
-    clock.time = TICKET.lease + 1
-    heir = replace(TICKET, lease=TICKET.lease + 65)
+    ledger.claim(CLAIM)
+    clock.time = CLAIM.lease + 1
+    heir = replace(CLAIM, lease=CLAIM.lease + 65)
     ledger.claim(heir)
 
-    ledger.settle(TICKET, Outcome(State.WAITING, 5))
+    ledger.settle(CLAIM, Outcome(State.WAITING, 5))
 
     assert item(ledger)["state"]["S"] == "claimed"
     assert float(item(ledger)["lease"]["N"]) == heir.lease
 
 
-@pytest.mark.parametrize("heir_of", [TICKET, OTHER], ids=["the same message", "another"])
+@pytest.mark.parametrize("heir_of", [CLAIM, OTHER], ids=["the same message", "another"])
 def test_a_late_worker_that_delivered_is_believed(
     ledger: DynamoLedger, clock: Clock, heir_of: Claim
 ) -> None:
-    ledger.claim(TICKET)
-    clock.time = TICKET.lease + 1
-    heir = replace(heir_of, lease=TICKET.lease + 65)
+    ledger.claim(CLAIM)
+    clock.time = CLAIM.lease + 1
+    heir = replace(heir_of, lease=CLAIM.lease + 65)
     ledger.claim(heir)
 
-    ledger.settle(TICKET, Outcome(State.DELIVERED, 1))
+    ledger.settle(CLAIM, Outcome(State.DELIVERED, 1))
     ledger.settle(heir, Outcome(State.WAITING, 1))
 
     assert item(ledger)["state"]["S"] == "delivered"
-    assert ledger.claim(heir) == (Settled() if heir_of is TICKET else Duplicate())
+    assert ledger.claim(heir) == (Settled() if heir_of is CLAIM else Duplicate())
 
 
 def test_items_expire_and_hold_nothing_personal(ledger: DynamoLedger) -> None:
-    ledger.claim(TICKET)
-    ledger.settle(TICKET, Outcome(State.PARKED, 1, REFUSAL))
+    ledger.claim(CLAIM)
+    ledger.settle(CLAIM, Outcome(State.PARKED, 1, REFUSAL))
 
     stored = item(ledger)
     assert int(stored["expires_at"]["N"]) == START + RETENTION_SECONDS
@@ -290,13 +290,13 @@ def test_a_table_that_fails_is_unavailable(ledger: DynamoLedger, code: str) -> N
     with Stubber(ledger.client) as stub:
         stub.add_client_error("update_item", code)
         with pytest.raises(Unavailable, match="ledger"):
-            ledger.claim(TICKET)
+            ledger.claim(CLAIM)
         stub.add_client_error("update_item", code)
         with pytest.raises(Unavailable, match="ledger"):
-            ledger.begin(TICKET, 1)
+            ledger.begin(CLAIM, 1)
         stub.add_client_error("update_item", code)
         with pytest.raises(Unavailable, match="ledger"):
-            ledger.settle(TICKET, Outcome(State.DELIVERED, 1))
+            ledger.settle(CLAIM, Outcome(State.DELIVERED, 1))
 
 
 def test_a_refusal_that_names_no_holder_is_not_taken_for_a_duplicate(
@@ -306,14 +306,14 @@ def test_a_refusal_that_names_no_holder_is_not_taken_for_a_duplicate(
         stub.add_client_error("update_item", "ConditionalCheckFailedException")
 
         with pytest.raises(Unavailable, match="holds it"):
-            ledger.claim(TICKET)
+            ledger.claim(CLAIM)
 
 
 def test_a_replay_whose_worker_died_has_not_the_attempts_of_before(
     ledger: DynamoLedger, clock: Clock
 ) -> None:
-    ledger.claim(TICKET)
-    ledger.settle(TICKET, Outcome(State.PARKED, attempts=12))
+    ledger.claim(CLAIM)
+    ledger.settle(CLAIM, Outcome(State.PARKED, attempts=12))
     ledger.claim(REDRIVEN)
     clock.sleep(100)
 
@@ -341,18 +341,18 @@ def test_a_claim_whose_answer_was_lost_is_known_again(dynamodb: DynamoDBClient) 
     forgetful = Forgetful(dynamodb, lost=1)
     ledger = DynamoLedger(forgetful, "ledger", clock.now)  # type: ignore[arg-type]
 
-    first = ledger.claim(TICKET)
-    second = ledger.claim(TICKET)
+    first = ledger.claim(CLAIM)
+    second = ledger.claim(CLAIM)
 
     assert first == Claimed(claims=1, attempts=0)
-    assert second == Leased(TICKET.lease, is_same=True)
+    assert second == Leased(CLAIM.lease, is_same=True)
 
 
 def test_a_replay_whose_answer_was_lost_is_known_again(
     ledger: DynamoLedger, dynamodb: DynamoDBClient
 ) -> None:
-    ledger.claim(TICKET)
-    ledger.settle(TICKET, Outcome(State.PARKED, attempts=3))
+    ledger.claim(CLAIM)
+    ledger.settle(CLAIM, Outcome(State.PARKED, attempts=3))
     forgetful = Forgetful(dynamodb, lost=1)
 
     claim = DynamoLedger(forgetful, "ledger", ledger.now).claim(REDRIVEN)  # type: ignore[arg-type]
@@ -392,7 +392,7 @@ def test_an_item_of_the_version_before_is_understood(
 
 MESSAGES = [
     replace(
-        TICKET,
+        CLAIM,
         owner=f"body-{owner}",
         content=f"content-{owner}",
         message_id=f"message-{owner}-{copy}",

@@ -300,7 +300,7 @@ PAGE_EVENT = validator_of({"$ref": "#/components/schemas/PageEvent"})
         pytest.param({"amount": "a lot"}, False, id="no number"),
     ],
 )
-def test_schema_and_door_of_pages_accept_the_same(
+def test_schema_and_route_of_pages_accept_the_same(
     fields: dict[str, object], *, is_valid: bool
 ) -> None:
     raw = an_event(**fields)

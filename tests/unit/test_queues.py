@@ -68,7 +68,7 @@ class FakeJournal:
         self.lines.append({"name": name, "event_id": event_id, **keys})
 
 
-def an_outbox(sqs: object, journal: FakeJournal | None = None) -> SqsEventQueue:
+def an_event_queue(sqs: object, journal: FakeJournal | None = None) -> SqsEventQueue:
     return SqsEventQueue(sqs, URL, journal or FakeJournal(), time.monotonic)  # type: ignore[arg-type]
 
 
@@ -108,7 +108,7 @@ def test_every_body_arrives_on_the_queue(count: int, aws_stack: Aws) -> None:
 def test_bodies_go_ten_at_a_time() -> None:
     sqs = FakeSqs()
 
-    an_outbox(sqs).send(["x"] * 25)
+    an_event_queue(sqs).send(["x"] * 25)
 
     assert sorted(map(len, sqs.batches)) == [5, 10, 10]
 
@@ -117,7 +117,7 @@ def test_a_batch_stays_within_what_sqs_takes() -> None:
     sqs = FakeSqs()
     large = "x" * (BATCH_BYTES // 2)
 
-    an_outbox(sqs).send([large, large, "x", large])
+    an_event_queue(sqs).send([large, large, "x", large])
 
     assert sorted(sum(map(len, batch)) for batch in sqs.batches) == [len(large) + 1, BATCH_BYTES]
 
@@ -125,7 +125,7 @@ def test_a_batch_stays_within_what_sqs_takes() -> None:
 def test_what_sqs_refuses_is_told_by_its_position() -> None:
     bodies = [f"body {number}" for number in range(25)]
 
-    refused = an_outbox(FakeSqs(refuses=frozenset({"body 3", "body 24"}))).send(bodies)
+    refused = an_event_queue(FakeSqs(refuses=frozenset({"body 3", "body 24"}))).send(bodies)
 
     assert refused == {3, 24}
 
@@ -133,7 +133,7 @@ def test_what_sqs_refuses_is_told_by_its_position() -> None:
 def test_a_batch_that_fails_is_refused_and_the_others_are_not() -> None:
     bodies = [f"body {number}" for number in range(25)]
 
-    refused = an_outbox(FakeSqs(breaks=frozenset({"body 13"}))).send(bodies)
+    refused = an_event_queue(FakeSqs(breaks=frozenset({"body 13"}))).send(bodies)
 
     assert refused == set(range(10, 20))
 
@@ -144,21 +144,21 @@ def test_a_batch_that_fails_is_refused_and_the_others_are_not() -> None:
 def test_an_error_of_sqs_refuses_the_batch(code: str, stubber: Stubber) -> None:
     stubber.add_client_error("send_message_batch", code)
 
-    assert an_outbox(stubber.client).send(["a", "b"]) == {0, 1}
+    assert an_event_queue(stubber.client).send(["a", "b"]) == {0, 1}
 
 
 def test_what_sqs_says_nothing_about_is_not_taken_for_sent(stubber: Stubber) -> None:
     taken = {"Id": "1", "MessageId": "m", "MD5OfMessageBody": "x"}
     stubber.add_response("send_message_batch", {"Successful": [taken], "Failed": []})
 
-    assert an_outbox(stubber.client).send(["a", "b", "c"]) == {0, 2}
+    assert an_event_queue(stubber.client).send(["a", "b", "c"]) == {0, 2}
 
 
 def test_the_log_of_a_failure_holds_its_reason_and_no_body() -> None:
     journal = FakeJournal()
     sqs = FakeSqs(breaks=frozenset({"grace@example.com"}))
 
-    an_outbox(sqs, journal).send(["grace@example.com"])
+    an_event_queue(sqs, journal).send(["grace@example.com"])
 
     (line,) = journal.lines
     assert (line["name"], line["reason"]) == ("queue.unavailable", "EndpointConnectionError")

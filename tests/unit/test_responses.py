@@ -61,7 +61,7 @@ def test_an_event_that_could_not_be_queued_may_be_sent_again() -> None:
         pytest.param(UNAVAILABLE, 503, {"message"}, id="unavailable"),
     ],
 )
-def test_the_drop_in_door_answers_with_cometlys_members_alone(
+def test_the_drop_in_route_answers_with_cometlys_members_alone(
     receipt: Receipt, status: int, members: set[str]
 ) -> None:
     response = response_as_cometly(receipt)
@@ -70,7 +70,7 @@ def test_the_drop_in_door_answers_with_cometlys_members_alone(
     assert response.body.keys() == members
 
 
-def test_the_drop_in_door_names_an_accepted_event_where_cometly_names_a_request() -> None:
+def test_the_drop_in_route_names_an_accepted_event_where_cometly_names_a_request() -> None:
     assert response_as_cometly(ACCEPTED).headers == {"Request-Id": "evt_1"}
     assert response_as_cometly(INVALID).headers == {}
     assert response_as_cometly(UNAVAILABLE).headers == RETRY

@@ -193,12 +193,12 @@ def test_without_headers_the_pace_does_not_sink_over_the_hours(window: str) -> N
 
 
 def test_without_headers_a_429_a_day_leaves_the_pace_as_it_was() -> None:
-    learnt = LimitEstimate()
+    estimate = LimitEstimate()
     for day in range(30):
-        learnt = learnt.throttled(NOW + day * 86400, ours=1000, configured=1000)
+        estimate = estimate.throttled(NOW + day * 86400, ours=1000, configured=1000)
 
-    assert learnt.allowance(NOW + 29 * 86400, 1000) == 900
-    assert learnt.allowance(NOW + 30 * 86400, 1000) == 1000
+    assert estimate.allowance(NOW + 29 * 86400, 1000) == 900
+    assert estimate.allowance(NOW + 30 * 86400, 1000) == 1000
 
 
 @WINDOWS

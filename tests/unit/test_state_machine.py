@@ -64,7 +64,7 @@ class Pipe(RuleBasedStateMachine):
 
     @rule(kind=st.sampled_from(KINDS), numbers=some_numbers, url=some_urls)
     def accept(self, kind: str, numbers: list[int], url: str) -> None:
-        """Take events in at the door; the same number is the same order, or the same key."""
+        """Take events in at ingest; the same number is the same order, or the same key."""
         world = self.world
         for number in numbers:
             event, _ = read_event(an_event(kind, number, url))
@@ -163,7 +163,7 @@ class Pipe(RuleBasedStateMachine):
         if not hasattr(self, "world"):
             return
         world = self.world
-        # At two a minute nearly every look finds no slot.
+        # At two a minute nearly every refresh finds no slot.
         world.run_empty(5000)
         self.what_was_sent_is_booked_or_parked_or_waiting()
         self.nothing_is_booked_twice()

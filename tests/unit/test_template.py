@@ -121,7 +121,7 @@ def test_a_message_stays_hidden_for_six_times_the_functions_time_out() -> None:
 
 
 def test_a_post_and_what_follows_it_fit_into_the_time_that_is_kept_for_them() -> None:
-    """The gate is told, the outcome recorded, the message handed back."""
+    """The gate is told, the outcome recorded, the message released."""
     assert cometly.ANSWER_SECONDS + 3 * aws.CALL_SECONDS < delivery.POST_SECONDS
 
 
