@@ -1,4 +1,4 @@
-"""The browser's door: what a page may send, and what is taken from the connection instead.
+"""The pages' route: what a page may send, and what is taken from the connection instead.
 
 Whatever a page holds is public, so there is no key. An allow-list of origins keeps the pages of
 other sites out (not programs, which can write any Origin), and a page cannot say who or where it
@@ -37,7 +37,7 @@ class Visitor:
 
 @dataclass(frozen=True, slots=True)
 class BrowserRules:
-    """Who may come in, and with what. Without an origin the door is shut.
+    """Who may come in, and with what. Without an origin no page may.
 
     Origins are compared whole and exactly, as browsers write them: scheme, host, port.
     """

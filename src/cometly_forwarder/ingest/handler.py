@@ -122,7 +122,7 @@ def no_such_route(_: NotFoundError) -> ApiResponse[str]:
 
 @app.exception_handler(Exception)  # type: ignore[untyped-decorator]  # as Powertools has it
 def crashed(exc: Exception) -> ApiResponse[str]:
-    """Answer for what fails outside of the doors: the settings, say."""
+    """Answer for what fails outside of the routes: the settings, say."""
     return _response(crash_of(exc, journal))
 
 

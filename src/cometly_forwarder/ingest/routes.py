@@ -68,7 +68,7 @@ _OUTCOMES = {
 
 @dataclass(frozen=True, slots=True)
 class Routes:
-    """Every door of a stack. What pages send goes to a queue of its own."""
+    """Every way in over HTTP. What pages send goes to a queue of its own."""
 
     intake: Intake
     page_intake: Intake
