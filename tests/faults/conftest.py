@@ -13,7 +13,7 @@ from pytest_socket import socket_allow_hosts
 
 from local.sandbox.settings import Settings
 from tests.faults import emulator
-from tests.faults.rig import Aws, Rig, opened
+from tests.faults.rig import AwsClients, Rig, opened
 
 
 class Open(Protocol):
@@ -39,17 +39,17 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 @pytest.fixture(scope="session")
-def aws(tmp_path_factory: pytest.TempPathFactory, _loopback_only: None) -> Iterator[Aws]:
+def aws(tmp_path_factory: pytest.TempPathFactory, _loopback_only: None) -> Iterator[AwsClients]:
     with emulator.running(tmp_path_factory.mktemp("emulator")) as url:
-        yield Aws.at(url)
+        yield AwsClients.at(url)
 
 
 @pytest.fixture
-def rig(aws: Aws, tmp_path: Path) -> Iterator[Rig]:
+def rig(aws: AwsClients, tmp_path: Path) -> Iterator[Rig]:
     with opened(aws, tmp_path) as rig:
         yield rig
 
 
 @pytest.fixture
-def open_rig(aws: Aws, tmp_path: Path) -> Open:
+def open_rig(aws: AwsClients, tmp_path: Path) -> Open:
     return partial(opened, aws, tmp_path)

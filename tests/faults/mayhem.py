@@ -16,7 +16,7 @@ from typing import Any
 from local.sandbox.settings import Settings
 from tests.faults import aws_proxy
 from tests.faults.aws_proxy import AwsProxy, Call
-from tests.faults.rig import NO_LIMIT, Aws, Crew, Rig, an_order, opened
+from tests.faults.rig import NO_LIMIT, AwsClients, Crew, Rig, an_order, opened
 from tests.faults.worker import Death
 
 WORKERS = 4
@@ -232,7 +232,7 @@ class _Dice:
         return call.action != "" and self._dice.random() < self._chance
 
 
-def run(aws: Aws, folder: Path, *, seed: int, events: int) -> Tally:
+def run(aws: AwsClients, folder: Path, *, seed: int, events: int) -> Tally:
     settings = Settings(requests_per_minute=NO_LIMIT, seed=seed)
     with (
         # Messages come back while an invocation that is slow still has them in hand.

@@ -66,7 +66,7 @@ class EventQueue:
 
 
 @dataclass(frozen=True)
-class Aws:
+class AwsClients:
     """Clients of the emulator, made once a session."""
 
     url: str
@@ -75,7 +75,7 @@ class Aws:
     secretsmanager: Any
 
     @classmethod
-    def at(cls, url: str) -> Aws:
+    def at(cls, url: str) -> AwsClients:
         session = boto3.Session(
             aws_access_key_id=ROOT["AWS_ACCESS_KEY_ID"],
             aws_secret_access_key=ROOT["AWS_SECRET_ACCESS_KEY"],
@@ -187,7 +187,7 @@ class Crew:
 class Rig:
     """One pipe, from the intake to the sandbox."""
 
-    aws: Aws
+    aws: AwsClients
     box: RunningSandbox
     folder: Path
     queue_url: str
@@ -351,7 +351,7 @@ class Rig:
 
 @contextlib.contextmanager
 def opened(
-    aws: Aws, folder: Path, *, visibility: int = 10, settings: Settings | None = None
+    aws: AwsClients, folder: Path, *, visibility: int = 10, settings: Settings | None = None
 ) -> Iterator[Rig]:
     """Build a pipe. `visibility` is the event queue's own, in seconds."""
     name = f"pipe-{uuid4().hex}"

@@ -21,7 +21,7 @@ def main() -> None:
     for seed in range(first, first + arguments.seeds):
         _say(f"Running seed {seed} with {arguments.events} events ...")
         with tempfile.TemporaryDirectory() as name, emulator.running(Path(name)) as url:
-            aws, folder = rig.Aws.at(url), Path(name) / "pipe"
+            aws, folder = rig.AwsClients.at(url), Path(name) / "pipe"
             _say(str(mayhem.run(aws, folder, seed=seed, events=arguments.events)))
 
 

@@ -16,7 +16,7 @@ import pytest
 
 from tests.faults import aws_proxy
 from tests.faults.aws_proxy import AwsProxy, Call, Harm
-from tests.faults.rig import Account, Aws, Rig, an_order, opened, orders
+from tests.faults.rig import Account, AwsClients, Rig, an_order, opened, orders
 
 # The client tries each call twice, but for those that it was denied.
 TRIES = 2
@@ -112,7 +112,7 @@ class Aftermath:
     deaths: int
 
 
-def after(aws: Aws, folder: Path, case: Case) -> Aftermath:
+def after(aws: AwsClients, folder: Path, case: Case) -> Aftermath:
     with opened(aws, folder, visibility=6) as rig, aws_proxy.running(aws.url) as proxy:
         [event_id] = rig.accept(an_order(1))
         rig.spoil(*FAULTS[case.answer])
@@ -125,7 +125,7 @@ def after(aws: Aws, folder: Path, case: Case) -> Aftermath:
 
 @pytest.fixture(scope="module")
 def aftermath(
-    aws: Aws, tmp_path_factory: pytest.TempPathFactory
+    aws: AwsClients, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[[Case], Aftermath]]:
     running: dict[Case, Future[Aftermath]] = {}
     with ThreadPoolExecutor(SIDE_BY_SIDE) as threads:
@@ -156,7 +156,7 @@ def test_a_call_to_aws_that_fails_loses_nothing_and_books_nothing_twice(
 
 
 @pytest.fixture
-def proxy(aws: Aws) -> Iterator[AwsProxy]:
+def proxy(aws: AwsClients) -> Iterator[AwsProxy]:
     with aws_proxy.running(aws.url) as proxy:
         yield proxy
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from tests.faults.rig import Account, Aws, an_order, opened, orders
+from tests.faults.rig import Account, AwsClients, an_order, opened, orders
 from tests.faults.worker import Death
 
 # The queue hides a message for longer than a claim lasts, as in the template.
@@ -112,7 +112,7 @@ class Aftermath:
     state: object
 
 
-def after(aws: Aws, folder: Path, case: Case) -> Aftermath:
+def after(aws: AwsClients, folder: Path, case: Case) -> Aftermath:
     with opened(aws, folder, visibility=VISIBILITY) as rig:
         [event_id] = rig.accept(an_order(1))
         rig.spoil(*FAULTS[case.answer])
@@ -126,7 +126,7 @@ def after(aws: Aws, folder: Path, case: Case) -> Aftermath:
 
 @pytest.fixture(scope="module")
 def aftermath(
-    aws: Aws, tmp_path_factory: pytest.TempPathFactory
+    aws: AwsClients, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[[Case], Aftermath]]:
     running: dict[Case, Future[Aftermath]] = {}
     with ThreadPoolExecutor(SIDE_BY_SIDE) as threads:
@@ -163,7 +163,7 @@ def test_the_documented_table_of_crashes_has_every_case_and_no_other() -> None:
     assert Counter(named) == Counter(str(case) for case in CASES)
 
 
-def test_a_worker_killed_during_the_post_is_one_booking(aws: Aws, tmp_path: Path) -> None:
+def test_a_worker_killed_during_the_post_is_one_booking(aws: AwsClients, tmp_path: Path) -> None:
     with opened(aws, tmp_path, visibility=VISIBILITY) as rig:
         rig.accept(an_order(1))
         rig.spoil({"kind": "process_then_hang", "seconds": 30})
@@ -180,7 +180,7 @@ def test_a_worker_killed_during_the_post_is_one_booking(aws: Aws, tmp_path: Path
 
 
 def test_workers_killed_over_and_over_amid_a_batch_deliver_it_all_in_the_end(
-    aws: Aws, tmp_path: Path
+    aws: AwsClients, tmp_path: Path
 ) -> None:
     with opened(aws, tmp_path, visibility=VISIBILITY) as rig:
         rig.accept(*orders(10))
@@ -199,7 +199,9 @@ def test_workers_killed_over_and_over_amid_a_batch_deliver_it_all_in_the_end(
         rig.account().check()
 
 
-def test_an_invocation_that_outlasts_its_time_is_taken_over(aws: Aws, tmp_path: Path) -> None:
+def test_an_invocation_that_outlasts_its_time_is_taken_over(
+    aws: AwsClients, tmp_path: Path
+) -> None:
     with opened(aws, tmp_path, visibility=VISIBILITY) as rig:
         rig.accept(an_order(1))
         rig.spoil({"kind": "process_then_hang", "seconds": 30})
@@ -215,7 +217,7 @@ def test_an_invocation_that_outlasts_its_time_is_taken_over(aws: Aws, tmp_path: 
 
 
 def test_an_event_that_kills_its_worker_is_parked_and_its_neighbours_are_delivered(
-    aws: Aws, tmp_path: Path
+    aws: AwsClients, tmp_path: Path
 ) -> None:
     with opened(aws, tmp_path, visibility=2) as rig:
         ids = rig.accept(*orders(10))

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from tests.faults import mayhem
-from tests.faults.rig import Aws
+from tests.faults.rig import AwsClients
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_whatever_fails_nothing_is_lost_and_nothing_is_booked_twice(
-    aws: Aws,
+    aws: AwsClients,
     tmp_path: Path,
     record_property: Callable[[str, object], None],
     seed: int,

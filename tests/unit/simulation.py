@@ -55,7 +55,7 @@ class Worker:
 
 
 @dataclass
-class World:
+class Simulation:
     """One Space, its limiter, and so many workers with a backlog that never ends.
 
     Times are seconds from the start. `others` are (from, to, requests a minute) of other senders,
@@ -101,7 +101,7 @@ class World:
         self.accepted: list[float] = []
         self.refused: list[float] = []
 
-    def run(self, seconds: float) -> World:
+    def run(self, seconds: float) -> Simulation:
         for number in range(self.workers):
             skew = self.skew * (-1) ** number if number else 0.0
             self._spawn(self._worker(Worker(Lane.SERVICES, skew)))

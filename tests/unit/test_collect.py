@@ -32,7 +32,7 @@ KIBIBYTE = 1024
 
 
 @dataclass
-class Queue:
+class PageQueue:
     """The page queue, as far as ingest uses it, and a trap for what should come here."""
 
     url: str = "pages"
@@ -60,9 +60,9 @@ class Queue:
 
 
 @pytest.fixture(autouse=True)
-def queue(monkeypatch: pytest.MonkeyPatch) -> Iterator[Queue]:
+def queue(monkeypatch: pytest.MonkeyPatch) -> Iterator[PageQueue]:
     """A worker that has served nothing yet, with two pages allowed."""
-    queue = Queue()
+    queue = PageQueue()
     monkeypatch.setattr(aws, "client", lambda _: queue)
     monkeypatch.setenv("EVENT_QUEUE_URL", "events")
     monkeypatch.setenv("PAGE_QUEUE_URL", "pages")
@@ -100,7 +100,7 @@ def collect(
 
 
 @pytest.mark.parametrize("origin", [ORIGIN, "http://localhost:5173"])
-def test_a_page_of_an_allowed_origin_needs_no_key(queue: Queue, origin: str) -> None:
+def test_a_page_of_an_allowed_origin_needs_no_key(queue: PageQueue, origin: str) -> None:
     status, headers, body = collect(an_event(), origin=origin)
 
     assert status == 202
@@ -138,7 +138,7 @@ def test_a_page_of_an_allowed_origin_needs_no_key(queue: Queue, origin: str) -> 
 )
 @pytest.mark.parametrize("method", ["POST", "OPTIONS"])
 def test_any_other_origin_is_refused_and_may_not_read_the_answer(
-    queue: Queue, method: str, origin: str | None
+    queue: PageQueue, method: str, origin: str | None
 ) -> None:
     status, headers, body = collect(an_event(), method=method, origin=origin)
 
@@ -152,7 +152,7 @@ def test_any_other_origin_is_refused_and_may_not_read_the_answer(
 @pytest.mark.parametrize("setting", ["", " , "], ids=repr)
 @pytest.mark.parametrize("method", ["POST", "OPTIONS"])
 def test_without_an_allowed_origin_no_page_may_post(
-    queue: Queue, monkeypatch: pytest.MonkeyPatch, method: str, setting: str
+    queue: PageQueue, monkeypatch: pytest.MonkeyPatch, method: str, setting: str
 ) -> None:
     monkeypatch.setenv("ALLOWED_ORIGINS", setting)
 
@@ -171,7 +171,7 @@ def test_a_stranger_is_refused_before_the_body_is_read(monkeypatch: pytest.Monke
     assert collect("[" * KIBIBYTE, origin="https://evil.example")[0] == 403
 
 
-def test_a_preflight_is_answered_for_json(queue: Queue) -> None:
+def test_a_preflight_is_answered_for_json(queue: PageQueue) -> None:
     status, headers, body = collect(
         method="OPTIONS",
         access_control_request_method="POST",
@@ -201,7 +201,7 @@ def test_another_method_is_answered_405(method: str) -> None:
     [None, "text/plain", "text/plain;charset=UTF-8", "application/json", "image/png"],
 )
 def test_json_is_read_whatever_the_content_type_says(
-    queue: Queue, content_type: str | None
+    queue: PageQueue, content_type: str | None
 ) -> None:
     status, _, _ = collect(an_event(full_name="Zoë 😀"), content_type=content_type)
 
@@ -209,7 +209,7 @@ def test_json_is_read_whatever_the_content_type_says(
     assert queue.events[0]["full_name"] == "Zoë 😀"
 
 
-def test_the_connection_says_who_and_where_the_visitor_is(queue: Queue) -> None:
+def test_the_connection_says_who_and_where_the_visitor_is(queue: PageQueue) -> None:
     event = an_event(fingerprint="fp", ip="192.0.2.66", user_agent="Forged/9")
 
     collect(
@@ -225,13 +225,15 @@ def test_the_connection_says_who_and_where_the_visitor_is(queue: Queue) -> None:
     assert queued["url"] == ORIGIN + "/thanks"
 
 
-def test_an_event_without_a_fingerprint_goes_without_an_address(queue: Queue) -> None:
+def test_an_event_without_a_fingerprint_goes_without_an_address(queue: PageQueue) -> None:
     assert collect(an_event(ip="192.0.2.66"))[0] == 202
 
     assert "ip" not in queue.events[0]
 
 
-def test_a_fingerprint_alone_identifies_with_the_address_of_the_connection(queue: Queue) -> None:
+def test_a_fingerprint_alone_identifies_with_the_address_of_the_connection(
+    queue: PageQueue,
+) -> None:
     assert collect({"event_name": "view_content", "fingerprint": "fp"})[0] == 202
 
     assert queue.events[0]["ip"] == SOURCE_IP
@@ -241,7 +243,7 @@ def test_a_fingerprint_alone_identifies_with_the_address_of_the_connection(queue
     ("hops", "ip"), [("0", SOURCE_IP), ("1", "198.51.100.1"), ("2", "192.0.2.66")]
 )
 def test_the_stack_says_how_many_proxies_are_its_own(
-    queue: Queue, monkeypatch: pytest.MonkeyPatch, hops: str, ip: str
+    queue: PageQueue, monkeypatch: pytest.MonkeyPatch, hops: str, ip: str
 ) -> None:
     monkeypatch.setenv("TRUSTED_PROXY_HOPS", hops)
 
@@ -251,7 +253,7 @@ def test_the_stack_says_how_many_proxies_are_its_own(
 
 
 def test_event_names_that_are_not_for_browsers_are_refused(
-    queue: Queue, monkeypatch: pytest.MonkeyPatch
+    queue: PageQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BROWSER_EVENT_NAMES", "view_content, add_to_cart")
     events = [an_event(event_name=name) for name in ("view_content", "purchase", "add_to_cart")]
@@ -265,7 +267,7 @@ def test_event_names_that_are_not_for_browsers_are_refused(
 
 
 def test_by_default_a_page_may_send_all_but_what_carries_money(
-    queue: Queue, monkeypatch: pytest.MonkeyPatch
+    queue: PageQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("BROWSER_EVENT_NAMES")
     names = ["purchase", "subscribe", "start_trial", "sign_up", "custom_event_50", "purchases"]
@@ -288,7 +290,7 @@ def _ten_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("_ten_a_minute")
 def test_an_address_that_sends_more_than_its_share_is_told_when_to_come_back(
-    queue: Queue, log: io.StringIO, capsys: pytest.CaptureFixture[str]
+    queue: PageQueue, log: io.StringIO, capsys: pytest.CaptureFixture[str]
 ) -> None:
     collect([an_event(order_id=str(number)) for number in range(10)])
 
@@ -334,7 +336,7 @@ def test_another_address_has_a_share_of_its_own(monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.usefixtures("_ten_a_minute")
-def test_a_service_is_not_counted_with_the_pages(queue: Queue) -> None:
+def test_a_service_is_not_counted_with_the_pages(queue: PageQueue) -> None:
     queue.url = "events"
     request = http_request([an_event(order_id=str(number)) for number in range(50)])
 
@@ -344,7 +346,7 @@ def test_a_service_is_not_counted_with_the_pages(queue: Queue) -> None:
 
 
 @pytest.mark.parametrize(("count", "status"), [(0, 422), (1, 202), (20, 202), (21, 413)])
-def test_an_array_holds_up_to_20_events(queue: Queue, count: int, status: int) -> None:
+def test_an_array_holds_up_to_20_events(queue: PageQueue, count: int, status: int) -> None:
     answered, headers, _ = collect([an_event(order_id=str(n)) for n in range(count)])
 
     assert answered == status
@@ -391,7 +393,7 @@ NASTY = [
 
 @pytest.mark.parametrize(("body", "status"), NASTY)
 def test_what_is_no_event_is_refused_briefly_and_the_page_may_read_why(
-    queue: Queue, body: object, status: int
+    queue: PageQueue, body: object, status: int
 ) -> None:
     answered, headers, answer = collect(body)
 
@@ -402,7 +404,7 @@ def test_what_is_no_event_is_refused_briefly_and_the_page_may_read_why(
     assert queue.bodies == []
 
 
-def test_text_that_lost_bytes_before_it_came_here_is_taken_with_a_warning(queue: Queue) -> None:
+def test_text_that_lost_bytes_before_it_came_here_is_taken_with_a_warning(queue: PageQueue) -> None:
     """What becomes of bytes that are not UTF-8 where the API hands over text (decision 12)."""
     status, _, answer = collect(an_event(full_name="M\ufffdller"))
 
@@ -414,7 +416,7 @@ def test_text_that_lost_bytes_before_it_came_here_is_taken_with_a_warning(queue:
 # --- What is answered, logged and counted -----------------------------------------------------
 
 
-def test_an_allowed_page_may_read_that_the_queue_is_away(queue: Queue) -> None:
+def test_an_allowed_page_may_read_that_the_queue_is_away(queue: PageQueue) -> None:
     queue.is_away = True
 
     status, headers, _ = collect(an_event())
@@ -466,7 +468,7 @@ def test_each_event_leaves_one_line_and_is_counted(
     assert metrics_in(capsys.readouterr().out) == {"Accepted": 1, "Rejected": 1}
 
 
-def test_a_page_and_a_service_that_send_the_same_order_send_one_event(queue: Queue) -> None:
+def test_a_page_and_a_service_that_send_the_same_order_send_one_event(queue: PageQueue) -> None:
     order = an_event(order_id="ORD-1")
 
     _, _, by_page = collect(order)
@@ -514,7 +516,7 @@ def test_the_script_is_served_to_every_page_and_may_be_kept() -> None:
 # --- When it is our fault ---------------------------------------------------------------------
 
 
-def test_a_page_can_read_the_answer_to_a_defect_of_ours(queue: Queue, log: io.StringIO) -> None:
+def test_a_page_can_read_the_answer_to_a_defect_of_ours(queue: PageQueue, log: io.StringIO) -> None:
     queue.defect = LookupError("ada@example.com")
 
     status, headers, body = collect(an_event())

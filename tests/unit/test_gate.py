@@ -71,7 +71,7 @@ class Refused(Exception):
 
 
 @dataclass
-class Table:
+class FakeTable:
     """DynamoDB's part in the gate, by a clock of its own, with calls that take a while.
 
     `fails` calls fail; `loses` answers are lost, so that botocore asks again. `hold` stops writers.
@@ -363,7 +363,7 @@ def test_slots_are_told_by_the_workers_own_clock(dynamodb: DynamoDBClient) -> No
     assert theirs[0] - 2 < slots[-1] + 0.1
 
 
-def of(table: Table, *, skew: float = 0.0, is_patient: bool = False) -> DynamoGate:
+def of(table: FakeTable, *, skew: float = 0.0, is_patient: bool = False) -> DynamoGate:
     """Make a worker's gate over that table, with a clock that is `skew` seconds ahead.
 
     The waits between two tries are random: they take no time, except for one that is patient.
@@ -373,13 +373,13 @@ def of(table: Table, *, skew: float = 0.0, is_patient: bool = False) -> DynamoGa
     return DynamoGate(table_of(table, clock), 1000, sleep)
 
 
-def table_of(table: Table, clock: SharedClock) -> GateTable:
+def table_of(table: FakeTable, clock: SharedClock) -> GateTable:
     return GateTable(table, TABLE, clock, table.clock.now)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("skew", [-2.0, 1.5])
 def test_workers_whose_clocks_differ_share_one_schedule(skew: float) -> None:
-    table = Table(Clock())
+    table = FakeTable(Clock())
     right, wrong = of(table), of(table, skew=skew)
 
     slots: list[float] = []
@@ -396,7 +396,7 @@ def test_workers_whose_clocks_differ_share_one_schedule(skew: float) -> None:
 
 @pytest.mark.parametrize("skew", [-2.0, 1.5])
 def test_a_pause_lasts_as_long_for_a_worker_whose_clock_is_off(skew: float) -> None:
-    table = Table(Clock())
+    table = FakeTable(Clock())
     right, wrong = of(table), of(table, skew=skew)
     for _ in range(30):
         wrong.admit(1, table.clock.now() + skew + 60)
@@ -408,7 +408,7 @@ def test_a_pause_lasts_as_long_for_a_worker_whose_clock_is_off(skew: float) -> N
 
 
 def test_what_the_headers_said_is_dated_by_the_shared_clock() -> None:
-    table = Table(Clock())
+    table = FakeTable(Clock())
     wrong = of(table, skew=-2.0)
     for _ in range(30):
         [slot] = wrong.admit(1, table.clock.now() + 60).slots
@@ -422,7 +422,7 @@ def test_what_the_headers_said_is_dated_by_the_shared_clock() -> None:
 
 
 def test_a_deadline_is_kept_by_a_worker_whose_clock_is_off() -> None:
-    table = Table(Clock())
+    table = FakeTable(Clock())
     wrong = of(table, skew=1.5)
     for _ in range(30):
         wrong.admit(1, table.clock.now() + 60)
@@ -437,7 +437,7 @@ def test_a_deadline_is_kept_by_a_worker_whose_clock_is_off() -> None:
 
 @pytest.mark.parametrize("takes", [0.3, 1.0])
 def test_slots_lie_as_far_ahead_as_a_slow_table_needs(takes: float) -> None:
-    table = Table(Clock(), takes=takes)
+    table = FakeTable(Clock(), takes=takes)
     worker = of(table)
     for _ in range(2):
         worker.admit(1, table.clock.now() + 60)
@@ -450,7 +450,7 @@ def test_slots_lie_as_far_ahead_as_a_slow_table_needs(takes: float) -> None:
 
 
 def test_a_call_that_was_slow_once_says_nothing_of_the_next() -> None:
-    table = Table(Clock(), takes=0.01)
+    table = FakeTable(Clock(), takes=0.01)
     worker = of(table)
     for takes in (0.01, 0.01, 4.0, 0.01):
         table.takes = takes
@@ -460,7 +460,7 @@ def test_a_call_that_was_slow_once_says_nothing_of_the_next() -> None:
 
 
 def test_a_table_that_is_quick_again_is_soon_believed() -> None:
-    table = Table(Clock(), takes=4.0)
+    table = FakeTable(Clock(), takes=4.0)
     worker = of(table)
     for _ in range(3):
         worker.admit(1, table.clock.now() + 60)
@@ -473,7 +473,7 @@ def test_a_table_that_is_quick_again_is_soon_believed() -> None:
 
 
 def test_a_slot_that_was_missed_is_exchanged_for_a_later_one() -> None:
-    table = Table(Clock())
+    table = FakeTable(Clock())
     worker = of(table)
     slots = worker.admit(5, START + 60).slots
     table.clock.sleep(10)
@@ -485,7 +485,7 @@ def test_a_slot_that_was_missed_is_exchanged_for_a_later_one() -> None:
 
 
 def test_a_worker_whose_clock_is_off_gives_back_the_slot_that_it_had() -> None:
-    table = Table(Clock())
+    table = FakeTable(Clock())
     wrong = of(table, skew=-2.0)
     for _ in range(30):
         [slot] = wrong.admit(1, table.clock.now() + 60).slots
@@ -497,7 +497,7 @@ def test_a_worker_whose_clock_is_off_gives_back_the_slot_that_it_had() -> None:
 
 
 def test_threads_that_are_late_together_share_a_write() -> None:
-    table = Table(Clock())
+    table = FakeTable(Clock())
     worker = of(table)
     slots = worker.admit(10, START + 60).slots
     table.clock.sleep(10)
@@ -517,7 +517,7 @@ def test_threads_that_are_late_together_share_a_write() -> None:
 
 
 def test_without_room_for_all_of_them_late_threads_are_told_when_to_ask_again() -> None:
-    table = Table(Clock())
+    table = FakeTable(Clock())
     worker = of(table)
     first, second = worker.admit(2, START + 60).slots
     table.clock.sleep(10)
@@ -531,7 +531,7 @@ def test_without_room_for_all_of_them_late_threads_are_told_when_to_ask_again() 
 
 
 def test_threads_that_wait_for_a_table_that_is_silent_do_not_each_ask() -> None:
-    table = Table(Clock(), takes=8.0)
+    table = FakeTable(Clock(), takes=8.0)
     worker = of(table)
     slots = worker.admit(10, START + 600).slots
     table.fails = 100
@@ -552,7 +552,7 @@ def test_threads_that_wait_for_a_table_that_is_silent_do_not_each_ask() -> None:
 
 
 def test_a_429_that_could_not_be_written_is_obeyed_here_and_written_with_the_next() -> None:
-    table = Table(Clock(), takes=0.5)
+    table = FakeTable(Clock(), takes=0.5)
     worker = of(table)
     worker.admit(1, START + 60)
     table.fails = 1
@@ -569,7 +569,7 @@ def test_a_429_that_could_not_be_written_is_obeyed_here_and_written_with_the_nex
 
 
 def test_reports_of_threads_that_wait_share_a_write() -> None:
-    table = Table(Clock())
+    table = FakeTable(Clock())
     worker = of(table)
     worker.admit(1, START + 60)
     table.hold.clear()
@@ -587,7 +587,7 @@ def test_reports_of_threads_that_wait_share_a_write() -> None:
 
 
 def test_a_call_that_failed_quickly_is_soon_tried_again() -> None:
-    table = Table(Clock(), takes=0.01)
+    table = FakeTable(Clock(), takes=0.01)
     worker = of(table)
     table.fails = 1
     with pytest.raises(Unavailable):
@@ -598,7 +598,7 @@ def test_a_call_that_failed_quickly_is_soon_tried_again() -> None:
 
 
 def test_a_write_whose_answer_was_lost_is_not_done_twice() -> None:
-    table = Table(Clock())
+    table = FakeTable(Clock())
     worker = of(table)
     slots = worker.admit(10, START + 60).slots
     table.loses = 2
@@ -798,7 +798,7 @@ def test_an_item_with_all_that_it_can_hold_is_one_write_unit() -> None:
 
 
 def test_lanes_share_one_schedule_in_which_services_are_not_behind_pages() -> None:
-    table = Table(Clock())
+    table = FakeTable(Clock())
     one, other = of(table), of(table)
 
     pages = one.lane(Lane.PAGES).admit(5, START + 21).slots
@@ -810,7 +810,7 @@ def test_lanes_share_one_schedule_in_which_services_are_not_behind_pages() -> No
 
 @pytest.mark.parametrize("lane", Lane)
 def test_a_lane_is_closed_by_its_own_news(lane: Lane) -> None:
-    table = Table(Clock())
+    table = FakeTable(Clock())
     worker = of(table)
     other = {Lane.PAGES: Lane.SERVICES, Lane.SERVICES: Lane.PAGES}[lane]
 
@@ -824,7 +824,7 @@ def test_a_lane_is_closed_by_its_own_news(lane: Lane) -> None:
 
 
 def test_a_block_of_pages_leaves_services_open_until_a_page_probes_well() -> None:
-    table = Table(Clock())
+    table = FakeTable(Clock())
     worker, pages = of(table), of(table).lane(Lane.PAGES)
     pages.blocked(is_sure=True)
     blocked = worker.admit(1, START + 21), worker.is_open(), worker.wait()
@@ -839,7 +839,7 @@ def test_a_block_of_pages_leaves_services_open_until_a_page_probes_well() -> Non
 
 
 def test_a_pages_probe_that_is_refused_opens_the_gate_for_pages_alone() -> None:
-    table = Table(Clock())
+    table = FakeTable(Clock())
     worker = of(table)
     worker.blocked(is_sure=True)
     table.clock.sleep(61)
@@ -856,7 +856,7 @@ def test_a_pages_probe_that_is_refused_opens_the_gate_for_pages_alone() -> None:
 
 @pytest.mark.parametrize("lane", list(Lane))
 def test_while_events_are_taken_some_refusals_in_a_row_close_the_gate(lane: Lane) -> None:
-    worker = of(Table(Clock()))
+    worker = of(FakeTable(Clock()))
     gate = worker.lane(lane)
 
     for _ in range(2):
@@ -870,7 +870,7 @@ def test_while_events_are_taken_some_refusals_in_a_row_close_the_gate(lane: Lane
 
 
 def test_a_refusal_closes_the_gate_at_once_when_nothing_was_taken_lately() -> None:
-    table = Table(Clock())
+    table = FakeTable(Clock())
     worker = of(table)
     worker.succeeded(probe=False, is_taken=True)
     table.clock.sleep(TAKEN_LATELY_SECONDS)
@@ -881,14 +881,14 @@ def test_a_refusal_closes_the_gate_at_once_when_nothing_was_taken_lately() -> No
 
 
 def test_a_429_of_a_page_is_obeyed_by_services() -> None:
-    table = Table(Clock())
+    table = FakeTable(Clock())
     of(table).lane(Lane.PAGES).throttled(30)
 
     assert of(table).admit(1, START + 21).cause is Cause.THROTTLED
 
 
 def test_a_page_gives_back_and_exchanges_slots_of_its_lane() -> None:
-    table = Table(Clock())
+    table = FakeTable(Clock())
     worker = of(table)
     worker.admit(100, START + 21)
     pages = worker.lane(Lane.PAGES)
@@ -903,7 +903,7 @@ def test_a_page_gives_back_and_exchanges_slots_of_its_lane() -> None:
 
 
 def test_a_page_that_was_late_obeys_the_pause_of_its_lane() -> None:
-    table = Table(Clock())
+    table = FakeTable(Clock())
     pages = of(table).lane(Lane.PAGES)
     [slot] = pages.admit(1, START + 21).slots
     pages.blocked(is_sure=True)
@@ -912,7 +912,7 @@ def test_a_page_that_was_late_obeys_the_pause_of_its_lane() -> None:
 
 
 def test_pages_without_a_slot_wait_for_the_next_one() -> None:
-    table = Table(Clock())
+    table = FakeTable(Clock())
     pages = of(table, is_patient=True).lane(Lane.PAGES)
     first = pages.admit(50, START + 21)
 
@@ -924,7 +924,7 @@ def test_pages_without_a_slot_wait_for_the_next_one() -> None:
 
 
 def test_pages_that_wait_do_so_for_two_seconds_at_most() -> None:
-    table = Table(Clock())
+    table = FakeTable(Clock())
     worker = of(table, is_patient=True)
     worker.throttled(300)
 
@@ -936,7 +936,7 @@ def test_pages_that_wait_do_so_for_two_seconds_at_most() -> None:
 
 
 def test_services_without_a_slot_do_not_wait_for_it() -> None:
-    table = Table(Clock())
+    table = FakeTable(Clock())
     worker = of(table, is_patient=True)
     worker.admit(400, START + 21)
 
@@ -947,7 +947,7 @@ def test_services_without_a_slot_do_not_wait_for_it() -> None:
 
 
 def test_an_admission_without_slots_is_not_written() -> None:
-    table = Table(Clock())
+    table = FakeTable(Clock())
     worker = of(table)
     worker.admit(400, START + 21)
     version = table.item["version"]
@@ -959,7 +959,7 @@ def test_an_admission_without_slots_is_not_written() -> None:
 
 
 def test_before_a_worker_turns_messages_away_it_looks_whether_there_is_room_now() -> None:
-    table = Table(Clock())
+    table = FakeTable(Clock())
     one, other = of(table), of(table)
     slots = one.admit(400, START + 21).slots
     assert other.admit(5, START + 21).slots == ()
@@ -970,7 +970,7 @@ def test_before_a_worker_turns_messages_away_it_looks_whether_there_is_room_now(
 
 
 def test_the_last_answer_about_an_event_is_known_to_others_without_a_write_of_its_own() -> None:
-    table = Table(Clock())
+    table = FakeTable(Clock())
     one, other = of(table), of(table)
     one.admit(1, START + 21)
     table.clock.sleep(1)
@@ -988,7 +988,7 @@ def test_the_last_answer_about_an_event_is_known_to_others_without_a_write_of_it
 
 
 def test_without_an_answer_nothing_was_taken() -> None:
-    worker = of(Table(Clock()))
+    worker = of(FakeTable(Clock()))
     worker.admit(1, START + 21)
     worker.blocked(is_sure=True)
 
@@ -996,7 +996,7 @@ def test_without_an_answer_nothing_was_taken() -> None:
 
 
 def test_the_last_answer_is_told_by_the_workers_own_clock() -> None:
-    table = Table(Clock())
+    table = FakeTable(Clock())
     right, fast = of(table), of(table, skew=3.0)
     for _ in range(30):
         fast.admit(1, table.clock.now() + 24)
@@ -1012,7 +1012,7 @@ def test_the_last_answer_is_told_by_the_workers_own_clock() -> None:
 
 
 def test_the_last_answer_is_told_to_others_by_the_shared_clock() -> None:
-    table = Table(Clock())
+    table = FakeTable(Clock())
     right, fast = of(table), of(table, skew=3.0)
     for _ in range(30):
         fast.admit(1, table.clock.now() + 24)
@@ -1027,7 +1027,7 @@ def test_the_last_answer_is_told_to_others_by_the_shared_clock() -> None:
 
 
 def test_an_answer_that_is_still_to_come_was_not_taken() -> None:
-    table = Table(Clock())
+    table = FakeTable(Clock())
     worker = of(table)
     worker.table.state = GateState(taken_at=START + 3600)
 
@@ -1035,7 +1035,7 @@ def test_an_answer_that_is_still_to_come_was_not_taken() -> None:
 
 
 def test_headers_of_a_429_reach_the_others_with_it() -> None:
-    table = Table(Clock())
+    table = FakeTable(Clock())
     one, other = of(table), of(table)
     slots: list[float] = []
     while table.clock.now() < START + 60:
@@ -1064,7 +1064,7 @@ class Wall:
 
 @pytest.mark.parametrize("step", [-3600.0, 3600.0])
 def test_a_wall_clock_that_is_set_costs_nobody_more_than_a_batch(step: float) -> None:
-    table = Table(Clock())
+    table = FakeTable(Clock())
     wall, right = Wall(table.clock), of(table)
     worker = DynamoGate(table_of(table, SharedClock(wall.now)), 1000, lambda _: None)
     for _ in range(10):
@@ -1086,7 +1086,7 @@ def test_a_wall_clock_that_is_set_costs_nobody_more_than_a_batch(step: float) ->
 
 
 def test_a_wall_clock_put_back_after_a_failed_call_does_not_keep_the_worker_blind() -> None:
-    table = Table(Clock(), takes=4.0, fails=1)
+    table = FakeTable(Clock(), takes=4.0, fails=1)
     wall = Wall(table.clock)
     worker = DynamoGate(table_of(table, SharedClock(wall.now)), 1000, lambda _: None)
     with pytest.raises(Unavailable):
@@ -1099,7 +1099,7 @@ def test_a_wall_clock_put_back_after_a_failed_call_does_not_keep_the_worker_blin
 
 
 def test_a_wall_clock_put_back_does_not_keep_a_worker_from_looking() -> None:
-    table = Table(Clock())
+    table = FakeTable(Clock())
     wall = Wall(table.clock)
     worker = DynamoGate(table_of(table, SharedClock(wall.now)), 1000, lambda _: None)
     worker.admit(1, wall.now() + 21)

@@ -25,7 +25,7 @@ from cometly_forwarder.gate.rules import (
     Unused,
 )
 from cometly_forwarder.gate.window import Window
-from tests.unit.simulation import World
+from tests.unit.simulation import Simulation
 
 NOW = 1_800_000_000.0
 WINDOWS = pytest.mark.parametrize("window", ["fixed", "sliding"])
@@ -62,27 +62,27 @@ def throttled(
 @WINDOWS
 @pytest.mark.parametrize("workers", [2, 5])
 def test_a_limit_of_1000_is_used_to_990_and_more_without_a_429(window: str, workers: int) -> None:
-    world = World(window, workers=workers).run(600)
+    simulation = Simulation(window, workers=workers).run(600)
 
-    assert world.refused == []
-    assert world.accepted_in(0, 600) >= 9900
+    assert simulation.refused == []
+    assert simulation.accepted_in(0, 600) >= 9900
 
 
 @WINDOWS
 @pytest.mark.parametrize(("latency", "workers"), [(0.4, 2), (0.8, 5)])
 def test_a_slow_cometly_changes_nothing(window: str, latency: float, workers: int) -> None:
-    world = World(window, workers=workers, latency=latency).run(300)
+    simulation = Simulation(window, workers=workers, latency=latency).run(300)
 
-    assert world.refused == []
-    assert world.accepted_in(0, 300) >= 4950
+    assert simulation.refused == []
+    assert simulation.accepted_in(0, 300) >= 4950
 
 
 @WINDOWS
 def test_two_workers_are_enough_while_cometly_answers_within_600_ms(window: str) -> None:
-    world = World(window, workers=2, latency=0.6).run(300)
+    simulation = Simulation(window, workers=2, latency=0.6).run(300)
 
-    assert world.refused == []
-    assert world.accepted_in(0, 300) >= 4950
+    assert simulation.refused == []
+    assert simulation.accepted_in(0, 300) >= 4950
 
 
 @WINDOWS
@@ -90,33 +90,33 @@ def test_two_workers_are_enough_while_cometly_answers_within_600_ms(window: str)
 def test_any_60_seconds_stay_within_the_limit_however_threads_take_turns(
     window: str, seed: int
 ) -> None:
-    world = World(window, workers=4, seed=seed).run(300)
+    simulation = Simulation(window, workers=4, seed=seed).run(300)
 
-    assert world.refused == []
+    assert simulation.refused == []
 
 
 @WINDOWS
 def test_clocks_that_differ_by_what_the_shared_clock_leaves_do_no_harm(window: str) -> None:
-    world = World(window, workers=3, skew=0.1).run(300)
+    simulation = Simulation(window, workers=3, skew=0.1).run(300)
 
-    assert world.refused_in(60, 300) == 0
-    assert world.accepted_in(0, 300) >= 4900
+    assert simulation.refused_in(60, 300) == 0
+    assert simulation.accepted_in(0, 300) >= 4900
 
 
 @WINDOWS
 def test_a_space_with_300_a_minute_is_paced_to_300(window: str) -> None:
-    world = World(window, limit=300).run(300)
+    simulation = Simulation(window, limit=300).run(300)
 
-    assert world.refused == []
-    assert world.accepted_in(0, 300) >= 5 * 297
+    assert simulation.refused == []
+    assert simulation.accepted_in(0, 300) >= 5 * 297
 
 
 @WINDOWS
 def test_a_space_raised_to_3000_is_used(window: str) -> None:
-    world = World(window, workers=5, limits=((100, 3000),)).run(400)
+    simulation = Simulation(window, workers=5, limits=((100, 3000),)).run(400)
 
-    assert world.refused == []
-    assert world.accepted_in(200, 260) >= 2850
+    assert simulation.refused == []
+    assert simulation.accepted_in(200, 260) >= 2850
 
 
 @WINDOWS
@@ -125,11 +125,11 @@ def test_a_space_raised_to_3000_is_used(window: str) -> None:
 def test_a_limit_that_falls_costs_what_is_on_its_way_and_no_more(
     window: str, workers: int, at: int
 ) -> None:
-    world = World(window, workers=workers, limits=((at, 300),)).run(400)
+    simulation = Simulation(window, workers=workers, limits=((at, 300),)).run(400)
 
-    assert len(world.refused) <= 3
-    assert world.refused_in(at + 1, 400) == 0
-    assert world.accepted_in(240, 360) >= 2 * 290
+    assert len(simulation.refused) <= 3
+    assert simulation.refused_in(at + 1, 400) == 0
+    assert simulation.accepted_in(240, 360) >= 2 * 290
 
 
 @WINDOWS
@@ -137,59 +137,59 @@ def test_a_limit_that_falls_costs_what_is_on_its_way_and_no_more(
 def test_another_sender_is_made_room_for_with_few_429s_and_then_none(
     window: str, rate: int
 ) -> None:
-    world = World(window, others=((90, 900, rate),)).run(900)
+    simulation = Simulation(window, others=((90, 900, rate),)).run(900)
 
-    assert world.refused_in(90, 300) <= 20
-    assert world.refused_in(300, 900) == 0
-    assert world.accepted_in(300, 900) >= 10 * (1000 - rate) * 0.97
+    assert simulation.refused_in(90, 300) <= 20
+    assert simulation.refused_in(300, 900) == 0
+    assert simulation.accepted_in(300, 900) >= 10 * (1000 - rate) * 0.97
 
 
 @WINDOWS
 def test_the_whole_limit_is_taken_again_when_another_sender_stops(window: str) -> None:
-    world = World(window, others=((30, 300, 600),)).run(720)
+    simulation = Simulation(window, others=((30, 300, 600),)).run(720)
 
-    assert world.accepted_in(600, 720) >= 2 * 985
+    assert simulation.accepted_in(600, 720) >= 2 * 985
 
 
 @WINDOWS
 @pytest.mark.parametrize("share", [0.1, 0.5])
 def test_duplicates_leave_their_slots_to_others(window: str, share: float) -> None:
-    world = World(window, workers=3, duplicates=share).run(300)
+    simulation = Simulation(window, workers=3, duplicates=share).run(300)
 
-    assert world.refused == []
-    assert world.accepted_in(0, 300) >= 4950
+    assert simulation.refused == []
+    assert simulation.accepted_in(0, 300) >= 4950
 
 
 @WINDOWS
 def test_without_headers_the_configured_rate_holds(window: str) -> None:
-    world = World(window, has_headers=False).run(300)
+    simulation = Simulation(window, has_headers=False).run(300)
 
-    assert world.refused == []
-    assert world.accepted_in(0, 300) >= 4950
+    assert simulation.refused == []
+    assert simulation.accepted_in(0, 300) >= 4950
 
 
 @WINDOWS
 @pytest.mark.parametrize("limit", [100, 300, 600, 900])
 def test_without_headers_and_retry_after_no_minute_is_left_unused(window: str, limit: int) -> None:
-    world = World(window, has_headers=False, has_retry_after=False, limit=limit).run(900)
+    simulation = Simulation(window, has_headers=False, has_retry_after=False, limit=limit).run(900)
 
-    assert min(world.accepted_in(at, at + 60) for at in range(0, 900, 60)) >= 0.6 * limit
-    assert len(world.refused) <= 15 * 3
+    assert min(simulation.accepted_in(at, at + 60) for at in range(0, 900, 60)) >= 0.6 * limit
+    assert len(simulation.refused) <= 15 * 3
 
 
 @WINDOWS
 def test_without_headers_a_rate_configured_too_high_is_slowed_by_its_429s(window: str) -> None:
-    world = World(window, has_headers=False, limit=500).run(600)
+    simulation = Simulation(window, has_headers=False, limit=500).run(600)
 
-    assert world.refused_in(0, 600) <= 40
-    assert world.accepted_in(0, 600) >= 10 * 350
+    assert simulation.refused_in(0, 600) <= 40
+    assert simulation.accepted_in(0, 600) >= 10 * 350
 
 
 @WINDOWS
 def test_without_headers_the_pace_does_not_sink_over_the_hours(window: str) -> None:
-    world = World(window, has_headers=False, limit=500).run(3600)
+    simulation = Simulation(window, has_headers=False, limit=500).run(3600)
 
-    assert world.accepted_in(1800, 3600) >= 30 * 400
+    assert simulation.accepted_in(1800, 3600) >= 30 * 400
 
 
 def test_without_headers_a_429_a_day_leaves_the_pace_as_it_was() -> None:
@@ -206,10 +206,10 @@ def test_without_headers_a_429_a_day_leaves_the_pace_as_it_was() -> None:
 def test_a_header_of_what_remains_that_is_stuck_costs_half_of_the_quota_at_most(
     window: str, stuck_at: int, least: int
 ) -> None:
-    world = World(window, remaining=stuck_at).run(1200)
+    simulation = Simulation(window, remaining=stuck_at).run(1200)
 
-    assert world.refused == []
-    assert world.accepted_in(600, 1200) >= 10 * least
+    assert simulation.refused == []
+    assert simulation.accepted_in(600, 1200) >= 10 * least
 
 
 @WINDOWS
@@ -217,11 +217,11 @@ def test_a_header_of_what_remains_that_is_stuck_costs_half_of_the_quota_at_most(
 def test_other_senders_beyond_half_of_the_limit_are_believed_once_429s_confirm_them(
     window: str, rate: int
 ) -> None:
-    world = World(window, others=((90, 1500, rate),)).run(1500)
+    simulation = Simulation(window, others=((90, 1500, rate),)).run(1500)
 
-    assert world.refused_in(90, 600) <= 45
-    assert world.refused_in(900, 1500) <= 6
-    ours = world.accepted_in(900, 1500) / 10
+    assert simulation.refused_in(90, 600) <= 45
+    assert simulation.refused_in(900, 1500) <= 6
+    ours = simulation.accepted_in(900, 1500) / 10
     assert (1000 - rate) * 0.85 <= ours <= (1000 - rate) * 1.1
 
 
@@ -492,20 +492,20 @@ def test_an_idle_day_leaves_nothing_behind() -> None:
 
 @WINDOWS
 def test_pages_alone_get_the_whole_limit(window: str) -> None:
-    world = World(window, keyed=(), page_workers=2).run(300)
+    simulation = Simulation(window, keyed=(), page_workers=2).run(300)
 
-    assert world.refused == []
-    assert world.accepted_in(0, 300, Lane.PAGES) >= 5 * 975
+    assert simulation.refused == []
+    assert simulation.accepted_in(0, 300, Lane.PAGES) >= 5 * 975
 
 
 @WINDOWS
 @pytest.mark.parametrize("limit", [60, 1000])
 def test_pages_get_a_tenth_beside_services_that_never_end(window: str, limit: int) -> None:
-    world = World(window, page_workers=2, limit=limit, configured=limit).run(600)
+    simulation = Simulation(window, page_workers=2, limit=limit, configured=limit).run(600)
 
-    assert world.refused == []
-    assert world.accepted_in(0, 600) >= 10 * limit * 0.975
-    pages = world.accepted_in(0, 600, Lane.PAGES)
+    assert simulation.refused == []
+    assert simulation.accepted_in(0, 600) >= 10 * limit * 0.975
+    pages = simulation.accepted_in(0, 600, Lane.PAGES)
     # Where slots reach to the deadline, pages and services ask for the next one by turns.
     assert 10 * limit * 0.05 <= pages <= 10 * limit * 0.11
 
@@ -515,18 +515,18 @@ def test_pages_get_a_tenth_beside_services_that_never_end(window: str, limit: in
 def test_more_workers_of_services_leave_pages_less_than_a_tenth(
     window: str, workers: int, least: int, most: int
 ) -> None:
-    world = World(window, workers=workers, page_workers=2).run(300)
+    simulation = Simulation(window, workers=workers, page_workers=2).run(300)
 
-    assert world.refused == []
-    assert least <= world.accepted_in(0, 300, Lane.PAGES) / 5 <= most
+    assert simulation.refused == []
+    assert least <= simulation.accepted_in(0, 300, Lane.PAGES) / 5 <= most
 
 
 @WINDOWS
 def test_services_keep_nine_tenths_while_cometly_answers_within_600_ms(window: str) -> None:
-    world = World(window, latency=0.6, page_workers=2).run(300)
+    simulation = Simulation(window, latency=0.6, page_workers=2).run(300)
 
-    assert world.refused == []
-    assert world.accepted_in(60, 300, Lane.SERVICES) >= 4 * 895
+    assert simulation.refused == []
+    assert simulation.accepted_in(60, 300, Lane.SERVICES) >= 4 * 895
 
 
 @WINDOWS
@@ -535,34 +535,34 @@ def test_services_keep_nine_tenths_while_cometly_answers_within_600_ms(window: s
 def test_duplicates_of_pages_leave_services_their_pace(
     window: str, latency: float, share: float, least: int
 ) -> None:
-    world = World(window, latency=latency, page_workers=2, page_duplicates=share).run(300)
+    simulation = Simulation(window, latency=latency, page_workers=2, page_duplicates=share).run(300)
 
-    assert world.refused == []
-    assert world.accepted_in(60, 300, Lane.SERVICES) >= 4 * least
+    assert simulation.refused == []
+    assert simulation.accepted_in(60, 300, Lane.SERVICES) >= 4 * least
 
 
 @WINDOWS
 def test_pages_of_whose_events_most_are_duplicates_fill_what_services_leave(window: str) -> None:
-    world = World(window, keyed=(), page_workers=2, page_duplicates=0.8).run(300)
+    simulation = Simulation(window, keyed=(), page_workers=2, page_duplicates=0.8).run(300)
 
-    assert world.refused == []
-    assert world.accepted_in(60, 300, Lane.PAGES) >= 4 * 790
+    assert simulation.refused == []
+    assert simulation.accepted_in(60, 300, Lane.PAGES) >= 4 * 790
 
 
 def test_duplicates_of_pages_alone_are_dropped_as_fast_as_workers_read_them() -> None:
-    world = World("sliding", keyed=(), page_workers=2, page_duplicates=1.0).run(120)
+    simulation = Simulation("sliding", keyed=(), page_workers=2, page_duplicates=1.0).run(120)
 
-    assert world.dropped_in(60, 120, Lane.PAGES) >= 5000
+    assert simulation.dropped_in(60, 120, Lane.PAGES) >= 5000
 
 
 @WINDOWS
 def test_services_that_leave_some_of_the_limit_leave_it_to_pages(window: str) -> None:
     # Two workers and answers of 1.5 s: services take half of the limit at most.
-    world = World(window, latency=1.5, page_workers=2).run(300)
+    simulation = Simulation(window, latency=1.5, page_workers=2).run(300)
 
-    assert world.refused == []
-    assert world.accepted_in(0, 300) >= 4850
-    assert world.accepted_in(0, 300, Lane.PAGES) >= 5 * 300
+    assert simulation.refused == []
+    assert simulation.accepted_in(0, 300) >= 4850
+    assert simulation.accepted_in(0, 300, Lane.PAGES) >= 5 * 300
 
 
 @WINDOWS
@@ -570,7 +570,7 @@ def test_services_that_leave_some_of_the_limit_leave_it_to_pages(window: str) ->
 def test_a_burst_of_services_in_a_flood_of_pages_gets_nine_tenths_at_once(
     window: str, limit: int
 ) -> None:
-    flood = World(
+    flood = Simulation(
         window, page_workers=2, limit=limit, configured=limit, keyed=[90.0] * 2 * limit
     ).run(150)
 
@@ -586,7 +586,7 @@ def test_a_keyed_event_in_a_flood_of_pages_waits_for_little_more_than_the_next_s
     window: str, limit: int, share: float, duplicates: float
 ) -> None:
     keyed = [70 + at * 60 / (limit * share) for at in range(int(500 / 60 * limit * share))]
-    world = World(
+    simulation = Simulation(
         window,
         page_workers=2,
         limit=limit,
@@ -595,22 +595,22 @@ def test_a_keyed_event_in_a_flood_of_pages_waits_for_little_more_than_the_next_s
         page_duplicates=duplicates,
     ).run(600)
 
-    assert world.refused == []
-    assert len(world.delays) == len(keyed) > 0
+    assert simulation.refused == []
+    assert len(simulation.delays) == len(keyed) > 0
     # The next slot, and what threads and the network take; a thread that stalls (three in a
     # thousand) comes back within 2 s here.
-    usual = sorted(world.delays)[: max(1, int(len(keyed) * 0.98))]
+    usual = sorted(simulation.delays)[: max(1, int(len(keyed) * 0.98))]
     assert usual[-1] <= 60.4 / limit + 0.5
-    assert max(world.delays) <= 60.4 / limit + 3.5
+    assert max(simulation.delays) <= 60.4 / limit + 3.5
 
 
 @WINDOWS
 def test_a_trickle_of_services_costs_pages_no_more_than_it_takes(window: str) -> None:
     keyed = [70 + at / 2 for at in range(460)]
 
-    world = World(window, page_workers=2, keyed=keyed).run(300)
+    simulation = Simulation(window, page_workers=2, keyed=keyed).run(300)
 
-    assert world.accepted_in(60, 300) >= 4 * 975
+    assert simulation.accepted_in(60, 300) >= 4 * 975
 
 
 def test_pages_reserve_no_more_than_a_moment_ahead() -> None:

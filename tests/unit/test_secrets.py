@@ -19,8 +19,8 @@ from cometly_forwarder.secrets import (
     ServerKeys,
 )
 from cometly_forwarder.stopwatch import Stopwatch
-from tests.unit import fakes
 from tests.unit.conftest import SERVER_KEY, Aws
+from tests.unit.fakes import Clock
 
 
 @dataclass
@@ -42,14 +42,6 @@ class FakeSecretsManager:
         return {"SecretString": self.value}
 
 
-@dataclass
-class Clock:
-    now: float = 1_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 AWAY = [
     pytest.param(
         ClientError({"Error": {"Code": "ThrottlingException"}}, "GetSecretValue"), id="throttled"
@@ -67,7 +59,7 @@ def clock() -> Clock:
 
 
 def a_secret(manager: FakeSecretsManager, clock: Clock) -> Secret:
-    return Secret(manager, "arn:secret", clock)  # type: ignore[arg-type]
+    return Secret(manager, "arn:secret", clock.now)  # type: ignore[arg-type]
 
 
 def keys_of(current: object = "", previous: object = "") -> str:
@@ -96,7 +88,7 @@ def test_a_secret_is_read_again_when_it_is_old(age: float, value: str, clock: Cl
     secret.value()
 
     manager.value = "new"
-    clock.now += age
+    clock.time += age
 
     assert secret.value() == value
 
@@ -110,7 +102,7 @@ def test_the_cached_value_goes_on_while_secrets_manager_is_away(
     secret.value()
 
     manager.away = error
-    clock.now += MAX_AGE_SECONDS
+    clock.time += MAX_AGE_SECONDS
 
     assert secret.value() == "s"
 
@@ -123,7 +115,7 @@ def test_without_a_value_there_is_none_to_give(error: Exception, clock: Clock) -
     with pytest.raises(Unavailable):
         secret.value()
     manager.away = None
-    clock.now += 1
+    clock.time += 1
 
     # A first failure is remembered for a moment only.
     assert secret.value() == "s"
@@ -137,7 +129,7 @@ def test_a_secret_never_shows_in_its_repr(clock: Clock) -> None:
 
 
 def test_a_secret_is_read_from_secrets_manager(aws_stack: Aws, clock: Clock) -> None:
-    keys = ServerKeys(Secret(aws_stack.secrets, aws_stack.keys_secret_arn, clock))
+    keys = ServerKeys(Secret(aws_stack.secrets, aws_stack.keys_secret_arn, clock.now))
 
     assert keys.admit(SERVER_KEY)
 
@@ -146,7 +138,7 @@ def test_a_secret_that_is_not_text_is_unavailable(aws_stack: Aws, clock: Clock) 
     arn = aws_stack.secrets.create_secret(Name="binary", SecretBinary=b"\x00")["ARN"]
 
     with pytest.raises(Unavailable):
-        Secret(aws_stack.secrets, arn, clock).value()
+        Secret(aws_stack.secrets, arn, clock.now).value()
 
 
 # --- The callers' keys ------------------------------------------------------------------------
@@ -198,7 +190,7 @@ def test_a_key_made_just_now_is_admitted_at_once(clock: Clock) -> None:
     keys.admit("old")
 
     manager.value = keys_of("new", "old")
-    clock.now += MIN_AGE_SECONDS
+    clock.time += MIN_AGE_SECONDS
 
     assert keys.admit("new")
     assert keys.admit("old")
@@ -210,7 +202,7 @@ def test_a_key_taken_away_is_refused_after_a_while(clock: Clock) -> None:
     keys.admit("old")
 
     manager.value = keys_of("new")
-    clock.now += MAX_AGE_SECONDS
+    clock.time += MAX_AGE_SECONDS
 
     assert not keys.admit("old")
 
@@ -221,7 +213,7 @@ def test_wrong_keys_do_not_have_the_secret_read_each_time(clock: Clock) -> None:
 
     for _ in range(100):
         keys.admit("wrong")
-        clock.now += MIN_AGE_SECONDS / 10
+        clock.time += MIN_AGE_SECONDS / 10
 
     assert manager.reads <= 11
 
@@ -236,7 +228,7 @@ def test_wrong_keys_do_not_have_the_secret_read_each_time(clock: Clock) -> None:
 def test_a_key_taken_away_is_refused_in_time_whichever_clock_is_wrong(
     by_wall: float, by_monotonic: float
 ) -> None:
-    wall, monotonic = fakes.Clock(), fakes.Clock()
+    wall, monotonic = Clock(), Clock()
     manager = FakeSecretsManager(keys_of("old"))
     stopwatch = Stopwatch(wall.now, monotonic.now)
     keys = ServerKeys(Secret(manager, "arn:secret", stopwatch))  # type: ignore[arg-type]
@@ -269,7 +261,7 @@ def test_a_token_that_was_missing_is_found_soon_after_it_is_stored(clock: Clock)
         token.current()
 
     manager.value = "token-1"
-    clock.now += MIN_AGE_SECONDS
+    clock.time += MIN_AGE_SECONDS
 
     assert token.current() == "token-1"
 
@@ -280,7 +272,7 @@ def test_a_rejected_token_is_read_again(clock: Clock) -> None:
     token.current()
 
     manager.value = "new"
-    clock.now += MIN_AGE_SECONDS
+    clock.time += MIN_AGE_SECONDS
 
     assert token.renewed("old") == "new"
     assert token.current() == "new"
@@ -289,7 +281,7 @@ def test_a_rejected_token_is_read_again(clock: Clock) -> None:
 def test_a_rejected_token_that_is_still_the_stored_one_is_not_another(clock: Clock) -> None:
     token = CometlyToken(a_secret(FakeSecretsManager("old"), clock))
     token.current()
-    clock.now += MIN_AGE_SECONDS
+    clock.time += MIN_AGE_SECONDS
 
     assert token.renewed("old") is None
 
@@ -301,7 +293,7 @@ def test_a_token_that_was_taken_away_is_not_another(stored: str, clock: Clock) -
     token.current()
 
     manager.value = stored
-    clock.now += MIN_AGE_SECONDS
+    clock.time += MIN_AGE_SECONDS
 
     assert token.renewed("old") is None
 
@@ -322,7 +314,7 @@ def test_many_rejections_at_once_do_not_have_the_secret_read_each_time(clock: Cl
     manager = FakeSecretsManager("old")
     token = CometlyToken(a_secret(manager, clock))
     token.current()
-    clock.now += MIN_AGE_SECONDS
+    clock.time += MIN_AGE_SECONDS
 
     for _ in range(100):
         token.renewed("old")

@@ -2,33 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import pytest
 
 from cometly_forwarder.ingest import shares
 from cometly_forwarder.ingest.shares import Shares
+from tests.unit.fakes import Clock
 
 ADA, GRACE = "203.0.113.7", "203.0.113.8"
 
 
-@dataclass
-class Clock:
-    """A clock that stands until it is moved."""
-
-    time: float = 1_000.0
-
-    def __call__(self) -> float:
-        return self.time
-
-
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(1_000.0)  # a stopwatch counts from its start, not from 1970
 
 
 def test_a_visitor_may_send_a_share_at_once_and_no_more(clock: Clock) -> None:
-    visitors = Shares(300, clock)
+    visitors = Shares(300, clock.now)
 
     waits = [visitors.take(ADA, 1) for _ in range(301)]
 
@@ -37,7 +26,7 @@ def test_a_visitor_may_send_a_share_at_once_and_no_more(clock: Clock) -> None:
 
 
 def test_a_share_grows_again_by_the_minute(clock: Clock) -> None:
-    visitors = Shares(60, clock)
+    visitors = Shares(60, clock.now)
     taken = 0
 
     for _ in range(10 * 60):
@@ -49,7 +38,7 @@ def test_a_share_grows_again_by_the_minute(clock: Clock) -> None:
 
 
 def test_who_waits_as_long_as_it_is_told_is_admitted(clock: Clock) -> None:
-    visitors = Shares(300, clock)
+    visitors = Shares(300, clock.now)
     while not (wait := visitors.take(ADA, 20)):
         pass
 
@@ -59,7 +48,7 @@ def test_who_waits_as_long_as_it_is_told_is_admitted(clock: Clock) -> None:
 
 
 def test_what_was_turned_away_does_not_count(clock: Clock) -> None:
-    visitors = Shares(10, clock)
+    visitors = Shares(10, clock.now)
     visitors.take(ADA, 10)
 
     waits = {visitors.take(ADA, 5) for _ in range(100)}
@@ -68,14 +57,14 @@ def test_what_was_turned_away_does_not_count(clock: Clock) -> None:
 
 
 def test_an_array_counts_as_its_events(clock: Clock) -> None:
-    visitors = Shares(300, clock)
+    visitors = Shares(300, clock.now)
 
     assert [visitors.take(ADA, 20) > 0 for _ in range(16)] == [False] * 15 + [True]
 
 
 @pytest.mark.parametrize("per_minute", [1, 19])
 def test_an_array_larger_than_a_share_takes_a_whole_one(clock: Clock, per_minute: int) -> None:
-    visitors = Shares(per_minute, clock)
+    visitors = Shares(per_minute, clock.now)
 
     assert visitors.take(ADA, 20) == 0
     assert visitors.take(ADA, 20) == 60
@@ -96,14 +85,14 @@ def test_an_array_larger_than_a_share_takes_a_whole_one(clock: Clock, per_minute
 def test_a_share_is_an_address_or_a_network_of_ipv6(
     clock: Clock, one: str, other: str, *, are_one: bool
 ) -> None:
-    visitors = Shares(5, clock)
+    visitors = Shares(5, clock.now)
     visitors.take(one, 5)
 
     assert (visitors.take(other, 1) > 0) is are_one
 
 
 def test_without_a_bound_nothing_is_counted(clock: Clock) -> None:
-    visitors = Shares(0, clock)
+    visitors = Shares(0, clock.now)
 
     assert {visitors.take(ADA, 20) for _ in range(1_000)} == {0.0}
     assert visitors._whole_at == {}
@@ -113,7 +102,7 @@ def test_a_flood_of_addresses_does_not_grow_without_end(
     clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shares, "MOST_VISITORS", 100)
-    visitors = Shares(5, clock)
+    visitors = Shares(5, clock.now)
 
     for number in range(1_000):
         visitors.take(f"10.0.{number // 250}.{number % 250}", 1)
@@ -125,7 +114,7 @@ def test_who_goes_on_sending_is_not_forgotten_among_others(
     clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shares, "MOST_VISITORS", 100)
-    visitors = Shares(20, clock)
+    visitors = Shares(20, clock.now)
 
     for number in range(1_000):
         visitors.take(f"10.0.{number // 250}.{number % 250}", 1)

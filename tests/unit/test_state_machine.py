@@ -53,7 +53,7 @@ some_fate = st.one_of(
 )
 
 
-class Pipe(RuleBasedStateMachine):
+class EventHistory(RuleBasedStateMachine):
     """Accepted, claimed, waiting, delivered, parked: any number of times, in any order."""
 
     world: World
@@ -179,5 +179,5 @@ def _in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batch, "ThreadPoolExecutor", InTurn)
 
 
-TestPipe = Pipe.TestCase
-TestPipe.settings = settings(max_examples=200, stateful_step_count=25, deadline=None)
+TestEventHistory = EventHistory.TestCase
+TestEventHistory.settings = settings(max_examples=200, stateful_step_count=25, deadline=None)
