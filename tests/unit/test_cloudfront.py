@@ -6,10 +6,10 @@ import re
 from typing import Any
 
 import pytest
-import yaml
 
 from local.stack.checkout import Checkout
-from tests.unit.test_template import PARAMETERS, Loader, of_type, properties
+from tests.unit import cloudformation
+from tests.unit.test_template import PARAMETERS, of_type, properties
 
 # The ids of CloudFront's managed policies:
 # https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/using-managed-cache-policies.html
@@ -22,7 +22,7 @@ RECIPE = Checkout.here().root / "docs" / "cloudfront"
 
 
 def resources_of(name: str) -> dict[str, Any]:
-    template = yaml.load((RECIPE / name).read_text("utf-8"), Loader)  # noqa: S506 - a safe one
+    template = cloudformation.read(RECIPE / name)
     return {key: it["Properties"] for key, it in template["Resources"].items()}
 
 

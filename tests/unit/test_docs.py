@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from cometly_forwarder import __version__
 from cometly_forwarder.event.model import read_event
@@ -20,6 +19,7 @@ from cometly_forwarder.ingest.accept import Intake, accept
 from cometly_forwarder.ingest.responses import response_to_many, response_to_one
 from cometly_forwarder.observability import ALL_METRICS, METRICS
 from local.stack.samples import HEADING, Sample, read_all
+from tests.unit import cloudformation
 
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
@@ -36,21 +36,7 @@ _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _SPAN = re.compile(r"`([^`\n]+)`")
 
 
-class _Template(yaml.SafeLoader):
-    """Reads CloudFormation's short forms, such as !Ref, as the plain values behind them."""
-
-
-def _plain(loader: _Template, _: str, node: yaml.Node) -> Any:
-    if isinstance(node, yaml.ScalarNode):
-        return loader.construct_scalar(node)
-    if isinstance(node, yaml.SequenceNode):
-        return loader.construct_sequence(node)
-    assert isinstance(node, yaml.MappingNode)
-    return loader.construct_mapping(node)
-
-
-_Template.add_multi_constructor("!", _plain)
-TEMPLATE = yaml.load((ROOT / "template.yaml").read_text("utf-8"), _Template)  # noqa: S506 - safe
+TEMPLATE = cloudformation.read(ROOT / "template.yaml")
 
 
 def text_of(path: Path) -> str:
@@ -248,9 +234,9 @@ TRANSFORMERS = sorted((ROOT / "docs" / "transformers").glob("*.yaml"))
 
 @pytest.mark.parametrize("path", TRANSFORMERS, ids=lambda path: path.name)
 def test_a_rule_has_a_name_by_which_it_can_be_admitted_before_it_is_there(path: Path) -> None:
-    template = yaml.load(text_of(path), _Template)  # noqa: S506 - safe
+    template = cloudformation.read(path)
 
-    assert template["Resources"]["Rule"]["Properties"]["Name"] == "RuleName"
+    assert template["Resources"]["Rule"]["Properties"]["Name"] == {"Ref": "RuleName"}
     assert template["Parameters"]["RuleName"]["Default"]
 
 
@@ -265,7 +251,7 @@ def test_the_recipe_admits_each_rule_before_it_makes_it_and_keeps_the_one_before
     assert lists == ["$SHOPIFY_RULE", "$SHOPIFY_RULE,$STRIPE_RULE"]
     for name in ("shopify-order", "stripe-payment"):
         path = ROOT / "docs" / "transformers" / f"{name}.yaml"
-        template = yaml.load(text_of(path), _Template)  # noqa: S506 - safe
+        template = cloudformation.read(path)
         assert f'/{template["Parameters"]["RuleName"]["Default"]}"' in text
 
 

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
-import yaml
 
 from cometly_forwarder import aws
 from cometly_forwarder.deliver import batch, cometly, delivery, ledger
@@ -16,8 +15,8 @@ from cometly_forwarder.event import envelope
 from cometly_forwarder.event.model import EVENT_NAMES
 from cometly_forwarder.ingest.settings import IngestSettings
 from local.stack.checkout import Checkout
-
-Node = Any
+from tests.unit import cloudformation
+from tests.unit.cloudformation import Node
 
 DATA_HOLDERS = ("AWS::SQS::Queue", "AWS::DynamoDB::Table", "AWS::SecretsManager::Secret")
 # API Gateway waits no longer for a function:
@@ -25,28 +24,7 @@ DATA_HOLDERS = ("AWS::SQS::Queue", "AWS::DynamoDB::Table", "AWS::SecretsManager:
 HTTP_API_SECONDS = 30
 HOUR = 3600
 
-
-class Loader(yaml.SafeLoader):
-    """YAML with CloudFormation's short forms, read as the long ones."""
-
-
-def _long_form(loader: yaml.SafeLoader, name: str, node: yaml.Node) -> dict[str, Node]:
-    if isinstance(node, yaml.ScalarNode):
-        value: Node = loader.construct_scalar(node)
-    elif isinstance(node, yaml.SequenceNode):
-        value = loader.construct_sequence(node, deep=True)
-    else:
-        assert isinstance(node, yaml.MappingNode)
-        value = loader.construct_mapping(node, deep=True)
-    return {name if name == "Ref" else f"Fn::{name}": value}
-
-
-Loader.add_multi_constructor("!", _long_form)
-
-TEMPLATE: dict[str, Node] = yaml.load(
-    Checkout.here().template.read_text("utf-8"),
-    Loader=Loader,  # noqa: S506 - a safe one
-)
+TEMPLATE = cloudformation.read(Checkout.here().template)
 RESOURCES: dict[str, dict[str, Node]] = TEMPLATE["Resources"]
 PARAMETERS: dict[str, dict[str, Node]] = TEMPLATE["Parameters"]
 
