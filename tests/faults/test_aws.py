@@ -30,7 +30,7 @@ TIMES: dict[str, Any] = {
         "ANSWER_SECONDS": 1.0,
         "POST_SECONDS": 2.0,
         # Each post looks at the gate first.
-        "LOOK_SECONDS": 0.0,
+        "REFRESH_SECONDS": 0.0,
     },
 }
 
