@@ -34,7 +34,7 @@ def pipe(monkeypatch: pytest.MonkeyPatch) -> Pipe:
 
 def other_message_of(number: int, name: str = "m-other") -> Message:
     """Make another message about the same order: a caller that posted twice."""
-    again = message(number, sent_at=START + 0.5)
+    again = message(number, sent_at=START + 5)
     return dataclasses.replace(again, id=name, receipt=name)
 
 
