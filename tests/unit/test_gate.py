@@ -880,6 +880,16 @@ def test_a_refusal_closes_the_gate_at_once_when_nothing_was_taken_lately() -> No
     assert not worker.is_open()
 
 
+def test_a_time_that_no_right_clock_wrote_does_not_keep_a_blocked_gate_open() -> None:
+    table = FakeTable(Clock())
+    worker = of(table)
+    worker.table.state = GateState(taken_at=START + 86400)
+
+    worker.blocked(is_sure=False)
+
+    assert not worker.is_open()
+
+
 def test_a_429_of_a_page_is_obeyed_by_services() -> None:
     table = FakeTable(Clock())
     of(table).lane(Lane.PAGES).throttled(30)

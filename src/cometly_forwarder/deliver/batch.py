@@ -18,6 +18,7 @@ from cometly_forwarder.deliver.delivery import (
     Later,
     Message,
     Slot,
+    patience,
 )
 from cometly_forwarder.errors import Unavailable
 from cometly_forwarder.gate.rules import Cause, Reservation
@@ -166,7 +167,7 @@ class BatchDelivery:
         """Wait for the gate; while Cometly is dead, come back less and less often."""
         spread = 2.0
         if reservation.cause is Cause.FAILING:
-            spread = min(2.0 ** min(message.receives, 30), _LONGEST_SPREAD_SECONDS)
+            spread = patience(message, _LONGEST_SPREAD_SECONDS)
         return Later(reservation.wait + self.delivery.random() * spread)
 
 

@@ -217,7 +217,8 @@ class Delivery:
                     return self._fit(Job(message, envelope, claim, claimed))
                 case Leased(until, is_same):
                     left = until - self.now() + 1
-                    return self._hold(arrival, left if is_same else min(left, patience(message)))
+                    most = left if is_same else patience(message, _LONGEST_PATIENCE_SECONDS)
+                    return self._hold(arrival, min(left, most))
                 case Waiting(until):
                     return self._hold(arrival, until - self.now() + 1)
                 case Duplicate():
@@ -453,9 +454,9 @@ def _hash_of(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def patience(message: Message) -> float:
-    """Seconds after which a message asks again what became of another one: few receives."""
-    return min(2.0 ** min(message.receives, 30), _LONGEST_PATIENCE_SECONDS)
+def patience(message: Message, longest: float) -> float:
+    """Seconds after which a message asks again: twice as long at each receive, up to `longest`."""
+    return min(2.0 ** min(message.receives, 30), longest)
 
 
 def back_off(attempts: int, random: float) -> float:

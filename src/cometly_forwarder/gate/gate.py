@@ -128,9 +128,8 @@ class DynamoGate:
 
         0.0 if it never did. Other workers hear of it with what is written anyway.
         """
-        taken_at = max(self._taken_at, self.table.state.taken_at)
-        is_plausible = 0 < taken_at <= self.clock.now() + rules.FARTHEST_SLOT_SECONDS
-        return taken_at - self.clock.offset if is_plausible else 0.0
+        taken_at = self._last_taken()
+        return taken_at - self.clock.offset if taken_at else 0.0
 
     def give_back(
         self, slots: tuple[float, ...], *, probe: bool, lane: Lane = Lane.SERVICES
@@ -157,8 +156,7 @@ class DynamoGate:
         """Report that the Space is blocked. Where that is not sure, several in a row say so."""
         now = self.clock.now()
         self._refusals[lane] += 1
-        taken_at = max(self._taken_at, self.table.state.taken_at)
-        if not is_sure and rules.is_doubtful(self._refusals[lane], taken_at, now):
+        if not is_sure and rules.is_doubtful(self._refusals[lane], self._last_taken(), now):
             return
         self._report(lambda state: rules.blocked(state, now=now, lane=lane))
 
@@ -174,6 +172,12 @@ class DynamoGate:
             self._report(
                 lambda state: rules.succeeded(state, probe=probe, is_taken=is_taken, lane=lane)
             )
+
+    def _last_taken(self) -> float:
+        """The same by the shared clock. A time that no right clock has written counts as never."""
+        taken_at = max(self._taken_at, self.table.state.taken_at)
+        is_plausible = taken_at <= self.clock.now() + rules.FARTHEST_SLOT_SECONDS
+        return taken_at if is_plausible else 0.0
 
     def _admit_at_once(self, count: int, latest: float, lane: Lane) -> Reservation:
         with self._lock:
