@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from cometly_forwarder import jsontext
-from cometly_forwarder.errors import Unavailable, Unreadable, trace_of
 from cometly_forwarder.ingest import browser
 from cometly_forwarder.ingest.accept import Intake, Receipt, Status, accept
 from cometly_forwarder.ingest.browser import (
@@ -19,8 +18,6 @@ from cometly_forwarder.ingest.browser import (
     visitor_of,
 )
 from cometly_forwarder.ingest.responses import (
-    CRASHED_MESSAGE,
-    RETRY_AFTER_SECONDS,
     Response,
     refusal,
     response_as_cometly,
@@ -36,7 +33,7 @@ MAX_EVENTS = 500
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """An HTTP request; header names are in lower case."""
+    """An HTTP request; header names are in lower case, as HTTP APIs write them."""
 
     headers: Mapping[str, str]
     body: bytes
@@ -50,8 +47,8 @@ class Keys(Protocol):
         """Say whether a key is valid; raises Unavailable."""
 
 
-class _Refused(Exception):
-    """Ends the reading of a request with an answer."""
+class Refused(Exception):
+    """Ends a request with an answer, wherever it is raised."""
 
     def __init__(self, status: int, message: str, **headers: str) -> None:
         super().__init__()
@@ -79,39 +76,24 @@ class Routes:
 
     def services(self, request: Request) -> Response:
         """`POST /v1/events`: one event, or an array of them."""
-        return self._answered(lambda: self._services(request))
-
-    def drop_in(self, request: Request) -> Response:
-        """`POST /public-api/v1/events/track`: what Cometly takes, answered as Cometly answers."""
-        return self._answered(lambda: self._drop_in(request))
-
-    def pages(self, request: Request) -> Response:
-        """`POST /collect`: a page of an allowed origin. Refusals, too, are for the page to read."""
-        return self._answered_to_page(request, lambda: self._pages(request))
-
-    def preflight(self, request: Request) -> Response:
-        """`OPTIONS /collect`: what a browser asks before it sends application/json."""
-        return self._answered_to_page(
-            request, lambda: Response(204, {}, preflight_headers(request.headers["origin"]))
-        )
-
-    def _services(self, request: Request) -> Response:
         self._authenticate(request)
         content = _content_of(request, MAX_BODY_BYTES)
         key = request.headers.get("idempotency-key")
         if isinstance(content, list):
             if key:
-                raise _Refused(422, "Idempotency-Key goes with one event: give each its own key.")
+                raise Refused(422, "Idempotency-Key goes with one event: give each its own key.")
             return response_to_many(self._accept(_bounded(content, MAX_EVENTS), self.intake))
         return response_to_one(self._accept([content], self.intake, key)[0])
 
-    def _drop_in(self, request: Request) -> Response:
+    def drop_in(self, request: Request) -> Response:
+        """`POST /public-api/v1/events/track`: what Cometly takes, answered as Cometly answers."""
         self._authenticate(request)
         content = _content_of(request, MAX_BODY_BYTES)
         key = request.headers.get("idempotency-key")
         return response_as_cometly(self._accept([content], self.intake, key)[0])
 
-    def _pages(self, request: Request) -> Response:
+    def pages(self, request: Request) -> Response:
+        """`POST /collect`: what a page sends, after `admit_page`."""
         content = _content_of(request, browser.MAX_BODY_BYTES)
         visitor = visitor_of(request.source_ip, request.headers, self.browser.proxy_hops)
 
@@ -120,18 +102,30 @@ class Routes:
             return response_to_many(self._accept_from(visitor, events))
         return response_to_one(self._accept_from(visitor, [content])[0])
 
+    def preflight(self, request: Request) -> Response:
+        """`OPTIONS /collect`: what a browser asks before it sends application/json."""
+        return Response(204, {}, preflight_headers(request.headers["origin"]))
+
+    def admit_page(self, origin: str) -> dict[str, str]:
+        """Return the headers with which a page of this origin may read its answer; or refuse it."""
+        if not self.browser.origins:
+            raise Refused(403, "This door is shut: AllowedOrigins names no origin.")
+        if origin not in self.browser.origins:
+            raise Refused(403, "This origin is not allowed here.", Vary="Origin")
+        return cors_headers(origin)
+
     def _accept_from(self, visitor: Visitor, raws: Sequence[object]) -> list[Receipt]:
         """Take a visitor's events, unless they are too many, valid or not; the log names nobody."""
         if wait := self.shares.take(visitor.ip, len(raws)):
             self.journal.record("ingest.limited", count=len(raws))
-            raise _Refused(429, _too_many(self.shares), Retry_After=str(math.ceil(wait)))
+            raise Refused(429, _too_many(self.shares), Retry_After=str(math.ceil(wait)))
         return self._accept(
             raws, self.page_intake, prepare=lambda raw: self.browser.event_from(raw, visitor)
         )
 
     def _authenticate(self, request: Request) -> None:
         if not self.keys.admit(_presented_key(request.headers)):
-            raise _Refused(401, "The key is missing or wrong.", WWW_Authenticate="Bearer")
+            raise Refused(401, "The key is missing or wrong.", WWW_Authenticate="Bearer")
 
     def _accept(
         self,
@@ -150,41 +144,10 @@ class Routes:
             )
         return receipts
 
-    def _answered_to_page(self, request: Request, answer: Callable[[], Response]) -> Response:
-        origin = request.headers.get("origin", "")
-        if not self.browser.origins:
-            return refusal(403, "This door is shut: AllowedOrigins names no origin.")
-        if origin not in self.browser.origins:
-            return refusal(403, "This origin is not allowed here.", Vary="Origin")
-        response = self._answered(answer)
-        return Response(
-            response.status, response.body, {**response.headers, **cors_headers(origin)}
-        )
-
-    def _answered(self, answer: Callable[[], Response]) -> Response:
-        try:
-            return answer()
-        except _Refused as refused:
-            return refused.response
-        except Unreadable as exc:
-            return refusal(400, f"The body is not JSON that can be read: {exc}.")
-        except Unavailable as exc:
-            self.journal.record("ingest.unavailable", reason=str(exc))
-            wait = str(RETRY_AFTER_SECONDS)
-            return refusal(503, "The service is unavailable; please try again.", Retry_After=wait)
-        except Exception as exc:  # noqa: BLE001 - a page, too, must be able to read the answer
-            return crash_of(exc, self.journal)
-
-
-def crash_of(exc: Exception, journal: Journal) -> Response:
-    """Answer for a defect of ours. Only its trace is logged: a message may quote the event."""
-    journal.record("ingest.crashed", reason=trace_of(exc))
-    return refusal(500, CRASHED_MESSAGE)
-
 
 def _content_of(request: Request, most: int) -> object:
     if len(request.body) > most:
-        raise _Refused(413, f"A request must not exceed {most // 1024} KiB.")
+        raise Refused(413, f"A request must not exceed {most // 1024} KiB.")
     content: object = jsontext.parse(request.body)
     return content
 
@@ -195,9 +158,9 @@ def _too_many(shares: Shares) -> str:
 
 def _bounded(events: list[object], most: int) -> list[object]:
     if not events:
-        raise _Refused(422, "The array holds no event.")
+        raise Refused(422, "The array holds no event.")
     if len(events) > most:
-        raise _Refused(413, f"An array must not hold more than {most} events.")
+        raise Refused(413, f"An array must not hold more than {most} events.")
     return events
 
 
