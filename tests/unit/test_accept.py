@@ -7,9 +7,11 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from unittest.mock import Mock
 
 import pytest
 
+from cometly_forwarder import jsontext
 from cometly_forwarder.event.envelope import MAX_BODY_BYTES
 from cometly_forwarder.ingest.accept import Intake, Receipt, Status, accept
 from tests.unit.conftest import an_event
@@ -59,6 +61,18 @@ def test_an_events_time_is_fixed_when_it_is_accepted() -> None:
 
     assert event_queue.events[0]["event_time"] == "2024-01-15T12:00:00Z"
     assert json.loads(event_queue.bodies[0])["accepted_at"] == "2024-01-15T12:00:00+00:00"
+
+
+def test_an_event_is_written_once_to_be_weighed_and_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    dump = Mock(wraps=jsontext.dump)
+    monkeypatch.setattr(jsontext, "dump", dump)
+    event_queue = FakeEventQueue()
+
+    accept([an_event(), an_event()], an_intake(event_queue))
+
+    written = [call.args[0] for call in dump.call_args_list]
+    assert [value["event"] for value in written if isinstance(value, dict)] == event_queue.events
+    assert len(event_queue.bodies) == 2
 
 
 def test_the_region_of_the_intake_reads_phone_numbers() -> None:

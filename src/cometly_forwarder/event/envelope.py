@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -54,16 +54,12 @@ class Envelope:
     event: Mapping[str, Any]
     faults: tuple[Fault, ...] = ()
     is_bare: bool = False
+    # What `seal` wrote to weigh the event; empty in an envelope that was read.
+    _body: str = field(default="", repr=False, compare=False)
 
     def body(self) -> str:
-        return jsontext.dump(
-            {
-                _MARK: _VERSION,
-                "event_id": self.event_id,
-                "accepted_at": self.accepted_at.isoformat(),
-                "event": self.event,
-            }
-        )
+        """Return the message that carries this envelope."""
+        return self._body or _body_of(self.event_id, self.accepted_at, self.event)
 
 
 def seal(event: Event, source: Source) -> Envelope:
@@ -73,10 +69,10 @@ def seal(event: Event, source: Source) -> Envelope:
     fields.setdefault("event_time", iso_time(source.time))
     if not (event.idempotency_key or event.order_id or event.order_name):
         fields["idempotency_key"] = event_id
-    envelope = Envelope(event_id, source.time, fields)
-    if len(envelope.body()) > MAX_BODY_BYTES:
+    body = _body_of(event_id, source.time, fields)
+    if len(body) > MAX_BODY_BYTES:
         raise TooLarge((Fault("", f"an event must not exceed {MAX_BODY_BYTES // 1024} KiB"),))
-    return envelope
+    return Envelope(event_id, source.time, fields, _body=body)
 
 
 def read_envelope(body: str, queue: Source, phone_region: str | None = None) -> Envelope:
@@ -102,6 +98,17 @@ def read_envelope(body: str, queue: Source, phone_region: str | None = None) -> 
         return _faulty(source, exc.faults)
     except Unreadable as exc:
         return _faulty(source, (Fault("", f"the message is not JSON that can be read: {exc}"),))
+
+
+def _body_of(event_id: str, accepted_at: datetime, event: Mapping[str, Any]) -> str:
+    return jsontext.dump(
+        {
+            _MARK: _VERSION,
+            "event_id": event_id,
+            "accepted_at": accepted_at.isoformat(),
+            "event": event,
+        }
+    )
 
 
 def _identity(event: Event, source: Source) -> tuple[str, ...]:
