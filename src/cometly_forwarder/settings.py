@@ -2,33 +2,30 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
 
 from cometly_forwarder.errors import SettingsError
 
-
-def optional(environ: Mapping[str, str], name: str) -> str:
-    return environ.get(name, "").strip()
+Model = TypeVar("Model", bound=BaseModel)
 
 
-def required(environ: Mapping[str, str], name: str) -> str:
-    if not (value := optional(environ, name)):
-        raise SettingsError(f"the environment variable {name} is not set")
-    return value
+def read(model: type[Model], environ: Mapping[str, str]) -> Model:
+    """Read each field from the variable of its name in capitals; raises SettingsError.
 
-
-def whole_number(environ: Mapping[str, str], name: str) -> int:
-    text = required(environ, name)
-    if not re.fullmatch("[0-9]{1,9}", text) or int(text) == 0:
-        raise SettingsError(f"the environment variable {name} must be a whole number from 1 on")
-    return int(text)
-
-
-def count(environ: Mapping[str, str], name: str, *, most: int) -> int:
-    text = optional(environ, name) or "0"
-    if not re.fullmatch("[0-9]{1,9}", text) or int(text) > most:
-        raise SettingsError(
-            f"the environment variable {name} must be a whole number from 0 to {most}"
-        )
-    return int(text)
+    A blank variable is as good as none. A field's title says what a value must be.
+    """
+    given = {
+        name: text for name in model.model_fields if (text := environ.get(name.upper(), "").strip())
+    }
+    try:
+        return model.model_validate(given)
+    except ValidationError as exc:
+        # Not in pydantic's own words, which quote the value.
+        name = str(exc.errors()[0]["loc"][0])
+        variable = f"the environment variable {name.upper()}"
+        if name not in given:
+            raise SettingsError(f"{variable} is not set") from None
+        raise SettingsError(f"{variable} must be {model.model_fields[name].title}") from None

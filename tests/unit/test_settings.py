@@ -33,9 +33,9 @@ DELIVER = {
 def test_ingest_reads_its_environment() -> None:
     settings = IngestSettings.read(INGEST)
 
-    assert settings.queue_url == "https://sqs.example.com/1/events"
-    assert settings.keys_secret_arn == "arn:keys"
-    assert settings.phone_region == "US"
+    assert settings.event_queue_url == "https://sqs.example.com/1/events"
+    assert settings.server_keys_secret_arn == "arn:keys"
+    assert settings.default_phone_region == "US"
 
 
 def test_ingest_reads_what_pages_may_send() -> None:
@@ -80,14 +80,14 @@ def test_a_number_beyond_its_bounds_is_refused_by_name(name: str, text: str) -> 
 def test_deliver_reads_its_environment() -> None:
     settings = DeliverSettings.read(DELIVER | {"DEFAULT_PHONE_REGION": "DE"})
 
-    assert settings.queue_url == "https://sqs.example.com/1/events"
+    assert settings.event_queue_url == "https://sqs.example.com/1/events"
     assert settings.dead_letter_queue_url == "https://sqs.example.com/1/dead"
     assert settings.table_name == "ledger"
-    assert settings.token_secret_arn == "arn:token"
+    assert settings.cometly_token_secret_arn == "arn:token"
     assert settings.cometly_url == "https://cometly.example.com"
-    assert settings.requests_per_minute == 960
-    assert settings.horizon_seconds == 3 * 24 * 3600
-    assert settings.phone_region == "DE"
+    assert settings.cometly_requests_per_minute == 960
+    assert settings.delivery_horizon_hours == 72
+    assert settings.default_phone_region == "DE"
     assert (settings.page_queue_url, settings.page_queue_arn) == ("", "")
 
 
@@ -104,8 +104,8 @@ def test_deliver_reads_where_the_page_queue_is() -> None:
 def test_no_phone_region_is_none(region: dict[str, str]) -> None:
     without = {name: value for name, value in INGEST.items() if name != "DEFAULT_PHONE_REGION"}
 
-    assert IngestSettings.read(without | region).phone_region is None
-    assert DeliverSettings.read(DELIVER | region).phone_region is None
+    assert IngestSettings.read(without | region).default_phone_region is None
+    assert DeliverSettings.read(DELIVER | region).default_phone_region is None
 
 
 @pytest.mark.parametrize("name", ["EVENT_QUEUE_URL", "SERVER_KEYS_SECRET_ARN"])

@@ -49,11 +49,13 @@ class BatchDeliveries:
 def batch_deliveries() -> BatchDeliveries:
     """Build the clients: once, in the first invocation."""
     settings = DeliverSettings.read(os.environ)
-    secret = Secret(aws.client("secretsmanager"), settings.token_secret_arn, Stopwatch())
+    secret = Secret(aws.client("secretsmanager"), settings.cometly_token_secret_arn, Stopwatch())
     dynamodb = aws.client("dynamodb")
     table = GateTable(dynamodb, settings.table_name, SharedClock(time.time))
-    gate = DynamoGate(table, settings.requests_per_minute)
-    queue = SqsQueue(aws.client("sqs"), settings.queue_url, settings.dead_letter_queue_url, journal)
+    gate = DynamoGate(table, settings.cometly_requests_per_minute)
+    queue = SqsQueue(
+        aws.client("sqs"), settings.event_queue_url, settings.dead_letter_queue_url, journal
+    )
     events = Delivery(
         ledger=DynamoLedger(dynamodb, settings.table_name, time.time),
         gate=gate.lane(Lane.SERVICES),
@@ -67,8 +69,8 @@ def batch_deliveries() -> BatchDeliveries:
         now=time.time,
         sleep=time.sleep,
         random=random.random,
-        horizon_seconds=settings.horizon_seconds,
-        phone_region=settings.phone_region,
+        horizon_seconds=settings.delivery_horizon_hours * 3600,
+        phone_region=settings.default_phone_region,
     )
     pages = replace(
         events,

@@ -49,9 +49,11 @@ app = APIGatewayHttpResolver()
 def routes() -> Routes:
     """Build the clients: once, in the first invocation that needs them."""
     settings = IngestSettings.read(os.environ)
-    secret = Secret(aws.client("secretsmanager"), settings.keys_secret_arn, Stopwatch())
-    event_queue = SqsEventQueue(aws.client("sqs"), settings.queue_url, journal, time.monotonic)
-    intake = Intake(event_queue, _utc_now, lambda: str(uuid.uuid4()), settings.phone_region)
+    secret = Secret(aws.client("secretsmanager"), settings.server_keys_secret_arn, Stopwatch())
+    event_queue = SqsEventQueue(
+        aws.client("sqs"), settings.event_queue_url, journal, time.monotonic
+    )
+    intake = Intake(event_queue, _utc_now, lambda: str(uuid.uuid4()), settings.default_phone_region)
     return Routes(
         intake=intake,
         page_intake=replace(intake, event_queue=replace(event_queue, url=settings.page_queue_url)),

@@ -4,46 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import Annotated, Self
 
+from pydantic import BaseModel, BeforeValidator, Field
+
+from cometly_forwarder import settings
 from cometly_forwarder.errors import SettingsError
-from cometly_forwarder.ingest.browser import BrowserRules, event_names_in, names_in
-from cometly_forwarder.settings import count, optional, required
+from cometly_forwarder.ingest.browser import PAGE_NAMES, BrowserRules, event_names_in, names_in
 
 # As the parameter AllowedOrigins has it.
 _ORIGIN = re.compile(
     r"https?://([a-z0-9-]+(\.[a-z0-9-]+)*|\[[0-9a-f:.]+\])(:[1-9][0-9]{0,4})?", re.ASCII
 )
 _OWN_PORTS = {"http": ":80", "https": ":443"}
-
-
-@dataclass(frozen=True, slots=True)
-class IngestSettings:
-    """The environment of the ingest function. Pages have a queue where an origin is allowed."""
-
-    queue_url: str
-    page_queue_url: str
-    keys_secret_arn: str
-    phone_region: str | None
-    browser: BrowserRules
-    visitor_events_per_minute: int
-
-    @classmethod
-    def read(cls, environ: Mapping[str, str]) -> IngestSettings:
-        browser = BrowserRules(
-            origins=_origins(environ.get("ALLOWED_ORIGINS", "")),
-            event_names=event_names_in(environ.get("BROWSER_EVENT_NAMES", "")),
-            proxy_hops=count(environ, "TRUSTED_PROXY_HOPS", most=9),
-        )
-        page_queue = required if browser.origins else optional
-        return cls(
-            queue_url=required(environ, "EVENT_QUEUE_URL"),
-            page_queue_url=page_queue(environ, "PAGE_QUEUE_URL"),
-            keys_secret_arn=required(environ, "SERVER_KEYS_SECRET_ARN"),
-            phone_region=environ.get("DEFAULT_PHONE_REGION") or None,
-            browser=browser,
-            visitor_events_per_minute=count(environ, "VISITOR_EVENTS_PER_MINUTE", most=60_000),
-        )
 
 
 def _origins(text: str) -> frozenset[str]:
@@ -56,3 +29,29 @@ def _origins(text: str) -> frozenset[str]:
                 "in lower case, with no path, no slash or dot at the end, no :443 of https, no :80"
             )
     return origins
+
+
+class IngestSettings(BaseModel, frozen=True):
+    """The environment of the ingest function. Pages have a queue where an origin is allowed."""
+
+    event_queue_url: str
+    page_queue_url: str = ""
+    server_keys_secret_arn: str
+    default_phone_region: str | None = None
+    allowed_origins: Annotated[frozenset[str], BeforeValidator(_origins)] = frozenset()
+    browser_event_names: Annotated[frozenset[str], BeforeValidator(event_names_in)] = PAGE_NAMES
+    trusted_proxy_hops: int = Field(0, ge=0, le=9, title="a whole number from 0 to 9")
+    visitor_events_per_minute: int = Field(
+        0, ge=0, le=60_000, title="a whole number from 0 to 60000"
+    )
+
+    @classmethod
+    def read(cls, environ: Mapping[str, str]) -> Self:
+        known = settings.read(cls, environ)
+        if known.allowed_origins and not known.page_queue_url:
+            raise SettingsError("the environment variable PAGE_QUEUE_URL is not set")
+        return known
+
+    @property
+    def browser(self) -> BrowserRules:
+        return BrowserRules(self.allowed_origins, self.browser_event_names, self.trusted_proxy_hops)
