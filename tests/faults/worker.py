@@ -30,6 +30,7 @@ from botocore.config import Config
 import cometly_forwarder
 from cometly_forwarder import aws
 from cometly_forwarder.deliver import handler as function
+from cometly_forwarder.deliver.assembly import Ports, assemble
 from cometly_forwarder.deliver.batch import BatchDelivery
 from cometly_forwarder.gate import rules
 from tests.faults.emulator import ROOT
@@ -151,14 +152,16 @@ def work(plan: Plan) -> None:
     _prepare(plan)
     _misset_clock(plan.skew)
     executioner = Executioner(plan.death)
-    delivery = function.batch_deliveries().events.delivery
-    ports: dict[str, Any] = {
-        name: Deadly(name, getattr(delivery, name), executioner)
-        for name in ("ledger", "gate", "cometly", "queue")
-    }
-    changed = dataclasses.replace(delivery, horizon_seconds=plan.horizon, **ports)
-    batch_deliveries = function.BatchDeliveries(BatchDelivery(changed), BatchDelivery(changed), "")
-    function.batch_deliveries = lambda: batch_deliveries  # type: ignore[assignment]
+
+    def assemble_deadly(ports: Ports) -> BatchDelivery:
+        deadly: dict[str, Any] = {
+            name: Deadly(name, getattr(ports, name), executioner)
+            for name in ("ledger", "gate", "cometly", "queue")
+        }
+        return assemble(dataclasses.replace(ports, horizon_seconds=plan.horizon, **deadly))
+
+    function.assemble = assemble_deadly  # type: ignore[attr-defined]
+    function.batch_deliveries()
     _poll(plan, executioner)
 
 

@@ -8,6 +8,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, Self, cast
 
+from cometly_forwarder.deliver.assembly import Ports, assemble
 from cometly_forwarder.deliver.batch import BatchDelivery
 from cometly_forwarder.deliver.claims import (
     Claim,
@@ -20,7 +21,7 @@ from cometly_forwarder.deliver.claims import (
     State,
     Waiting,
 )
-from cometly_forwarder.deliver.delivery import Delivery, Message
+from cometly_forwarder.deliver.jobs import Message
 from cometly_forwarder.deliver.ledger import FARTHEST_SECONDS
 from cometly_forwarder.deliver.verdict import CometlyResponse, NoResponse
 from cometly_forwarder.errors import Unavailable
@@ -306,7 +307,7 @@ class Pipe:
         self.journal = Lines()
 
     def batch_delivery(self) -> BatchDelivery:
-        delivery = Delivery(
+        ports = Ports(
             ledger=self.ledger,
             gate=self.gate,
             cometly=self.cometly,
@@ -317,7 +318,7 @@ class Pipe:
             random=lambda: 0.5,
             horizon_seconds=self.horizon,
         )
-        return BatchDelivery(delivery)
+        return assemble(ports)
 
     def deliver(self, *messages: Message, seconds: float = 60.0) -> list[str]:
         return self.batch_delivery().deliver(messages, self.clock.now() + seconds)

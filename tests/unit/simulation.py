@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Generator, Iterable
 from dataclasses import dataclass, field
 
-from cometly_forwarder.deliver.delivery import LATE_SECONDS, POST_SECONDS
+from cometly_forwarder.deliver.posting import LATE_SECONDS, POST_SECONDS
 from cometly_forwarder.gate import rules
 from cometly_forwarder.gate.gate import PATIENCE_SECONDS
 from cometly_forwarder.gate.quota import RateHeaders

@@ -47,7 +47,7 @@ def with_pages(aws_stack: Aws, monkeypatch: pytest.MonkeyPatch) -> BatchDeliveri
 def test_a_batch_of_the_page_queue_is_released_there_and_parked_as_a_page(
     with_pages: BatchDeliveries, aws_stack: Aws
 ) -> None:
-    pages = with_pages.of(PAGES_ARN).delivery
+    pages = with_pages.of(PAGES_ARN)
     queue = cast("SqsQueue", pages.queue)
 
     assert (queue.url, queue.name) == (aws_stack.page_queue_url, "pages")
@@ -59,7 +59,7 @@ def test_a_batch_of_the_page_queue_is_released_there_and_parked_as_a_page(
 def test_a_batch_of_any_other_queue_is_one_of_the_event_queue(
     with_pages: BatchDeliveries, aws_stack: Aws, arn: str | None
 ) -> None:
-    events = with_pages.of(arn).delivery
+    events = with_pages.of(arn)
     queue = cast("SqsQueue", events.queue)
 
     assert (queue.url, queue.name) == (aws_stack.queue_url, "events")
@@ -76,16 +76,16 @@ def test_without_a_page_queue_every_batch_is_one_of_the_event_queue() -> None:
 
 def test_both_batch_deliveries_share_their_clients(with_pages: BatchDeliveries) -> None:
     """A second set of connections would lengthen a cold start."""
-    events, pages = with_pages.events.delivery, with_pages.pages.delivery
+    events, pages = with_pages.events, with_pages.pages
 
-    assert pages.cometly is events.cometly
-    assert pages.ledger is events.ledger
+    assert pages.posting.cometly is events.posting.cometly
+    assert pages.preparation.ledger is events.preparation.ledger
     assert cast("SqsQueue", pages.queue).client is cast("SqsQueue", events.queue).client
 
 
 def test_each_batch_delivery_has_its_lane_of_one_gate(with_pages: BatchDeliveries) -> None:
-    events = cast("LaneGate", with_pages.events.delivery.gate)
-    pages = cast("LaneGate", with_pages.pages.delivery.gate)
+    events = cast("LaneGate", with_pages.events.gate)
+    pages = cast("LaneGate", with_pages.pages.gate)
 
     assert (events.of, pages.of) == (Lane.SERVICES, Lane.PAGES)
     assert pages.gate is events.gate

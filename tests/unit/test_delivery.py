@@ -11,15 +11,18 @@ from typing import Any
 import pytest
 
 from cometly_forwarder.deliver import batch
-from cometly_forwarder.deliver.claims import Claim, Claimed, ClaimResult, State
-from cometly_forwarder.deliver.delivery import (
+from cometly_forwarder.deliver.claims import (
     LEASE_MARGIN_SECONDS,
-    MAX_BLOCKS,
-    MAX_DEATHS,
-    Message,
-    back_off,
+    Claim,
+    Claimed,
+    ClaimResult,
+    State,
 )
+from cometly_forwarder.deliver.jobs import Message
+from cometly_forwarder.deliver.preparation import MAX_DEATHS
+from cometly_forwarder.deliver.settlement import MAX_BLOCKS
 from cometly_forwarder.deliver.verdict import CometlyResponse, NoResponse
+from cometly_forwarder.deliver.waits import back_off
 from cometly_forwarder.errors import TokenMissing, Unavailable
 from cometly_forwarder.gate.rules import FAILURES_TO_CLOSE, REFUSALS_TO_CLOSE, Cause, Reservation
 from tests.unit.fakes import ACCEPTED, START, InTurn, MemoryGate, Pipe, answer, message

@@ -104,7 +104,7 @@ def far(
         monkeypatch.setenv(name, value)
     deliver.batch_deliveries.cache_clear()
     yield Far(cometly, aws_stack)
-    client = deliver.batch_deliveries().events.delivery.cometly
+    client = deliver.batch_deliveries().events.posting.cometly
     assert isinstance(client, CometlyClient)
     client.pool.clear()
     deliver.batch_deliveries.cache_clear()

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from cometly_forwarder.deliver.delivery import Message
+from cometly_forwarder.deliver.jobs import Message
 from cometly_forwarder.deliver.verdict import CometlyResponse
 from tests.unit.fakes import ACCEPTED, START, Pipe, answer, message
 

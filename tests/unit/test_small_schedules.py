@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from cometly_forwarder.deliver import batch, delivery
+from cometly_forwarder.deliver import batch, preparation
 from cometly_forwarder.event.envelope import Source, read_envelope, seal
 from cometly_forwarder.event.model import read_event
 from cometly_forwarder.jsontext import dump
@@ -129,7 +129,7 @@ def check(world: World, path: tuple[Step, ...]) -> None:
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batch, "ThreadPoolExecutor", InTurn)
-    monkeypatch.setattr(delivery, "read_envelope", functools.cache(read_envelope))
+    monkeypatch.setattr(preparation, "read_envelope", functools.cache(read_envelope))
 
 
 @pytest.mark.parametrize(

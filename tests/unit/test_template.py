@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from cometly_forwarder import aws
-from cometly_forwarder.deliver import batch, cometly, delivery, ledger
+from cometly_forwarder.deliver import batch, claims, cometly, ledger, posting
 from cometly_forwarder.deliver.settings import DeliverSettings
 from cometly_forwarder.event import envelope
 from cometly_forwarder.event.model import EVENT_NAMES
@@ -100,7 +100,7 @@ def test_a_message_stays_hidden_for_six_times_the_functions_time_out() -> None:
 
 def test_a_post_and_what_follows_it_fit_into_the_time_that_is_kept_for_them() -> None:
     """The gate is told, the outcome recorded, the message released."""
-    assert cometly.ANSWER_SECONDS + 3 * aws.CALL_SECONDS < delivery.POST_SECONDS
+    assert cometly.ANSWER_SECONDS + 3 * aws.CALL_SECONDS < posting.POST_SECONDS
 
 
 def test_a_post_is_cut_off_only_after_it_could_connect_and_wait_for_an_answer() -> None:
@@ -109,13 +109,13 @@ def test_a_post_is_cut_off_only_after_it_could_connect_and_wait_for_an_answer() 
 
 def test_a_batch_can_claim_before_its_last_moment_to_post() -> None:
     """A gate, a claim, and then the post that nothing may cut short."""
-    assert DELIVER["Timeout"] > 2 * aws.CALL_SECONDS + delivery.POST_SECONDS
+    assert DELIVER["Timeout"] > 2 * aws.CALL_SECONDS + posting.POST_SECONDS
 
 
 def test_a_lease_outlives_the_invocation_and_ends_before_the_message_comes_back() -> None:
-    longest = DELIVER["Timeout"] + delivery.LEASE_MARGIN_SECONDS
+    longest = DELIVER["Timeout"] + claims.LEASE_MARGIN_SECONDS
 
-    assert delivery.LEASE_MARGIN_SECONDS > 0
+    assert claims.LEASE_MARGIN_SECONDS > 0
     assert longest < EVENT_QUEUE["VisibilityTimeout"]
 
 

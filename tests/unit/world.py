@@ -18,16 +18,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from cometly_forwarder.deliver.assembly import Ports, assemble
 from cometly_forwarder.deliver.batch import BatchDelivery
 from cometly_forwarder.deliver.claims import Claim, Claimed, ClaimResult, State
-from cometly_forwarder.deliver.delivery import (
-    LATE_SECONDS,
-    MAX_BLOCKS,
-    MAX_DEATHS,
-    POST_SECONDS,
-    Delivery,
-    Message,
-)
+from cometly_forwarder.deliver.jobs import Message
+from cometly_forwarder.deliver.posting import LATE_SECONDS, POST_SECONDS
+from cometly_forwarder.deliver.preparation import MAX_DEATHS
+from cometly_forwarder.deliver.settlement import MAX_BLOCKS
 from cometly_forwarder.deliver.verdict import CometlyResponse, Kind, NoResponse, judge
 from cometly_forwarder.errors import TokenMissing, Unavailable
 from cometly_forwarder.event.envelope import Source, read_envelope
@@ -137,9 +134,9 @@ class Worker:
         self.calls: Counter[str] = Counter()
         self.is_dead = False
 
-    def delivery(self) -> Delivery:
+    def batch_delivery(self) -> BatchDelivery:
         world = self.world
-        return Delivery(
+        ports = Ports(
             ledger=Port(self, "ledger", world.ledger),
             gate=Port(self, "gate", world.gate),
             cometly=Port(self, "cometly", Cometly(world, self)),
@@ -150,6 +147,7 @@ class Worker:
             random=lambda: 0.5,
             horizon_seconds=HORIZON,
         )
+        return assemble(ports)
 
     def call(self, name: str, function: Callable[..., Any], *given: Any, **named: Any) -> Any:
         self.calls[name] += 1
@@ -345,7 +343,7 @@ class World:
         worker = Worker(self, fate)
         self.depth += 1
         try:
-            kept = BatchDelivery(worker.delivery()).deliver(batch, worker.deadline)
+            kept = worker.batch_delivery().deliver(batch, worker.deadline)
             worker.call("queue.delete", self._delete, batch, kept)
         except (Killed, Unavailable):
             pass

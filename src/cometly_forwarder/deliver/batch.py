@@ -1,93 +1,158 @@
-"""A batch of messages: admitted by the gate together, then each on its own way."""
+"""A batch of messages: read all, claim all, deal the slots, post all, release what stays."""
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Protocol
 
-from cometly_forwarder.deliver.delivery import (
-    LEASE_MARGIN_SECONDS,
-    POST_SECONDS,
-    Arrival,
-    Delivery,
-    Done,
-    Job,
-    Later,
-    Message,
-    Slot,
-    patience,
-)
+from cometly_forwarder.deliver.claims import LEASE_MARGIN_SECONDS
+from cometly_forwarder.deliver.failures import Failures
+from cometly_forwarder.deliver.jobs import Arrival, End, Job, Later, Message
+from cometly_forwarder.deliver.posting import POST_SECONDS, Posting
+from cometly_forwarder.deliver.preparation import Preparation
+from cometly_forwarder.deliver.slots import Gate, Slot, deal
+from cometly_forwarder.deliver.waits import least_wait, patience
 from cometly_forwarder.errors import Unavailable
 from cometly_forwarder.gate.rules import Cause, Reservation
-
-T = TypeVar("T")
+from cometly_forwarder.journal import Journal
 
 # Posts of a batch run side by side; a batch is ten messages.
 THREADS = 10
-# From this many receives on a message comes back less often the more it was received.
-_RECEIVES_UNCOUNTED = 20
 # While Cometly is dead, waiting messages come back less and less often, up to this spread.
 _LONGEST_SPREAD_SECONDS = 60.0
 
 
-@dataclass(frozen=True, slots=True)
-class BatchDelivery:
-    """Delivers batches."""
+class Queue(Protocol):
+    """The queue that a batch came from."""
 
-    delivery: Delivery
+    def release(self, delays: Mapping[str, float]) -> None:
+        """Hide each receipt's message for so many seconds. Best effort: never raises."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchDelivery:
+    """Delivers batches: admitted by the gate together, then each event on its own way.
+
+    The order of effects is what keeps the promises, whatever line a crash falls on:
+
+    * delivered: claim in the ledger, post, settle in the ledger, delete the message;
+    * parked: claim, send to the dead-letter queue, settle, delete.
+
+    A message is deleted by not being handed back. SQS is the only thing that retries.
+    """
+
+    gate: Gate
+    queue: Queue
+    preparation: Preparation
+    posting: Posting
+    journal: Journal
+    failures: Failures
+    random: Callable[[], float]
 
     def deliver(self, batch: Sequence[Message], deadline: float) -> list[str]:
         """Take each message as far as it goes; returns the ids of those to keep on the queue.
 
         `deadline` is Unix time in seconds: when the invocation is over at the latest.
         """
-        reservation = self._reservation(len(batch), deadline - POST_SECONDS)
+        latest, lease = deadline - POST_SECONDS, deadline + LEASE_MARGIN_SECONDS
+        reservation = self._reservation(len(batch), latest)
         if isinstance(reservation, Later):
             return self._release(dict.fromkeys(batch, reservation))
         if not reservation.slots:
             return self._release(self._turned_away(batch, reservation))
-        groups, away = self._by_identity(batch, deadline)
+        arrivals, away = self._read(batch, lease)
+        groups = _by_identity(arrivals)
         admitted, rest = groups[: len(reservation.slots)], groups[len(reservation.slots) :]
         away |= self._turned_away([each.message for group in rest for each in group], reservation)
         with ThreadPoolExecutor(THREADS) as threads:
             # What gets no slot goes back at once, unclaimed and unwritten.
             kept = threads.submit(self._release, away)
-            ends = self._ends([group[0] for group in admitted], reservation, deadline, threads)
+            jobs, ends = self._claim([first for first, *_ in admitted], lease, threads)
+            ends |= self._post(jobs, reservation, latest, threads)
         for first, *others in admitted:
             end = ends[first.message]
-            ends |= {other.message: self.delivery.follow(other, end) for other in others}
+            ends |= {other.message: self.preparation.follow(other, end) for other in others}
         return kept.result() + self._release(ends)
 
     def _reservation(self, count: int, latest: float) -> Reservation | Later:
         try:
-            return self.delivery.gate.admit(count, latest)
+            return self.gate.admit(count, latest)
         except Unavailable as exc:
-            return self.delivery.unavailable(exc)
+            return self.failures.unavailable(exc)
         except Exception as exc:  # noqa: BLE001 - a defect of the gate's must not be silent
-            return self.delivery.crashed(exc)
+            self.failures.crashed(exc)
+            return self.failures.soon()
 
-    def _by_identity(
-        self, batch: Sequence[Message], deadline: float
-    ) -> tuple[list[list[Arrival]], dict[Message, Done | Later]]:
-        """Read a batch: events by identity, in the order of acceptance, and what crashed."""
-        groups: dict[str, list[Arrival]] = {}
-        away: dict[Message, Done | Later] = {}
-        arrivals = []
+    def _read(
+        self, batch: Sequence[Message], lease: float
+    ) -> tuple[list[Arrival], dict[Message, End]]:
+        """Return the events of a batch, and what becomes of messages that crashed."""
+        arrivals: list[Arrival] = []
+        ends: dict[Message, End] = {}
         for message in batch:
-            step = functools.partial(self.delivery.read, message)
-            read = self._safely(step, message, deadline)
-            if isinstance(read, Later):
-                away[message] = read
-            else:
-                arrivals.append(read)
-        for arrival in sorted(arrivals, key=lambda each: each.envelope.accepted_at):
-            groups.setdefault(arrival.envelope.event_id, []).append(arrival)
-        return list(groups.values()), away
+            try:
+                arrivals.append(self.preparation.read(message))
+            except Exception as exc:  # noqa: BLE001 - whatever it is, the others must go on
+                ends[message] = self._crashed(exc, message, lease)
+        return arrivals, ends
 
-    def _release(self, ends: Mapping[Message, Done | Later]) -> list[str]:
+    def _claim(
+        self, arrivals: Iterable[Arrival], lease: float, threads: ThreadPoolExecutor
+    ) -> tuple[list[Job], dict[Message, End]]:
+        """Claim side by side; returns the jobs, and what becomes of the rest."""
+
+        def claim(arrival: Arrival) -> Job | End:
+            try:
+                return self.preparation.prepare(arrival, lease)
+            except Exception as exc:  # noqa: BLE001 - whatever it is, the others must go on
+                return self._crashed(exc, arrival.message, lease)
+
+        claims = {each.message: threads.submit(claim, each) for each in arrivals}
+        jobs: list[Job] = []
+        ends: dict[Message, End] = {}
+        for message, future in claims.items():
+            claimed = future.result()
+            if isinstance(claimed, Job):
+                jobs.append(claimed)
+            else:
+                ends[message] = claimed
+        return jobs, ends
+
+    def _post(
+        self,
+        jobs: Sequence[Job],
+        reservation: Reservation,
+        latest: float,
+        threads: ThreadPoolExecutor,
+    ) -> dict[Message, End]:
+        """Post side by side, and a suspect after all others, so that it takes none with it."""
+
+        def post(job: Job, slot: Slot) -> End:
+            try:
+                return self.posting.post(job, slot, latest)
+            except Exception as exc:  # noqa: BLE001 - whatever it is, the others must go on
+                return self._crashed(exc, job.message, job.claim.lease)
+
+        dealt = deal(jobs, reservation)
+        if dealt.unused:
+            self.failures.best_effort(
+                lambda: self.gate.give_back(dealt.unused, probe=reservation.probe)
+            )
+        ends: dict[Message, End] = {
+            job.message: self.posting.postpone(job) for job in dealt.postponed
+        }
+        posts = {job.message: threads.submit(post, job, slot) for job, slot in dealt.steady}
+        ends |= {message: future.result() for message, future in posts.items()}
+        return ends | {job.message: post(job, slot) for job, slot in dealt.suspect}
+
+    def _crashed(self, exc: Exception, message: Message, lease: float) -> Later:
+        """Keep a defect of ours to its own event: its claim ends without an outcome."""
+        self.failures.crashed(exc, message)
+        return self.failures.after(lease)
+
+    def _release(self, ends: Mapping[Message, End]) -> list[str]:
         """Hide what is to come back, each for its time; returns the ids of those messages."""
         delays = {
             message: max(end.seconds, least_wait(message))
@@ -95,72 +160,19 @@ class BatchDelivery:
             if isinstance(end, Later)
         }
         if delays:
-            self.delivery.queue.release({m.receipt: seconds for m, seconds in delays.items()})
+            self.queue.release({m.receipt: seconds for m, seconds in delays.items()})
         return [message.id for message in delays]
-
-    def _ends(
-        self,
-        admitted: Sequence[Arrival],
-        reservation: Reservation,
-        deadline: float,
-        threads: ThreadPoolExecutor,
-    ) -> dict[Message, Done | Later]:
-        def claim(arrival: Arrival) -> Job | Done | Later:
-            step = functools.partial(self.delivery.prepare, arrival, deadline)
-            return self._safely(step, arrival.message, deadline)
-
-        ends: dict[Message, Done | Later] = {}
-        jobs = []
-        for arrival, claimed in zip(admitted, threads.map(claim, admitted), strict=True):
-            if isinstance(claimed, Job):
-                jobs.append(claimed)
-            else:
-                ends[arrival.message] = claimed
-        return ends | self._posted(jobs, reservation, deadline, threads)
-
-    def _posted(
-        self,
-        jobs: Sequence[Job],
-        reservation: Reservation,
-        deadline: float,
-        threads: ThreadPoolExecutor,
-    ) -> dict[Message, Done | Later]:
-        """Post side by side, and one suspect after all others, so that it takes none with it."""
-        steady = [job for job in jobs if not job.is_suspect]
-        suspects = [job for job in jobs if job.is_suspect]
-        slots = [Slot(slot, reservation.probe) for slot in reservation.slots]
-        posting = len(steady) + len(suspects[:1])
-        self.delivery.give_back(reservation.slots[posting:], probe=reservation.probe)
-
-        def post(job: Job, slot: Slot) -> Done | Later:
-            step = functools.partial(self.delivery.post, job, slot, deadline)
-            return self._safely(step, job.message, deadline)
-
-        ends: dict[Message, Done | Later] = {}
-        ends |= {job.message: self.delivery.postpone(job) for job in suspects[1:]}
-        posts = threads.map(post, steady, slots)
-        ends |= {job.message: end for job, end in zip(steady, posts, strict=True)}
-        return ends | {job.message: post(job, slots[len(steady)]) for job in suspects[:1]}
-
-    def _safely(self, step: Callable[[], T], message: Message, deadline: float) -> T | Later:
-        """Keep a defect of ours to its own event: its claim ends without an outcome."""
-        try:
-            return step()
-        except Exception as exc:  # noqa: BLE001 - whatever it is, the others must go on
-            self.delivery.crashed(exc, message)
-            lease = deadline + LEASE_MARGIN_SECONDS
-            return Later(max(lease - self.delivery.now(), 0) + 1)
 
     def _turned_away(
         self, messages: Sequence[Message], reservation: Reservation
-    ) -> dict[Message, Done | Later]:
+    ) -> dict[Message, End]:
         """Send back what got no slot, with a trace of it."""
         if messages and reservation.cause:
-            self.delivery.journal.record(
+            self.journal.record(
                 "delivery.paused", cause=reservation.cause.value, count=len(messages)
             )
         elif messages:
-            self.delivery.journal.record("delivery.no_slot", count=len(messages))
+            self.journal.record("delivery.no_slot", count=len(messages))
         return {message: self._away(message, reservation) for message in messages}
 
     def _away(self, message: Message, reservation: Reservation) -> Later:
@@ -168,13 +180,12 @@ class BatchDelivery:
         spread = 2.0
         if reservation.cause is Cause.FAILING:
             spread = patience(message, _LONGEST_SPREAD_SECONDS)
-        return Later(reservation.wait + self.delivery.random() * spread)
+        return Later(reservation.wait + self.random() * spread)
 
 
-def least_wait(message: Message) -> float:
-    """Seconds for which a message must stay away, so that waiting never trips `maxReceiveCount`.
-
-    It grows with the receives: the 1000 that SQS grants then last almost six days, longer than any
-    horizon.
-    """
-    return message.receives if message.receives > _RECEIVES_UNCOUNTED else 0.0
+def _by_identity(arrivals: Iterable[Arrival]) -> list[list[Arrival]]:
+    """Put the events of an identity together, all in the order of acceptance."""
+    groups: dict[str, list[Arrival]] = {}
+    for arrival in sorted(arrivals, key=lambda each: each.envelope.accepted_at):
+        groups.setdefault(arrival.envelope.event_id, []).append(arrival)
+    return list(groups.values())

@@ -9,6 +9,9 @@ from typing import Protocol
 
 from cometly_forwarder.deliver.verdict import Verdict
 
+# A lease outlives the invocation by this much, for clocks that differ between workers.
+LEASE_MARGIN_SECONDS = 5.0
+
 
 class State(Enum):
     """Where an identity stands in the ledger."""

@@ -10,10 +10,11 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from cometly_forwarder import aws
+from cometly_forwarder.deliver.assembly import Ports, assemble
 from cometly_forwarder.deliver.batch import THREADS, BatchDelivery
 from cometly_forwarder.deliver.cometly import CONNECT_SECONDS, READ_SECONDS, CometlyClient
 from cometly_forwarder.deliver.connections import make_pool
-from cometly_forwarder.deliver.delivery import Delivery, Message
+from cometly_forwarder.deliver.jobs import Message
 from cometly_forwarder.deliver.ledger import DynamoLedger
 from cometly_forwarder.deliver.queue import SqsQueue
 from cometly_forwarder.deliver.settings import DeliverSettings
@@ -56,7 +57,7 @@ def batch_deliveries() -> BatchDeliveries:
     queue = SqsQueue(
         aws.client("sqs"), settings.event_queue_url, settings.dead_letter_queue_url, journal
     )
-    events = Delivery(
+    events = Ports(
         ledger=DynamoLedger(dynamodb, settings.table_name, time.time),
         gate=gate.lane(Lane.SERVICES),
         cometly=CometlyClient(
@@ -78,7 +79,7 @@ def batch_deliveries() -> BatchDeliveries:
         queue=replace(queue, url=settings.page_queue_url, name="pages"),
         journal=PageJournal(journal),
     )
-    return BatchDeliveries(BatchDelivery(events), BatchDelivery(pages), settings.page_queue_arn)
+    return BatchDeliveries(assemble(events), assemble(pages), settings.page_queue_arn)
 
 
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:

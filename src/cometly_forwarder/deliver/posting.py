@@ -1,0 +1,114 @@
+"""One post: wait for its slot, post, hand on what the answer means."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from cometly_forwarder.deliver.claims import Ledger
+from cometly_forwarder.deliver.failures import UNAVAILABLE_SECONDS, Failures
+from cometly_forwarder.deliver.jobs import End, Job, Later
+from cometly_forwarder.deliver.outcomes import Outcomes
+from cometly_forwarder.deliver.settlement import Settlement
+from cometly_forwarder.deliver.slots import Gate, Slot
+from cometly_forwarder.deliver.verdict import CometlyResponse, NoResponse, judge
+from cometly_forwarder.errors import TokenMissing, Unavailable
+from cometly_forwarder.journal import Journal
+
+# What a post and what follows it may take: 14 s for Cometly's answer, three calls to AWS of 9 s
+# (the gate, the ledger, the queue), and half a second (the sum: test_template.py). With every
+# service at its slowest, an event that is parked, or whose token is renewed, takes longer: its
+# claim is left.
+POST_SECONDS = 41.5
+# A thread that wakes later than this after its slot gives it up: the gate's sums rest on it.
+LATE_SECONDS = 0.2
+_SWAPS = 3
+# No slot lies farther ahead: a longer sleep is that of a clock which was put back.
+_LONGEST_SLEEP_SECONDS = 20.0
+
+
+class Cometly(Protocol):
+    """The HTTP call. Raises TokenMissing and Unavailable, and nothing for what the network does."""
+
+    def make_ready(self) -> None:
+        """Do what may take time before a post can go out at its slot."""
+
+    def post(self, event: Mapping[str, Any]) -> CometlyResponse | NoResponse: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Posting:
+    """Posts claimed events in their slots."""
+
+    ledger: Ledger
+    gate: Gate
+    cometly: Cometly
+    outcomes: Outcomes
+    settlement: Settlement
+    journal: Journal
+    failures: Failures
+    now: Callable[[], float]
+    sleep: Callable[[float], None]
+    random: Callable[[], float]
+
+    def post(self, job: Job, slot: Slot, latest: float) -> End:
+        """Post a claimed event in its slot, at `latest` (Unix time), and settle what comes of it.
+
+        A suspect counts as dead until its outcome is settled.
+        """
+        event_id = job.claim.event_id
+        try:
+            self.cometly.make_ready()
+            if job.is_suspect:
+                self.ledger.begin(job.claim, job.claimed.deaths + 1)
+            reached = self._wait_for(job, slot, latest)
+            if isinstance(reached, Later):
+                return self.outcomes.unclaim(job, reached)
+            slot = reached
+            verdict = judge(self.cometly.post(job.envelope.event), self.now())
+        except TokenMissing as exc:
+            self.journal.record("delivery.blocked", event_id=event_id, reason=str(exc))
+            return self.settlement.token_missing(job)
+        except Unavailable as exc:
+            self._give_back(slot)
+            return self.outcomes.unclaim(job, self.failures.unavailable(exc, event_id))
+        return self.settlement.settle(job, verdict, slot)
+
+    def postpone(self, job: Job) -> Later:
+        """Let a suspect come back at another time than the others; its claim did not count."""
+        seconds = 1 + self.random() * UNAVAILABLE_SECONDS
+        return self.outcomes.unclaim(job, Later(seconds))
+
+    def _wait_for(self, job: Job, slot: Slot, latest: float) -> Slot | Later:
+        """Sleep until the slot. A slot that was missed is swapped, a gate that closed obeyed."""
+        event_id = job.claim.event_id
+        for _ in range(_SWAPS):
+            self._sleep_until(slot.at - self.gate.refresh_lead())
+            try:
+                is_open = slot.probe or self.gate.is_open()
+            except Unavailable as exc:
+                self._give_back(slot)
+                return self.failures.unavailable(exc, event_id)
+            self._sleep_until(slot.at)
+            if slot.probe or (is_open and self.now() - slot.at <= LATE_SECONDS):
+                return slot
+            try:
+                reservation = self.gate.swap_slot(slot.at, latest)
+            except Unavailable as exc:
+                # Whether the slot went back is not known: given back twice, it would be another's.
+                return self.failures.unavailable(exc, event_id)
+            if not reservation.slots:
+                return Later(reservation.wait + self.random() * 2)
+            slot = Slot(reservation.slots[0], reservation.probe)
+        # A worker that is this slow only takes slots from the others.
+        self._give_back(slot)
+        self.journal.record("delivery.late", event_id=event_id)
+        return Later(1 + self.random() * 2)
+
+    def _sleep_until(self, moment: float) -> None:
+        self.sleep(min(max(moment - self.now(), 0), _LONGEST_SLEEP_SECONDS))
+
+    def _give_back(self, slot: Slot) -> None:
+        """Return a slot in which nothing was posted."""
+        self.failures.best_effort(lambda: self.gate.give_back((slot.at,), probe=slot.probe))
