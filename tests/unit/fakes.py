@@ -174,7 +174,6 @@ class MemoryGate:
     clock: Clock
     configured: int = 1000
     state: GateState = field(default_factory=GateState)
-    is_broken: bool = False
     admitted: int = 0
     given_back: int = 0
     taken_at: float = 0.0
@@ -184,8 +183,6 @@ class MemoryGate:
         return LaneGate(cast("DynamoGate", self), lane)
 
     def admit(self, count: int, latest: float, lane: Lane = Lane.SERVICES) -> Reservation:
-        if self.is_broken:
-            raise Unavailable("the gate is away")
         request = SlotRequest(self.clock.now(), count, latest, self.configured, lane=lane)
         self.state, reservation = rules.admit(self.state, request)
         self.admitted += len(reservation.slots)

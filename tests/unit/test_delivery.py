@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,7 +23,7 @@ from cometly_forwarder.deliver.settlement import MAX_BLOCKS
 from cometly_forwarder.deliver.verdict import CometlyResponse, NoResponse
 from cometly_forwarder.deliver.waits import back_off
 from cometly_forwarder.errors import TokenMissing, Unavailable
-from cometly_forwarder.gate.rules import FAILURES_TO_CLOSE, REFUSALS_TO_CLOSE, Cause, Reservation
+from cometly_forwarder.gate.rules import REFUSALS_TO_CLOSE, Cause, Reservation
 from tests.unit.fakes import ACCEPTED, START, InTurn, MemoryGate, Pipe, answer, message
 
 
@@ -35,51 +34,54 @@ def pipe(monkeypatch: pytest.MonkeyPatch) -> Pipe:
     return Pipe()
 
 
-def other_message_of(number: int, name: str = "m-other") -> Message:
+def other_message_of(number: int, name: str = "m-other", **fields: Any) -> Message:
     """Make another message about the same order: a caller that posted twice."""
-    again = message(number, sent_at=START + 5)
+    again = message(number, sent_at=START + 5, **fields)
     return dataclasses.replace(again, id=name, receipt=name)
 
 
-def test_an_accepted_event_is_posted_once_settled_and_deleted(pipe: Pipe) -> None:
-    kept = pipe.deliver(message())
+def answering(pipe: Pipe, answered: CometlyResponse | NoResponse | Exception) -> None:
+    """Let Cometly's client answer each post so, or raise it."""
+
+    def respond(_: object) -> CometlyResponse | NoResponse:
+        if isinstance(answered, Exception):
+            raise answered
+        return answered
+
+    pipe.cometly.respond = respond
+
+
+def entry(pipe: Pipe) -> dict[str, Any]:
+    """Return what the ledger keeps of the one identity that there is."""
+    [item] = pipe.ledger.items.values()
+    return item
+
+
+def cause_of_pause(pipe: Pipe) -> Cause | None:
+    pause = pipe.gate.state.pause
+    return pause.cause if pause else None
+
+
+@pytest.mark.parametrize("count", [1, 10])
+def test_accepted_events_are_posted_once_at_slots_of_their_own(pipe: Pipe, count: int) -> None:
+    kept = pipe.deliver(*[message(number) for number in range(count)])
 
     assert kept == []
-    assert [event["order_id"] for event in pipe.cometly.posted] == ["o-1"]
-    assert pipe.ledger.states() == ["delivered"]
-
-
-def test_a_batch_is_posted_at_slots_of_its_own(pipe: Pipe) -> None:
-    kept = pipe.deliver(*[message(number) for number in range(10)])
-
-    assert kept == []
-    assert len(pipe.cometly.posted) == 10
-    assert pipe.gate.admitted == 10
-
-
-def test_another_message_with_the_same_identity_is_dropped_unposted(pipe: Pipe) -> None:
-    pipe.deliver(message(1))
-    again = other_message_of(1)
-
-    kept = pipe.deliver(again)
-
-    assert kept == []
-    assert len(pipe.cometly.posted) == 1
-    assert "delivery.duplicate" in pipe.journal.names()
+    assert [event["order_id"] for event in pipe.cometly.posted] == [f"o-{n}" for n in range(count)]
+    assert pipe.gate.admitted == count
+    assert pipe.ledger.states() == ["delivered"] * count
 
 
 def test_another_message_waits_out_the_back_off_of_its_identity(pipe: Pipe) -> None:
-    pipe.cometly.respond = lambda _: answer(500)
+    answering(pipe, answer(500))
     pipe.deliver(message(1))
-    again = other_message_of(1)
 
-    kept = pipe.deliver(again)
+    kept = pipe.deliver(other_message_of(1))
 
     assert kept == ["m-other"]
     assert len(pipe.cometly.posted) == 1
     assert pipe.queue.hidden["m-other"] >= pipe.queue.hidden["r-1"]
-    [item] = pipe.ledger.items.values()
-    assert item["attempts"] == 1
+    assert entry(pipe)["attempts"] == 1
 
 
 @pytest.mark.parametrize(
@@ -110,28 +112,28 @@ def test_refusals_of_one_content_do_not_park_another(pipe: Pipe) -> None:
         pipe.clock.time += 2000
         pipe.deliver(message(number, url="https://shop.example.com"))
         pipe.clock.time += 10
-    pipe.cometly.respond = lambda _: answer(401)
+    answering(pipe, answer(401))
 
     assert pipe.deliver(correction()) == ["m-right"]
     assert pipe.queue.parked == []
 
 
 def refuse_typos(event: Mapping[str, Any]) -> CometlyResponse:
-    """CometlyResponse as Cometly does to an event with a bad field and to its correction."""
-    return answer(422) if event.get("url") == "https://shop.example.com/typo" else ACCEPTED
+    """Answer as Cometly does to an event with a bad field and to its correction."""
+    return answer(422) if "typo" in event["url"] else ACCEPTED
 
 
-def typo(number: int = 1) -> Message:
-    return message(number, url="https://shop.example.com/typo")
+def typo() -> Message:
+    return message(1, url="https://shop.example.com/typo")
 
 
-def correction(number: int = 1) -> Message:
-    right = message(number, url="https://shop.example.com/right")
+def correction() -> Message:
+    right = message(1, url="https://shop.example.com/right")
     return dataclasses.replace(right, id="m-right", receipt="r-right", sent_at=START + 1)
 
 
 def test_a_correction_is_delivered_when_what_it_corrects_is_refused_later(pipe: Pipe) -> None:
-    pipe.cometly.respond = lambda _: NoResponse("connection refused")
+    answering(pipe, NoResponse("connection refused"))
     pipe.deliver(typo())
     pipe.deliver(correction())
     pipe.cometly.respond = refuse_typos
@@ -167,10 +169,8 @@ def test_the_first_of_a_batch_is_who_was_accepted_first(pipe: Pipe) -> None:
     assert pipe.journal.names() == ["delivery.delivered", "delivery.duplicate"]
 
 
-def test_twins_in_one_batch_take_one_claim_one_post_and_one_receive(pipe: Pipe) -> None:
-    twins = [other_message_of(1, f"t-{n}") for n in range(9)]
-
-    kept = pipe.deliver(message(1), *twins)
+def test_twins_in_one_batch_take_one_post_and_one_receive(pipe: Pipe) -> None:
+    kept = pipe.deliver(message(1), *[other_message_of(1, f"t-{n}") for n in range(9)])
 
     assert kept == []
     assert len(pipe.cometly.posted) == 1
@@ -178,7 +178,7 @@ def test_twins_in_one_batch_take_one_claim_one_post_and_one_receive(pipe: Pipe) 
 
 
 def test_twins_in_one_batch_wait_as_long_as_the_first(pipe: Pipe) -> None:
-    pipe.cometly.respond = lambda _: answer(503)
+    answering(pipe, answer(503))
 
     kept = pipe.deliver(message(1), other_message_of(1))
 
@@ -187,7 +187,7 @@ def test_twins_in_one_batch_wait_as_long_as_the_first(pipe: Pipe) -> None:
 
 
 def test_twins_of_an_event_without_a_slot_go_back_with_it(pipe: Pipe) -> None:
-    pipe.cometly.respond = lambda _: answer(401)
+    answering(pipe, answer(401))
     pipe.deliver(message(0))
     pipe.clock.time += 61
 
@@ -215,7 +215,7 @@ def test_a_clock_that_is_put_back_holds_no_worker_up(pipe: Pipe) -> None:
 def test_waiting_for_another_takes_few_receives_and_no_attempt(pipe: Pipe) -> None:
     pipe.ledger.broken = {"settle"}
     pipe.deliver(message(1))
-    lease = next(iter(pipe.ledger.items.values()))["lease"]
+    lease = entry(pipe)["lease"]
     receives = 0
 
     while pipe.clock.time <= lease:
@@ -226,22 +226,6 @@ def test_waiting_for_another_takes_few_receives_and_no_attempt(pipe: Pipe) -> No
 
     assert receives <= 7
     assert len(pipe.cometly.posted) == 1
-
-
-def test_what_is_resent_while_it_is_being_parked_is_delivered_or_parked(pipe: Pipe) -> None:
-    pipe.cometly.respond = lambda _: answer(422)
-    park, kept = pipe.queue.park, []
-
-    def park_and_resend(body: str, attributes: Mapping[str, str]) -> None:
-        pipe.queue.park = park  # type: ignore[method-assign]
-        kept.extend(pipe.deliver(Message("m-moved", body, START, "r-moved")))
-        park(body, attributes)
-
-    pipe.queue.park = park_and_resend  # type: ignore[method-assign]
-
-    assert pipe.deliver(message(1)) == []
-    assert kept == ["m-moved"]
-    assert len(pipe.queue.parked) == 1
 
 
 def test_claims_whose_answers_were_lost_are_no_deaths(pipe: Pipe) -> None:
@@ -263,12 +247,14 @@ def test_claims_whose_answers_were_lost_are_no_deaths(pipe: Pipe) -> None:
     assert pipe.ledger.states() == ["delivered"]
 
 
-def test_slots_that_duplicates_did_not_need_are_given_back(pipe: Pipe) -> None:
+def test_duplicates_are_dropped_unposted_and_their_slots_given_back(pipe: Pipe) -> None:
     pipe.deliver(message(1))
-    twins = [other_message_of(1, f"t-{n}") for n in range(4)]
 
-    pipe.deliver(*twins)
+    kept = pipe.deliver(*[other_message_of(1, f"t-{n}") for n in range(4)])
 
+    assert kept == []
+    assert len(pipe.cometly.posted) == 1
+    assert pipe.journal.names() == ["delivery.delivered"] + ["delivery.duplicate"] * 4
     assert pipe.gate.given_back == 4
 
 
@@ -308,39 +294,35 @@ def test_a_message_that_was_settled_but_not_deleted_is_only_deleted(pipe: Pipe) 
     assert len(pipe.cometly.posted) == 1
 
 
-@pytest.mark.parametrize(
-    "nothing",
-    [answer(500), answer(408), answer(502), NoResponse("no answer in time")],
-    ids=["500", "408", "502", "no answer"],
-)
+@pytest.mark.parametrize("nothing", [answer(500), NoResponse("no answer in time")], ids=str)
 def test_a_transient_failure_counts_an_attempt_and_waits(
     pipe: Pipe, nothing: CometlyResponse | NoResponse
 ) -> None:
-    pipe.cometly.respond = lambda _: nothing
+    answering(pipe, nothing)
 
     kept = pipe.deliver(message(1))
 
     assert kept == ["m-1"]
     assert pipe.ledger.states() == ["waiting"]
-    assert next(iter(pipe.ledger.items.values()))["attempts"] == 1
+    assert entry(pipe)["attempts"] == 1
     assert pipe.queue.hidden["r-1"] == back_off(1, 0.5)
 
 
 def test_a_429_costs_no_attempt_and_closes_the_gate_for_exactly_its_seconds(pipe: Pipe) -> None:
-    pipe.cometly.respond = lambda _: answer(429, retry_after="17")
+    answering(pipe, answer(429, retry_after="17"))
 
     kept = pipe.deliver(message(1))
 
     pause = pipe.gate.state.pause
     assert kept == ["m-1"]
-    assert next(iter(pipe.ledger.items.values()))["attempts"] == 0
+    assert entry(pipe)["attempts"] == 0
     assert pause is not None
     assert pause.until - pipe.clock.time == pytest.approx(17)
     assert 17 <= pipe.queue.hidden["r-1"] <= 19
 
 
 def test_after_a_429_the_rest_of_the_batch_is_not_posted(pipe: Pipe) -> None:
-    pipe.cometly.respond = lambda _: answer(429, retry_after="30")
+    answering(pipe, answer(429, retry_after="30"))
 
     for number in range(3):
         pipe.deliver(*[message(10 * number + n) for n in range(10)])
@@ -349,35 +331,11 @@ def test_after_a_429_the_rest_of_the_batch_is_not_posted(pipe: Pipe) -> None:
     assert pipe.ledger.states().count("claimed") == 0
 
 
-@pytest.mark.parametrize("status", [401, 403])
-def test_a_blocked_space_pauses_and_parks_nothing(pipe: Pipe, status: int) -> None:
-    pipe.cometly.respond = lambda _: answer(status)
-
-    kept = pipe.deliver(message(1))
-
-    assert kept == ["m-1"]
-    assert pipe.queue.parked == []
-    assert next(iter(pipe.ledger.items.values()))["attempts"] == 0
-    assert pipe.gate.state.pause is not None
-    assert pipe.gate.state.pause.cause is Cause.BLOCKED
-
-
-def test_a_blocked_space_is_probed_by_one_event_alone(pipe: Pipe) -> None:
-    pipe.cometly.respond = lambda _: answer(401)
-    pipe.deliver(message(0))
-    pipe.clock.time += 61
-
-    kept = pipe.deliver(*[message(number) for number in range(1, 11)])
-
-    assert len(kept) == 10
-    assert len(pipe.cometly.posted) == 2
-
-
 def test_a_probe_that_gets_through_opens_the_gate_for_all(pipe: Pipe) -> None:
-    pipe.cometly.respond = lambda _: answer(403)
+    answering(pipe, answer(403))
     pipe.deliver(message(0))
     pipe.clock.time += 61
-    pipe.cometly.respond = lambda _: ACCEPTED
+    answering(pipe, ACCEPTED)
 
     first = pipe.deliver(*[message(number) for number in range(1, 6)])
     second = pipe.deliver(*[message(number) for number in range(2, 6)])
@@ -389,10 +347,10 @@ def test_a_probe_that_gets_through_opens_the_gate_for_all(pipe: Pipe) -> None:
 
 def test_a_probe_that_is_a_duplicate_leaves_probing_to_the_next(pipe: Pipe) -> None:
     pipe.deliver(message(1))
-    pipe.cometly.respond = lambda _: answer(401)
+    answering(pipe, answer(401))
     pipe.deliver(message(2))
     pipe.clock.time += 61
-    pipe.cometly.respond = lambda _: ACCEPTED
+    answering(pipe, ACCEPTED)
     twin = other_message_of(1)
 
     pipe.deliver(twin)
@@ -404,20 +362,13 @@ def test_a_probe_that_is_a_duplicate_leaves_probing_to_the_next(pipe: Pipe) -> N
 
 @pytest.mark.parametrize(
     ("status", "body"),
-    [
-        (404, b'{"message": "The route could not be found."}'),
-        (404, b"<html></html>"),
-        (405, b""),
-        (410, b""),
-        (302, b"<html></html>"),
-        (402, b"{}"),
-    ],
-    ids=["404", "404 page", "405", "410", "302", "402"],
+    [(401, b'{"message": "no"}'), (403, b""), (404, b"<html></html>"), (302, b"<html></html>")],
+    ids=["401", "403", "404", "302"],
 )
-def test_an_endpoint_that_is_not_there_parks_nothing_and_is_probed(
+def test_a_blocked_space_parks_nothing_and_is_probed_by_one_event_alone(
     pipe: Pipe, status: int, body: bytes
 ) -> None:
-    pipe.cometly.respond = lambda _: CometlyResponse(status, {}, body)
+    answering(pipe, CometlyResponse(status, {}, body))
     pipe.deliver(*[message(number) for number in range(10)])
     at_first = len(pipe.cometly.posted)
 
@@ -425,35 +376,24 @@ def test_an_endpoint_that_is_not_there_parks_nothing_and_is_probed(
     kept = pipe.deliver(*[message(number) for number in range(10, 20)])
 
     assert len(kept) == 10
-    assert len(pipe.cometly.posted) == at_first + 1  # a probe
+    assert len(pipe.cometly.posted) == at_first + 1
     assert pipe.queue.parked == []
     assert {item["attempts"] for item in pipe.ledger.items.values()} == {0}
-    assert pipe.gate.state.pause is not None
-    assert pipe.gate.state.pause.cause is Cause.BLOCKED
-
-
-def test_many_failures_in_a_row_close_the_gate(pipe: Pipe) -> None:
-    pipe.cometly.respond = lambda _: NoResponse("connection refused")
-
-    for number in range(5):
-        pipe.deliver(*[message(10 * number + n) for n in range(10)])
-
-    assert len(pipe.cometly.posted) <= FAILURES_TO_CLOSE + 9
-    assert pipe.gate.state.pause is not None
-    assert pipe.gate.state.pause.cause is Cause.FAILING
+    assert cause_of_pause(pipe) is Cause.BLOCKED
 
 
 def test_a_dead_cometly_gets_a_probe_and_then_all_are_delivered(pipe: Pipe) -> None:
-    pipe.cometly.respond = lambda _: NoResponse("connection refused")
+    answering(pipe, NoResponse("connection refused"))
     waiting = {f"m-{n}": message(n) for n in range(10)}
     pipe.deliver(*waiting.values())
     before = len(pipe.cometly.posted)
+    assert cause_of_pause(pipe) is Cause.FAILING
 
     for number in range(10, 20):
         pipe.clock.time += 61
         pipe.deliver(message(number), message(number + 10))
     probes = len(pipe.cometly.posted) - before
-    pipe.cometly.respond = lambda _: ACCEPTED
+    answering(pipe, ACCEPTED)
     while waiting:
         pipe.clock.time += 61
         kept = set(pipe.deliver(*waiting.values()))
@@ -463,30 +403,32 @@ def test_a_dead_cometly_gets_a_probe_and_then_all_are_delivered(pipe: Pipe) -> N
     assert pipe.ledger.states()[:10] == ["delivered"] * 10
 
 
-@pytest.mark.parametrize("status", [422, 400, 413], ids=str)
-def test_a_permanent_refusal_parks_at_once_with_its_reasons(pipe: Pipe, status: int) -> None:
-    pipe.cometly.respond = lambda _: answer(status, "The amount is odd.", request_id="req-9")
+def test_a_permanent_refusal_parks_at_once_with_its_reasons(pipe: Pipe) -> None:
+    answering(pipe, answer(422, "The amount is odd.", request_id="req-9"))
 
     kept = pipe.deliver(message(1))
 
     [(parked, attributes)] = pipe.queue.parked
     assert kept == []
     assert json.loads(parked)["event"]["order_id"] == "o-1"
-    assert attributes["status"] == str(status)
-    assert attributes["message"] == "The amount is odd."
-    assert attributes["request_id"] == "req-9"
-    assert attributes["attempts"] == "1"
     assert attributes["event_id"].startswith("evt_")
+    told = {name: attributes[name] for name in ("status", "message", "request_id", "attempts")}
+    assert told == {
+        "status": "422",
+        "message": "The amount is odd.",
+        "request_id": "req-9",
+        "attempts": "1",
+    }
     assert pipe.ledger.states() == ["parked"]
 
 
 def test_what_was_parked_is_the_same_event_when_it_is_sent_again(pipe: Pipe) -> None:
     # Raw SNS delivery of an event without key or order: its id and time are the message's.
     bare = Message("m-1", '{"event_name": "contact", "email": "ada@example.com"}', START, "r-1")
-    pipe.cometly.respond = lambda _: answer(422)
+    answering(pipe, answer(422))
     pipe.deliver(bare)
     [(body, _)] = pipe.queue.parked
-    pipe.cometly.respond = lambda _: ACCEPTED
+    answering(pipe, ACCEPTED)
 
     pipe.deliver(Message("m-2", body, START + 86400, "r-2"))
 
@@ -507,33 +449,10 @@ def test_an_unreadable_message_is_parked_unposted_with_every_reason(pipe: Pipe) 
     assert any("not JSON" in r for r in reasons)
 
 
-def test_a_parked_event_is_delivered_when_a_new_message_brings_it_again(pipe: Pipe) -> None:
-    pipe.cometly.respond = lambda _: answer(422)
-    pipe.deliver(message(1))
-    pipe.cometly.respond = lambda _: ACCEPTED
-    replay = dataclasses.replace(message(1), id="m-replay", receipt="r-replay")
-
-    kept = pipe.deliver(replay)
-
-    assert kept == []
-    assert pipe.ledger.states() == ["delivered"]
-
-
-def test_a_waiting_message_that_is_redriven_under_another_id_is_no_duplicate(pipe: Pipe) -> None:
-    pipe.cometly.respond = lambda _: answer(500)
-    pipe.deliver(message(1))
-    pipe.cometly.respond = lambda _: ACCEPTED
-    pipe.clock.time += pipe.queue.hidden["r-1"] + 1
-
-    pipe.deliver(dataclasses.replace(message(1), id="m-redriven", receipt="r-redriven"))
-
-    assert pipe.ledger.states() == ["delivered"]
-
-
 def test_two_replays_of_one_event_are_posted_once(pipe: Pipe) -> None:
-    pipe.cometly.respond = lambda _: answer(422)
+    answering(pipe, answer(422))
     pipe.deliver(message(1))
-    pipe.cometly.respond = lambda _: ACCEPTED
+    answering(pipe, ACCEPTED)
     replays = [dataclasses.replace(message(1), id=f"p-{n}", receipt=f"p-{n}") for n in range(2)]
 
     kept = pipe.deliver(*replays)
@@ -541,12 +460,13 @@ def test_two_replays_of_one_event_are_posted_once(pipe: Pipe) -> None:
 
     assert later == []
     assert len(pipe.cometly.posted) == 2
+    assert pipe.ledger.states() == ["delivered"]
 
 
 def test_an_event_is_settled_as_parked_only_after_the_dead_letter_queue_took_it(
     pipe: Pipe,
 ) -> None:
-    pipe.cometly.respond = lambda _: answer(422)
+    answering(pipe, answer(422))
     pipe.queue.is_broken = True
 
     kept = pipe.deliver(message(1))
@@ -561,7 +481,7 @@ def test_an_event_is_settled_as_parked_only_after_the_dead_letter_queue_took_it(
 
 
 def test_an_event_that_is_parked_while_the_ledger_is_away_is_parked_once(pipe: Pipe) -> None:
-    pipe.cometly.respond = lambda _: answer(422)
+    answering(pipe, answer(422))
     pipe.ledger.broken = {"settle"}
 
     kept = pipe.deliver(message(1))
@@ -571,7 +491,7 @@ def test_an_event_that_is_parked_while_the_ledger_is_away_is_parked_once(pipe: P
 
 
 def test_an_event_past_the_horizon_is_parked_with_its_last_answer(pipe: Pipe) -> None:
-    pipe.cometly.respond = lambda _: answer(503)
+    answering(pipe, answer(503))
     pipe.deliver(message(1))
     pipe.clock.time += pipe.horizon
 
@@ -591,19 +511,19 @@ def test_an_event_just_inside_the_horizon_is_posted(pipe: Pipe) -> None:
     assert len(pipe.cometly.posted) == 1
 
 
-def _die_on(pipe: Pipe, *orders: str) -> None:
+def die_on(pipe: Pipe, order: str) -> None:
     """Leave claims behind as a killed worker does."""
 
-    def respond(event: object) -> object:
-        if event["order_id"] in orders:  # type: ignore[index]
+    def respond(event: Mapping[str, Any]) -> CometlyResponse:
+        if event["order_id"] == order:
             raise MemoryError
         return ACCEPTED
 
-    pipe.cometly.respond = respond  # type: ignore[assignment]
+    pipe.cometly.respond = respond
 
 
 def test_an_event_that_kills_its_worker_five_times_is_parked_as_poison(pipe: Pipe) -> None:
-    _die_on(pipe, "o-1")
+    die_on(pipe, "o-1")
 
     for _ in range(MAX_DEATHS):
         assert pipe.deliver(message(1)) == ["m-1"]
@@ -617,7 +537,7 @@ def test_an_event_that_kills_its_worker_five_times_is_parked_as_poison(pipe: Pip
 
 
 def test_the_others_of_a_poisoned_batch_go_on(pipe: Pipe) -> None:
-    _die_on(pipe, "o-3")
+    die_on(pipe, "o-3")
 
     kept = pipe.deliver(*[message(number) for number in range(10)])
 
@@ -642,18 +562,11 @@ def test_of_several_suspects_one_is_posted_last_and_the_others_go_apart(pipe: Pi
 
 
 def test_a_suspect_that_was_turned_away_is_still_a_suspect(pipe: Pipe) -> None:
-    _die_on(pipe, "o-1")
-    pipe.deliver(message(1))
-    pipe.clock.time += 120
-
-    def no_token(_: object) -> object:
-        raise TokenMissing("none")
-
     for _ in range(MAX_DEATHS):
-        pipe.cometly.respond = no_token  # type: ignore[assignment]
+        die_on(pipe, "o-1")
         pipe.deliver(message(1))
         pipe.clock.time += 1000
-        _die_on(pipe, "o-1")
+        answering(pipe, TokenMissing("none"))
         pipe.deliver(message(1))
         pipe.clock.time += 1000
 
@@ -701,20 +614,9 @@ def test_one_event_that_is_refused_while_others_are_taken_closes_nothing(pipe: P
     assert pipe.ledger.states().count("delivered") == REFUSALS_TO_CLOSE + 3
 
 
-def test_several_events_refused_in_a_row_close_the_gate(pipe: Pipe) -> None:
-    pipe.deliver(message(1))
-    pipe.cometly.respond = lambda _: answer(401)
-
-    for number in range(REFUSALS_TO_CLOSE):
-        assert pipe.gate.state.pause is None
-        pipe.deliver(message(2 + number))
-
-    assert pipe.gate.state.pause is not None
-
-
 def test_a_blocked_space_parks_nothing_however_often_an_event_is_refused(pipe: Pipe) -> None:
     pipe.deliver(message(1))
-    pipe.cometly.respond = lambda _: answer(403)
+    answering(pipe, answer(403))
 
     for _ in range(4 * MAX_BLOCKS):
         assert pipe.deliver(poison()) == ["m-99"]
@@ -724,7 +626,7 @@ def test_a_blocked_space_parks_nothing_however_often_an_event_is_refused(pipe: P
 
 
 def test_an_answer_that_was_overtaken_does_not_blame_an_event(pipe: Pipe) -> None:
-    pipe.cometly.respond = lambda _: answer(403)
+    answering(pipe, answer(403))
     pipe.deliver(poison())
     pipe.gate.taken_at = pipe.clock.time + 1
 
@@ -740,31 +642,15 @@ def test_a_probe_that_is_refused_alone_leaves_probing_to_the_next(pipe: Pipe) ->
     pipe.deliver(poison())
     pipe.clock.time += pipe.queue.hidden["r-99"] + 10
     pipe.deliver(message(1))
-    pipe.cometly.respond = lambda _: answer(401)
+    answering(pipe, answer(401))
     pipe.clock.time += 10
     pipe.deliver(message(2))
     pipe.clock.time += 61
 
     pipe.deliver(poison())
-    pipe.cometly.respond = lambda _: ACCEPTED
+    answering(pipe, ACCEPTED)
 
     assert pipe.deliver(message(3)) == []
-
-
-@pytest.mark.parametrize("defect", [ValueError("an odd item"), Unavailable("away")], ids=repr)
-def test_a_gate_that_fails_in_any_way_is_said_and_keeps_the_batch(
-    pipe: Pipe, monkeypatch: pytest.MonkeyPatch, defect: Exception
-) -> None:
-    def admit(*_: object) -> Reservation:
-        raise defect
-
-    monkeypatch.setattr(MemoryGate, "admit", admit)
-
-    kept = pipe.deliver(message(1), message(2))
-
-    assert kept == ["m-1", "m-2"]
-    assert pipe.journal.names()[-1] in {"delivery.crashed", "delivery.unavailable"}
-    assert pipe.ledger.items == {}
 
 
 def test_nothing_starts_that_the_remaining_time_cannot_finish(pipe: Pipe) -> None:
@@ -773,16 +659,6 @@ def test_nothing_starts_that_the_remaining_time_cannot_finish(pipe: Pipe) -> Non
     assert len(kept) == 3
     assert pipe.cometly.posted == []
     assert pipe.ledger.items == {}
-
-
-def test_a_slow_space_takes_what_fits_and_leaves_the_rest_unclaimed(pipe: Pipe) -> None:
-    pipe.gate.configured = 12
-
-    kept = pipe.deliver(*[message(number) for number in range(10)])
-
-    assert 5 <= len(pipe.cometly.posted) <= 8
-    assert len(kept) == 10 - len(pipe.cometly.posted)
-    assert len(pipe.ledger.items) == len(pipe.cometly.posted)
 
 
 def test_a_ledger_that_is_away_posts_nothing_and_keeps_everything(pipe: Pipe) -> None:
@@ -794,27 +670,35 @@ def test_a_ledger_that_is_away_posts_nothing_and_keeps_everything(pipe: Pipe) ->
     assert pipe.cometly.posted == []
 
 
-def test_a_gate_that_is_away_posts_nothing_and_claims_nothing(pipe: Pipe) -> None:
-    pipe.gate.is_broken = True
+@pytest.mark.parametrize(
+    ("defect", "line"),
+    [(ValueError("an odd item"), "crashed"), (Unavailable("away"), "unavailable")],
+    ids=["a defect", "away"],
+)
+def test_a_gate_that_is_away_posts_nothing_and_claims_nothing(
+    pipe: Pipe, monkeypatch: pytest.MonkeyPatch, defect: Exception, line: str
+) -> None:
+    def admit(*_: object) -> Reservation:
+        raise defect
 
-    kept = pipe.deliver(message(1))
+    monkeypatch.setattr(MemoryGate, "admit", admit)
 
-    assert kept == ["m-1"]
+    kept = pipe.deliver(message(1), message(2))
+
+    assert kept == ["m-1", "m-2"]
+    assert pipe.journal.names() == [f"delivery.{line}"]
     assert pipe.ledger.items == {}
 
 
 def test_a_missing_token_waits_and_counts_nothing(pipe: Pipe) -> None:
-    def no_token(_: object) -> object:
-        raise TokenMissing("no Cometly token is stored yet")
-
-    pipe.cometly.respond = no_token  # type: ignore[assignment]
+    answering(pipe, TokenMissing("no Cometly token is stored yet"))
 
     for _ in range(20):
         assert pipe.deliver(message(1)) == ["m-1"]
         pipe.clock.time += 60
 
     assert pipe.queue.parked == []
-    assert next(iter(pipe.ledger.items.values()))["attempts"] == 0
+    assert entry(pipe)["attempts"] == 0
     assert len(pipe.cometly.posted) < 10
 
 
@@ -858,15 +742,13 @@ def reserved(pipe: Pipe) -> int:
     return sum(pipe.gate.state.window.sent)
 
 
-def test_what_gets_no_slot_does_not_wait_for_what_is_posted(pipe: Pipe) -> None:
+def test_what_gets_no_slot_stays_unclaimed_and_does_not_wait_for_what_is_posted(
+    pipe: Pipe,
+) -> None:
     pipe.gate.configured = 12
     hidden: list[int] = []
 
     def respond(_: object) -> CometlyResponse:
-        """CometlyResponse only when something went back, or after a while."""
-        patience = iter(range(500))
-        while not pipe.queue.hidden and next(patience, None) is not None:
-            time.sleep(0.01)
         hidden.append(len(pipe.queue.hidden))
         return ACCEPTED
 
@@ -875,7 +757,7 @@ def test_what_gets_no_slot_does_not_wait_for_what_is_posted(pipe: Pipe) -> None:
     kept = pipe.deliver(*[message(number) for number in range(10)])
 
     posted = len(pipe.cometly.posted)
-    assert 0 < posted < 10
+    assert 5 <= posted <= 8
     assert set(hidden) == {10 - posted} == {len(kept)}
     assert len(pipe.ledger.items) == posted
     [line] = [line for line in pipe.journal.lines if line["name"] == "delivery.no_slot"]
@@ -911,16 +793,13 @@ def test_a_worker_that_is_always_late_leaves_slots_and_event_to_others(pipe: Pip
     assert kept == ["m-1"]
     assert pipe.cometly.posted == []
     assert reserved(pipe) == 0
-    [item] = pipe.ledger.items.values()
+    item = entry(pipe)
     assert (item["state"], item["attempts"], item["claims"]) == (State.WAITING, 0, 0)
     assert "delivery.late" in pipe.journal.names()
 
 
 def test_a_slot_in_which_nothing_could_be_posted_is_given_back(pipe: Pipe) -> None:
-    def away(_: object) -> NoResponse:
-        raise Unavailable("Secrets Manager is away")
-
-    pipe.cometly.respond = away
+    answering(pipe, Unavailable("Secrets Manager is away"))
     oversleep(pipe, 1)
 
     kept = pipe.deliver(message())
@@ -962,7 +841,7 @@ def test_a_slot_that_was_exchanged_before_the_gate_went_away_is_given_back_once(
 def test_while_cometly_is_dead_messages_come_back_within_two_minutes(
     pipe: Pipe, receives: int
 ) -> None:
-    pipe.cometly.respond = lambda _: NoResponse("connection refused")
+    answering(pipe, NoResponse("connection refused"))
     for ten in range(2):
         pipe.deliver(*[message(10 * ten + n) for n in range(10)])
     assert pipe.gate.state.pause is not None
