@@ -15,9 +15,7 @@ from cometly_forwarder.errors import Unreadable
     ("text", "value"),
     [
         pytest.param('{"a": [1, 2.5, null, true]}', {"a": [1, 2.5, None, True]}, id="object"),
-        pytest.param("[]", [], id="empty array"),
         pytest.param(' \n\t"x"\r\n', "x", id="blanks around"),
-        pytest.param("99.99", 99.99, id="number"),
         pytest.param('"\\u00e9\\ud83d\\ude00"', "é😀", id="escapes"),
         pytest.param('{"a": {"k": 1}, "b": {"k": 2}}', {"a": {"k": 1}, "b": {"k": 2}}, id="nested"),
     ],
@@ -31,20 +29,14 @@ def test_json_is_read_from_text_and_from_utf_8(text: str, value: object, *, as_b
     ("text", "why"),
     [
         pytest.param("", "line 1, column 1", id="nothing"),
-        pytest.param("{", "line 1, column 2", id="cut off"),
         pytest.param('{"a": 1}\n]', "line 2, column 1", id="something after it"),
-        pytest.param("{'a': 1}", "line 1, column 2", id="single quotes"),
         pytest.param('"a\nb"', "line 1, column 3", id="bare line break in a string"),
-        pytest.param("event_name=purchase", "line 1, column 1", id="a form"),
         pytest.param(b"\xff\xfe{\x00}\x00", "not UTF-8", id="UTF-16"),
         pytest.param(b'"\xed\xa0\x80"', "not UTF-8", id="a surrogate in UTF-8"),
         pytest.param("\ufeff{}", "BOM", id="byte order mark"),
         pytest.param('{"a": 1, "a": 2}', "same key twice", id="a key twice"),
         pytest.param('{"a": 1, "\\u0061": 1}', "same key twice", id="a key twice in disguise"),
-        pytest.param('[{"b": {"a": 1, "a": 1}}]', "same key twice", id="a key twice inside"),
         pytest.param("[" * 100_000, "nested too deeply", id="deep arrays"),
-        pytest.param('{"a":' * 100_000, "nested too deeply", id="deep objects"),
-        pytest.param("[" * 100_000 + "]" * 100_000, "nested too deeply", id="deep and closed"),
         pytest.param("1" * 5_000, "too many digits", id="a number of 5000 digits"),
     ],
 )
@@ -57,10 +49,7 @@ def test_what_is_not_json_is_refused_with_the_reason(text: str | bytes, why: str
     "text",
     [
         pytest.param('{"email": "grace@example.com" x}', id="bad punctuation"),
-        pytest.param('{"email": "grace@example.com\\q"}', id="bad escape"),
-        pytest.param('{"email": "grace@example.com\n"}', id="control character"),
         pytest.param('{"grace@example.com": 1, "grace@example.com": 2}', id="a key twice"),
-        pytest.param('"grace@example.com" "x"', id="something after it"),
         pytest.param(b'"grace@example.com\xff"', id="not UTF-8"),
     ],
 )
@@ -73,6 +62,10 @@ def test_a_refusal_never_quotes_the_text(text: str | bytes) -> None:
     assert not isinstance(refusal.value.__cause__, json.JSONDecodeError)
 
 
+def test_a_byte_order_mark_before_utf_8_is_passed_over() -> None:
+    assert jsontext.parse(b"\xef\xbb\xbf{}") == {}
+
+
 def test_not_a_number_is_left_to_the_rules_of_the_field() -> None:
     value = jsontext.parse('{"a": NaN, "b": -Infinity, "c": 1e999}')
 
@@ -81,14 +74,10 @@ def test_not_a_number_is_left_to_the_rules_of_the_field() -> None:
     assert value["c"] == math.inf
 
 
-def test_json_is_written_compact_and_in_ascii() -> None:
-    assert jsontext.dump({"a": ["é", "😀"], "b": 1.5}) == (
-        '{"a":["\\u00e9","\\ud83d\\ude00"],"b":1.5}'
-    )
+def test_json_is_written_compact_and_in_ascii_half_a_surrogate_pair_too() -> None:
+    value = {"a": ["é", "😀", "\ud800"], "b": 1.5}
 
+    text = jsontext.dump(value)
 
-def test_half_a_surrogate_pair_is_written_and_read_back() -> None:
-    text = jsontext.dump(["\ud800"])
-
-    assert text.isascii()
-    assert jsontext.parse(text) == ["\ud800"]
+    assert text == '{"a":["\\u00e9","\\ud83d\\ude00","\\ud800"],"b":1.5}'
+    assert jsontext.parse(text) == value

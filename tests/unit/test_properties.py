@@ -22,6 +22,8 @@ from cometly_forwarder.event.phones import normalise_phone
 from local.openapi import document
 from local.sandbox import contract
 from tests.unit.conftest import an_event
+from tests.unit.test_model import IDENTIFIERS, TEXT_FIELDS
+from tests.unit.test_phones import NUMBERS
 
 PUBLISHED = Draft202012Validator({**document(), "$ref": "#/components/schemas/Event"})
 REGIONS = [None, "US", "DE", "GB", "SG"]
@@ -44,23 +46,7 @@ emails = in_blanks(st.emails() | st.from_regex(r"[A-Z]{1,8}@Example\.COM", fullm
 digits = st.text("0123456789", min_size=1, max_size=20)
 # Numbers that exist, as their owners would write them, and what looks like numbers.
 phones = (
-    st.sampled_from(
-        [
-            "+1 (650) 555-1212",
-            "(650)555-1212",
-            "030 1234567",
-            "0151 12345678",
-            "020 7946 0958",
-            "+44 20 7946 0958",
-            "9123 4567",
-            "+65 9123 4567",
-            "4792731000",
-            "+47 92 73 10 00",
-            "+39 06 698 12345",
-            "0039 06 698 12345",
-            "011 44 20 7946 0958",
-        ]
-    )
+    st.sampled_from([str(each.values[0]) for each in NUMBERS])
     | st.builds("+{}{}".format, st.sampled_from(["1", "44", "49", "65", "39", "47", "590"]), digits)
     | st.text("0123456789+()-./ x#*", max_size=30)
     | digits
@@ -99,37 +85,8 @@ STRATEGIES: dict[str, st.SearchStrategy[Any]] = {
     "amount": amounts,
     "is_upsell": booleans,
     "do_not_capi": booleans,
-    **dict.fromkeys(
-        (
-            "comet_token",
-            "fingerprint",
-            "ip",
-            "full_name",
-            "first_name",
-            "last_name",
-            "user_agent",
-            "url",
-            "comet_source",
-            "comet_network",
-            "comet_keyword",
-            "comet_type",
-        ),
-        words,
-    ),
-    **dict.fromkeys(
-        (
-            "tracking_id",
-            "order_id",
-            "order_name",
-            "checkout_token",
-            "upsell_common_id",
-            "comet_campaign",
-            "comet_ad_group",
-            "comet_ad_id",
-            "idempotency_key",
-        ),
-        identifiers,
-    ),
+    **dict.fromkeys(["fingerprint", "ip", *TEXT_FIELDS], words),
+    **dict.fromkeys(IDENTIFIERS, identifiers),
 }
 fields = st.fixed_dictionaries(
     {"event_name": in_blanks(st.sampled_from(sorted(EVENT_NAMES)))},
@@ -176,22 +133,13 @@ def test_every_field_has_a_strategy() -> None:
 
 @given(raw=posted_events(), region=regions)
 def test_what_is_accepted_cometlys_rules_accept(raw: dict[str, object], region: str | None) -> None:
-    event, _ = read_event(raw, region)
-
-    sent = contract.read_fields(jsontext.dump(seal(event, ORIGIN).event).encode())
-
-    assert contract.problems(sent) == []
-    assert contract.unknown_fields(sent) == []
-
-
-@given(raw=posted_events(), region=regions)
-def test_what_is_posted_from_the_queue_cometlys_rules_accept(
-    raw: dict[str, object], region: str | None
-) -> None:
     envelope = read_envelope(json.dumps(raw), QUEUE, region)
 
+    sent = contract.read_fields(jsontext.dump(envelope.event).encode())
+
     assert envelope.faults == ()
-    assert contract.problems(envelope.event) == []
+    assert contract.problems(sent) == []
+    assert contract.unknown_fields(sent) == []
 
 
 @given(raw=posted_events(), region=regions)
@@ -225,18 +173,6 @@ def test_normalising_twice_changes_nothing(raw: dict[str, object], region: str |
 
     expected = once if fields else once.model_copy(update={"phone": None})
     assert json_of(twice.fields()) == json_of(expected.fields())
-
-
-@given(raw=posted_events(), region=regions, region_of_deliver=regions)
-def test_what_ingest_sealed_is_read_as_the_very_same_event(
-    raw: dict[str, object], region: str | None, region_of_deliver: str | None
-) -> None:
-    envelope = seal(read_event(raw, region)[0], ORIGIN)
-
-    read = read_envelope(envelope.body(), QUEUE, region_of_deliver)
-
-    assert read == envelope
-    assert json_of(read.event) == json_of(envelope.event)
 
 
 @given(raw=posted_events(), region=regions)
@@ -309,7 +245,11 @@ def test_any_input_is_an_event_or_an_invalid_one(raw: object, region: str | None
     "raw",
     [
         pytest.param(nested(50_000), id="deep"),
-        pytest.param(dict.fromkeys(FIELDS, nested(50_000)), id="deep in every field"),
+        pytest.param(dict.fromkeys([*FIELDS, "items"], nested(50_000)), id="deep in every field"),
+        # A pattern that backtracks would not come back from these in minutes.
+        pytest.param(dict.fromkeys(FIELDS, "1" * 200_000 + "x"), id="digits, then a letter"),
+        pytest.param(dict.fromkeys(FIELDS, "1." + "1" * 200_000 + "x"), id="decimals, a letter"),
+        pytest.param(dict.fromkeys(FIELDS, "(" * 200_000), id="brackets"),
         pytest.param(dict.fromkeys(FIELDS, "x" * 1_000_000), id="a megabyte in every field"),
         pytest.param(dict.fromkeys(map(str, range(100_000))), id="many unknown fields"),
         pytest.param([{}] * 100_000, id="many events where one is due"),
@@ -320,42 +260,17 @@ def test_no_size_of_input_breaks_the_rules(raw: object, region: str | None) -> N
         read_event(raw, region)
 
 
-@given(raw=any_event | any_json)
-def test_what_a_caller_is_told_is_ascii_on_its_way(raw: object) -> None:
-    _, told = outcome_of(raw, None)
-
-    assert jsontext.dump([fault.as_json() for fault in told]).isascii()
-
-
-json_pieces = st.lists(
-    st.sampled_from(
-        [
-            "{",
-            "}",
-            "[",
-            "]",
-            ",",
-            ":",
-            '"',
-            "\\",
-            "\\u",
-            "d800",
-            "null",
-            "NaN",
-            "1e",
-            "-",
-            "9" * 4_400,
-            '"a"',
-            '{"a":1,"a":2}',
-            " ",
-            "\n",
-            "\x00",
-            "\ufeff",
-            "\ud800",
-            "é",
-        ]
-    )
-).map("".join)
+_PIECES = [
+    *'{}[],:"\\- é\n\x00\ufeff\ud800',
+    "\\u",
+    "d800",
+    "null",
+    "NaN",
+    "1e",
+    "9" * 4_400,
+    '"a"',
+]
+json_pieces = st.lists(st.sampled_from([*_PIECES, '{"a":1,"a":2}'])).map("".join)
 
 
 @given(text=st.text(st.characters(exclude_categories=())) | json_pieces | st.binary())
