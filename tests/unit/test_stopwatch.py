@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,37 +14,27 @@ from tests.unit.fakes import Clock
 HOUR = 3600.0
 
 
-def test_it_counts_what_went_by() -> None:
+@pytest.mark.parametrize(
+    ("steps", "readings"),
+    [
+        pytest.param([(5, 5), (0, 0)], [5, 5], id="both clocks right"),
+        pytest.param([(HOUR, 0)], [HOUR], id="frozen: the monotonic clock stood still"),
+        pytest.param([(5 - HOUR, 5), (5, 5)], [5, 10], id="the wall clock put back"),
+    ],
+)
+def test_it_counts_by_the_clock_that_went_further(
+    steps: list[tuple[float, float]], readings: list[float]
+) -> None:
     wall, monotonic = Clock(), Clock(0.0)
     stopwatch = Stopwatch(wall.now, monotonic.now)
 
-    wall.time += 5
-    monotonic.time += 5
+    counted = []
+    for by_wall, by_monotonic in steps:
+        wall.time += by_wall
+        monotonic.time += by_monotonic
+        counted.append(stopwatch())
 
-    assert stopwatch() == 5
-    assert stopwatch() == 5
-
-
-def test_a_freeze_counts_although_the_monotonic_clock_stood_still() -> None:
-    wall, monotonic = Clock(), Clock(0.0)
-    stopwatch = Stopwatch(wall.now, monotonic.now)
-
-    wall.time += HOUR
-
-    assert stopwatch() == HOUR
-
-
-def test_a_wall_clock_that_is_put_back_takes_nothing_away() -> None:
-    wall, monotonic = Clock(), Clock(0.0)
-    stopwatch = Stopwatch(wall.now, monotonic.now)
-    monotonic.time += 5
-    wall.time += 5 - HOUR
-    before = stopwatch()
-
-    monotonic.time += 5
-    wall.time += 5
-
-    assert (before, stopwatch()) == (5, 10)
+    assert counted == readings
 
 
 @given(steps=st.lists(st.tuples(st.integers(-5000, 5000), st.integers(0, 5000)), max_size=20))
