@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import json
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +13,8 @@ import pytest
 
 from cometly_forwarder import __version__
 from cometly_forwarder.event.model import read_event
-from cometly_forwarder.ingest.accept import Intake, accept
-from cometly_forwarder.ingest.responses import response_to_many, response_to_one
 from cometly_forwarder.observability import ALL_METRICS, METRICS
-from local.stack.samples import HEADING, Sample, read_all
+from local import release
 from tests.unit import cloudformation
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -28,7 +24,11 @@ ARCHITECTURE, OPERATIONS, REFERENCE, SOURCES, TUTORIAL = (
     for name in ("architecture", "operations", "reference", "sources", "tutorial")
 )
 DECISIONS = sorted((ROOT / "docs" / "decisions").glob("*.md"))
-DOCUMENTS = [README, ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+CONTRIBUTING = ROOT / "CONTRIBUTING.md"
+DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
+WORKFLOWS = "\n".join(
+    path.read_text("utf-8") for path in (ROOT / ".github" / "workflows").glob("*.yml")
+)
 
 _LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
 _FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
@@ -72,13 +72,6 @@ def section_of(path: Path, heading: str) -> str:
     return text_of(path).split(f"\n## {heading}\n")[1].split("\n## ")[0]
 
 
-def cells_of(table: str, name: str) -> list[str]:
-    """The cells of the row that `name` begins."""
-    rows = [line for line in table.splitlines() if line.startswith(f"| `{name}` |")]
-    assert len(rows) == 1, f"{len(rows)} rows for {name}"
-    return [cell.strip() for cell in rows[0].strip("|").split("|")]
-
-
 @pytest.mark.parametrize(("path", "target"), links())
 def test_a_link_leads_somewhere(path: Path, target: str) -> None:
     place, _, anchor = target.partition("#")
@@ -88,19 +81,15 @@ def test_a_link_leads_somewhere(path: Path, target: str) -> None:
     assert not anchor or anchor in anchors_of(aim)
 
 
-@pytest.mark.parametrize("name", TEMPLATE["Parameters"])
-def test_a_parameter_is_in_the_reference_with_its_default(name: str) -> None:
-    default = TEMPLATE["Parameters"][name]["Default"]
-
-    cells = cells_of(section_of(REFERENCE, "Parameters"), name)
-
-    assert cells[1] == (f"`{default}`" if default != "" else "(empty)")
-
-
-def test_the_reference_has_no_parameter_that_the_template_lacks() -> None:
+def test_the_reference_has_the_templates_parameters_with_their_defaults() -> None:
     table = section_of(REFERENCE, "Parameters")
 
-    assert set(re.findall(r"^\| `(\w+)`", table, re.MULTILINE)) == set(TEMPLATE["Parameters"])
+    rows = re.findall(r"^\| `(\w+)` \| ([^|]+) \|", table, re.MULTILINE)
+
+    assert sorted(rows) == sorted(
+        (name, f"`{it['Default']}`" if it["Default"] != "" else "(empty)")
+        for name, it in TEMPLATE["Parameters"].items()
+    )
 
 
 def test_every_output_is_in_the_reference() -> None:
@@ -129,10 +118,26 @@ def test_every_counted_log_line_is_explained() -> None:
 
 def test_every_make_target_named_exists() -> None:
     targets = set(re.findall(r"^([a-z-]+):", text_of(ROOT / "Makefile"), re.MULTILINE))
-    named = {name for path in DOCUMENTS for name in re.findall(r"\bmake ([a-z-]+)", code_in(path))}
+    commands = "\n".join([*map(code_in, DOCUMENTS), *re.findall(r"run: (.+)", WORKFLOWS)])
 
-    assert {"run", "test"} <= named
+    named = set(re.findall(r"\bmake ([a-z-]+)", commands))
+
+    assert {"run", "test", "unit", "build", "lock"} <= named
     assert named <= targets
+
+
+def test_every_program_named_exists() -> None:
+    named = set(re.findall(r"-m (?!pytest|http)([\w.]+)", code_in(CONTRIBUTING)))
+
+    assert {"bench.soak", "local.openapi", "local.release"} <= named
+    assert {name for name in named if importlib.util.find_spec(name) is None} == set()
+
+
+def test_the_variables_of_a_deployment_are_those_that_the_workflows_read() -> None:
+    read = set(re.findall(r"\bvars\.(\w+)", WORKFLOWS))
+
+    assert len(read) == 3
+    assert read <= names_in(CONTRIBUTING)
 
 
 def test_the_tests_that_the_documents_rely_on_exist() -> None:
@@ -154,12 +159,12 @@ def test_the_files_that_the_documents_name_exist() -> None:
         name
         for path in DOCUMENTS
         for name in names_in(path)
-        if re.fullmatch(r"(\w[\w.-]*/)*[\w-]+\.(py|yaml|toml)", name)
+        if re.fullmatch(r"([\w.*-]+/)*[\w*-]+\.(py|yaml|toml)", name)
     }
-    places = (ROOT, ROOT / "src" / "cometly_forwarder")
+    places = (ROOT, ROOT / "src" / "cometly_forwarder", ROOT / "tests" / "stack")
 
     assert named
-    assert {name for name in named if not any((place / name).exists() for place in places)} == set()
+    assert {name for name in named if not any(any(it.glob(name)) for it in places)} == set()
 
 
 @dataclass
@@ -229,19 +234,8 @@ def test_the_reference_names_every_answer_that_the_api_declares() -> None:
 
 # --- Rules for other systems ------------------------------------------------------------------
 
-TRANSFORMERS = sorted((ROOT / "docs" / "transformers").glob("*.yaml"))
-
-
-@pytest.mark.parametrize("path", TRANSFORMERS, ids=lambda path: path.name)
-def test_a_rule_has_a_name_by_which_it_can_be_admitted_before_it_is_there(path: Path) -> None:
-    template = cloudformation.read(path)
-
-    assert template["Resources"]["Rule"]["Properties"]["Name"] == {"Ref": "RuleName"}
-    assert template["Parameters"]["RuleName"]["Default"]
-
 
 def test_the_recipe_admits_each_rule_before_it_makes_it_and_keeps_the_one_before() -> None:
-    text = text_of(SOURCES)
     steps = re.findall(
         r"ExtraRuleArns=\S+|--template-file docs/transformers/(\S+)\.yaml", code_in(SOURCES)
     )
@@ -249,46 +243,11 @@ def test_the_recipe_admits_each_rule_before_it_makes_it_and_keeps_the_one_before
 
     assert steps == ["", "shopify-order", "", "stripe-payment"]
     assert lists == ["$SHOPIFY_RULE", "$SHOPIFY_RULE,$STRIPE_RULE"]
-    for name in ("shopify-order", "stripe-payment"):
-        path = ROOT / "docs" / "transformers" / f"{name}.yaml"
+    for path in (ROOT / "docs" / "transformers").glob("*.yaml"):
         template = cloudformation.read(path)
-        assert f'/{template["Parameters"]["RuleName"]["Default"]}"' in text
-
-
-def test_the_readme_is_short() -> None:
-    """About a hundred lines: what else there is to know has a document of its own."""
-    assert len(text_of(README).splitlines()) <= 110
-
-
-def test_the_readme_shows_what_make_run_prints() -> None:
-    [printed] = [block for block in _FENCE.findall(text_of(README)) if "Ctrl-C" in block]
-    lines = [re.split(r"\s{2,}", line) for line in printed.splitlines()]
-    heading = next(number for number, cells in enumerate(lines) if cells[0] == HEADING[0])
-    shown = {cells[0]: cells[1] for cells in lines[heading + 2 :] if len(cells) > 1}
-    answers = {sample.name: answer_to(sample) for sample in read_all(ROOT / "events" / "http")}
-
-    assert lines[heading] == list(HEADING)
-    assert len(shown) >= 3
-    assert {
-        name: text for name, text in shown.items() if not answers[name].startswith(text.strip("…"))
-    } == {}
-    assert re.search(r"^Ready after \d+ s\. Ctrl-C stops everything\.$", printed, re.MULTILINE)
-
-
-class TakesAll:
-    """A queue that confirms every event."""
-
-    def send(self, bodies: Sequence[str]) -> frozenset[int]:
-        assert all(bodies)
-        return frozenset()
-
-
-def answer_to(sample: Sample) -> str:
-    """What `make run` prints as the answer to a sample of one event, or of several."""
-    raws = sample.body if isinstance(sample.body, list) else [sample.body]
-    receipts = accept(raws, Intake(TakesAll(), now=lambda: datetime.now(UTC), new_id=str))
-    response = response_to_many(receipts) if raws is sample.body else response_to_one(receipts[0])
-    return f"{response.status} {response.body['message']}"
+        name = template["Parameters"]["RuleName"]["Default"]
+        assert template["Resources"]["Rule"]["Properties"]["Name"] == {"Ref": "RuleName"}
+        assert path.stem not in steps or f'/{name}"' in text_of(SOURCES)
 
 
 def posted_in(path: Path) -> list[Any]:
@@ -317,22 +276,11 @@ def test_the_decisions_are_numbered_one_by_one() -> None:
     assert numbers == list(range(1, len(DECISIONS) + 1))
 
 
-@pytest.mark.parametrize("path", DECISIONS, ids=lambda path: path.stem)
-def test_a_decision_says_when_it_was_made_and_what_else_there_was(path: Path) -> None:
-    heading, empty, dated, *_ = text_of(path).splitlines()
-
-    assert heading.startswith(f"# {int(path.name[:4])}. ")
-    assert not empty
-    assert re.match(r"20\d\d-[01]\d-[0-3]\d\.", dated)
-    for part in ("Context", "Options", "Decision", "Consequences", "What would change it"):
-        assert f"**{part}" in text_of(path)
-
-
 def test_the_newest_version_of_the_changelog_is_the_products() -> None:
     changelog = (ROOT / "CHANGELOG.md").read_text("utf-8")
     versions = re.findall(r"^## \[(\d[^]]*)]", changelog, re.MULTILINE)
 
-    assert versions[0] == __version__
+    assert versions[0] == __version__ == release.version_of(ROOT)
 
 
 def test_the_walk_through_the_code_names_what_exists() -> None:

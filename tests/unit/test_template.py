@@ -23,6 +23,7 @@ DATA_HOLDERS = ("AWS::SQS::Queue", "AWS::DynamoDB::Table", "AWS::SecretsManager:
 # https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-quotas.html
 HTTP_API_SECONDS = 30
 HOUR = 3600
+TRACK_ROUTE = "POST /public-api/v1/events/track"
 
 TEMPLATE = cloudformation.read(Checkout.here().template)
 RESOURCES: dict[str, dict[str, Node]] = TEMPLATE["Resources"]
@@ -87,58 +88,64 @@ def without_pages(node: Node) -> Node:
     return {name: without_pages(part) for name, part in node.items()}
 
 
-def test_an_event_of_a_page_may_wait_as_long_as_sqs_delays_one() -> None:
-    delay = PARAMETERS["PageDelaySeconds"]
-
-    assert (delay["Default"], delay["MinValue"], delay["MaxValue"]) == (0, 0, 900)
-
-
 def test_a_message_stays_hidden_for_six_times_the_functions_time_out() -> None:
     """https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html"""
     assert EVENT_QUEUE["VisibilityTimeout"] >= 6 * DELIVER["Timeout"]
+    # Waiting never trips the queue's own dead-lettering.
+    assert EVENT_QUEUE["RedrivePolicy"]["maxReceiveCount"] == 1000
 
 
-def test_a_post_and_what_follows_it_fit_into_the_time_that_is_kept_for_them() -> None:
-    """The gate is told, the outcome recorded, the message released."""
-    assert cometly.ANSWER_SECONDS + 3 * aws.CALL_SECONDS < posting.POST_SECONDS
+LEASE_SECONDS = DELIVER["Timeout"] + claims.LEASE_MARGIN_SECONDS
+QUEUED_SECONDS = EVENT_QUEUE["MessageRetentionPeriod"]
+PARKED_SECONDS = DEAD_LETTER_QUEUE["MessageRetentionPeriod"]
 
 
-def test_a_post_is_cut_off_only_after_it_could_connect_and_wait_for_an_answer() -> None:
-    assert cometly.CONNECT_SECONDS + cometly.READ_SECONDS < cometly.ANSWER_SECONDS
-
-
-def test_a_batch_can_claim_before_its_last_moment_to_post() -> None:
-    """A gate, a claim, and then the post that nothing may cut short."""
-    assert DELIVER["Timeout"] > 2 * aws.CALL_SECONDS + posting.POST_SECONDS
-
-
-def test_a_lease_outlives_the_invocation_and_ends_before_the_message_comes_back() -> None:
-    longest = DELIVER["Timeout"] + claims.LEASE_MARGIN_SECONDS
-
-    assert claims.LEASE_MARGIN_SECONDS > 0
-    assert longest < EVENT_QUEUE["VisibilityTimeout"]
-
-
-def test_ingest_answers_before_its_time_out_and_the_apis() -> None:
-    """Its worst case for one event: the keys are read, then the queue is slow."""
-    assert 2 * aws.CALL_SECONDS < INGEST["Timeout"] < HTTP_API_SECONDS
-
-
-def test_each_message_of_a_batch_has_a_thread() -> None:
-    assert MAPPING["BatchSize"] <= batch.THREADS
-
-
-def test_an_event_outlasts_the_delivery_horizon_on_either_queue() -> None:
-    horizon = PARAMETERS["DeliveryHorizonHours"]["MaxValue"] * HOUR
-
-    assert EVENT_QUEUE["MessageRetentionPeriod"] > 2 * horizon
-    assert DEAD_LETTER_QUEUE["MessageRetentionPeriod"] >= EVENT_QUEUE["MessageRetentionPeriod"]
-
-
-def test_the_ledger_remembers_an_event_for_longer_than_any_queue_holds_it() -> None:
-    queued = EVENT_QUEUE["MessageRetentionPeriod"] + DEAD_LETTER_QUEUE["MessageRetentionPeriod"]
-
-    assert queued < ledger.RETENTION_SECONDS
+@pytest.mark.parametrize(
+    ("less", "more"),
+    [
+        pytest.param(
+            cometly.ANSWER_SECONDS + 3 * aws.CALL_SECONDS,
+            posting.POST_SECONDS,
+            id="a post, then the gate told, the outcome recorded, the message released",
+        ),
+        pytest.param(
+            cometly.CONNECT_SECONDS + cometly.READ_SECONDS,
+            cometly.ANSWER_SECONDS,
+            id="a connection and the wait for an answer, before a post is cut off",
+        ),
+        pytest.param(
+            2 * aws.CALL_SECONDS + posting.POST_SECONDS,
+            DELIVER["Timeout"],
+            id="a gate, a claim, and then the post that nothing may cut short",
+        ),
+        pytest.param(DELIVER["Timeout"], LEASE_SECONDS, id="an invocation, within its lease"),
+        pytest.param(
+            LEASE_SECONDS,
+            EVENT_QUEUE["VisibilityTimeout"],
+            id="a lease, before the message comes back",
+        ),
+        pytest.param(
+            2 * aws.CALL_SECONDS,
+            INGEST["Timeout"],
+            id="ingest's worst case for one event: keys are read, then the queue is slow",
+        ),
+        pytest.param(INGEST["Timeout"], HTTP_API_SECONDS, id="ingest, before the API gives up"),
+        pytest.param(
+            2 * PARAMETERS["DeliveryHorizonHours"]["MaxValue"] * HOUR,
+            QUEUED_SECONDS,
+            id="the delivery horizon, within what a queue keeps",
+        ),
+        pytest.param(
+            QUEUED_SECONDS + PARKED_SECONDS,
+            ledger.RETENTION_SECONDS,
+            id="an event on both queues, within what the ledger remembers",
+        ),
+        pytest.param(MAPPING["BatchSize"], batch.THREADS + 1, id="a batch, a thread a message"),
+        pytest.param(QUEUED_SECONDS, PARKED_SECONDS + 1, id="queued no longer than parked"),
+    ],
+)
+def test_the_one_fits_into_the_other(less: float, more: float) -> None:
+    assert less < more
 
 
 def test_the_largest_event_fits_into_a_message() -> None:
@@ -149,26 +156,13 @@ def test_the_largest_event_fits_into_a_message() -> None:
     assert room > 10 * 4 * 2_000
 
 
-def test_waiting_never_trips_the_queues_own_dead_lettering() -> None:
-    redrive = EVENT_QUEUE["RedrivePolicy"]
-
-    assert redrive["maxReceiveCount"] == 1000
-    assert redrive["deadLetterTargetArn"] == {"Fn::GetAtt": "DeadLetterQueue.Arn"}
-
-
 def test_deliver_reports_single_failures_and_is_not_polled_beyond_its_concurrency() -> None:
-    concurrency = PARAMETERS["DeliverConcurrency"]
-
+    """Polling beyond a reservation burns receives: MaximumConcurrency is what holds it."""
     assert MAPPING["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
     assert MAPPING["ScalingConfig"] == {"MaximumConcurrency": {"Ref": "DeliverConcurrency"}}
-    assert concurrency["Default"] == concurrency["MinValue"] == 2
+    assert PARAMETERS["DeliverConcurrency"]["Default"] == 2
     assert "MaximumBatchingWindowInSeconds" not in MAPPING
-
-
-@pytest.mark.parametrize("name", FUNCTIONS)
-def test_a_function_reserves_no_concurrency(name: str) -> None:
-    """Polling beyond a reservation burns receives: MaximumConcurrency is what holds it."""
-    assert "ReservedConcurrentExecutions" not in properties(name)
+    assert "ReservedConcurrentExecutions" not in INGEST | DELIVER
 
 
 @pytest.mark.parametrize("name", of_type(*DATA_HOLDERS))
@@ -178,34 +172,13 @@ def test_what_holds_data_outlives_its_stack(name: str) -> None:
     assert (resource["DeletionPolicy"], resource["UpdateReplacePolicy"]) == ("Retain", "Retain")
 
 
-@pytest.mark.parametrize("name", of_type("AWS::SQS::Queue"))
-def test_a_queue_is_encrypted(name: str) -> None:
-    assert properties(name)["SqsManagedSseEnabled"] is True
-
-
-def test_the_table_is_encrypted_and_can_be_restored() -> None:
+def test_the_ledger_can_be_restored_and_its_entries_end_by_themselves() -> None:
     table = properties("Table")
 
     assert table["SSESpecification"] == {"SSEEnabled": True}
     assert table["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
-
-
-def test_the_ledgers_entries_end_by_themselves() -> None:
-    ttl = properties("Table")["TimeToLiveSpecification"]
-
-    assert ttl == {"AttributeName": "expires_at", "Enabled": True}
-    assert f"{ttl['AttributeName']} = :" in ledger._CLAIM
-
-
-@pytest.mark.parametrize("name", of_type("AWS::Logs::LogGroup"))
-def test_a_log_is_kept_for_30_days(name: str) -> None:
-    assert properties(name)["RetentionInDays"] == 30
-
-
-@pytest.mark.parametrize("name", FUNCTIONS)
-def test_a_function_writes_to_a_log_of_the_template(name: str) -> None:
-    """One that Lambda made by itself would be kept for ever."""
-    assert properties(name)["LoggingConfig"]["LogGroup"]["Ref"] in of_type("AWS::Logs::LogGroup")
+    assert table["TimeToLiveSpecification"] == {"AttributeName": "expires_at", "Enabled": True}
+    assert "expires_at = :" in ledger._CLAIM
 
 
 @pytest.mark.parametrize("name", of_type("AWS::IAM::Role"))
@@ -220,11 +193,13 @@ def test_a_role_allows_no_wildcard_and_no_managed_policy(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_a_function_has_its_own_role_and_no_policy_beside(name: str) -> None:
-    role = {"Fn::GetAtt": name.replace("Function", "Role.Arn")}
+def test_a_function_has_its_own_role_alone_and_a_log_of_the_template(name: str) -> None:
+    """A log that Lambda made by itself would be kept for ever."""
+    function = properties(name)
 
-    assert properties(name)["Role"] == role
-    assert "Policies" not in properties(name)
+    assert function["Role"] == {"Fn::GetAtt": name.replace("Function", "Role.Arn")}
+    assert "Policies" not in function
+    assert function["LoggingConfig"]["LogGroup"]["Ref"] in of_type("AWS::Logs::LogGroup")
 
 
 def statements(role: Mapping[str, Node]) -> Iterator[dict[str, Node]]:
@@ -333,18 +308,6 @@ def test_an_access_log_line_names_nobody() -> None:
 # --- Where events may come from ---------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("resource", "condition", "parameter"),
-    [("Topic", "OwnTopic", "SnsTopicArn"), ("EventBus", "OwnBus", "EventBusName")],
-)
-def test_a_source_is_the_stacks_own_unless_another_is_named(
-    resource: str, condition: str, parameter: str
-) -> None:
-    assert RESOURCES[resource]["Condition"] == condition
-    assert TEMPLATE["Conditions"][condition] == {"Fn::Equals": [{"Ref": parameter}, ""]}
-    assert PARAMETERS[parameter]["Default"] == ""
-
-
 def test_what_cannot_be_handed_to_the_queue_is_kept_with_the_dead_letters() -> None:
     dead_letters = {"Fn::GetAtt": "DeadLetterQueue.Arn"}
     [target] = properties("EventRule")["Targets"]
@@ -360,7 +323,6 @@ RULE = "arn:aws:events:eu-central-1:123456789012:rule"
     ("name", "value", "is_allowed"),
     [
         ("AllowedOrigins", "", True),
-        ("AllowedOrigins", "https://shop.example.com", True),
         ("AllowedOrigins", "https://a.example, http://localhost:5173", True),
         ("AllowedOrigins", "http://[::1]:8080", True),
         ("AllowedOrigins", "https://shop.example.com/", False),
@@ -369,65 +331,44 @@ RULE = "arn:aws:events:eu-central-1:123456789012:rule"
         ("AllowedOrigins", "*", False),
         ("AllowedOrigins", "https://shop.example.com:8443,http://shop.example.com:8080", True),
         ("AllowedOrigins", "https://shop.example.com:80, http://shop.example.com:443", True),
-        ("AllowedOrigins", "https://shop.example.com:4430", True),
-        ("AllowedOrigins", "http://[::80]", True),
         ("AllowedOrigins", "https://shop.example.com:443", False),
-        ("AllowedOrigins", "https://a.example,https://shop.example.com:443", False),
         ("AllowedOrigins", "https://shop.example.com:443 , https://a.example", False),
         ("AllowedOrigins", "http://shop.example.com:80", False),
         ("AllowedOrigins", "https://[::1]:443", False),
         ("AllowedOrigins", "https://shop.example.com.", False),
-        ("AllowedOrigins", "https://shop.example.com.:8443", False),
-        ("AllowedOrigins", "https://shop..example.com", False),
         ("AllowedOrigins", "https://shop.example.com:", False),
         ("AllowedOrigins", "https://shop.example.com:08443", False),
         ("AllowedOrigins", "https://a.example,", False),
         ("AllowedOrigins", "https://a.example https://b.example", False),
-        ("AllowedOrigins", "null", False),
         ("BrowserEventNames", "", True),
         ("BrowserEventNames", "*", True),
-        ("BrowserEventNames", "purchase", True),
         ("BrowserEventNames", "view_content, add_to_cart ,custom_event_50", True),
-        ("BrowserEventNames", "custom_event_0", False),
         ("BrowserEventNames", "custom_event_51", False),
-        ("BrowserEventNames", "custom_event_*", False),
         ("BrowserEventNames", "*,purchase", False),
-        ("BrowserEventNames", "purchases", False),
         ("BrowserEventNames", "Purchase", False),
         ("BrowserEventNames", "purchase,", False),
         ("BrowserEventNames", "purchase subscribe", False),
         ("SnsTopicArn", "", True),
         ("SnsTopicArn", "arn:aws:sns:eu-central-1:123456789012:shop", True),
         ("SnsTopicArn", "arn:aws-cn:sns:cn-north-1:123456789012:shop.fifo", True),
-        ("SnsTopicArn", "arn:aws:sns:us-east-1:000000000000:shop", True),
         ("SnsTopicArn", "arn:aws:sns:*:123456789012:shop", False),
         ("SnsTopicArn", "arn:aws:sns:eu-central-1:*:shop", False),
         ("SnsTopicArn", "arn:aws:sns:eu-central-1:123456789012:*", False),
-        ("SnsTopicArn", "arn:aws:sns:eu-central-1:123456789012:sho?", False),
-        ("SnsTopicArn", "shop", False),
         ("SnsTopicArn", "arn:aws:sqs:eu-central-1:123456789012:shop", False),
         ("EventBusName", "", True),
-        ("EventBusName", "default", True),
         ("EventBusName", "aws.partner/shopify.com/1234/orders", True),
         ("EventBusName", "a bus", False),
         ("EventDetailType", "Order Paid", True),
         ("EventDetailType", "", False),
         ("ExtraRuleArns", "", True),
-        ("ExtraRuleArns", "arn:aws:events:eu-central-1:123456789012:rule/a", True),
         ("ExtraRuleArns", f"{RULE}/bus/a,{RULE}/c", True),
         ("ExtraRuleArns", f"{RULE}/aws.partner/shopify.com/1234/orders/paid_1", True),
-        ("ExtraRuleArns", "arn:aws:events:us-east-1:000000000000:rule/bus/a", True),
-        ("ExtraRuleArns", "a", False),
         ("ExtraRuleArns", f"{RULE}/bus/a,", False),
         ("ExtraRuleArns", f"{RULE}/bus/a, {RULE}/c", False),
-        ("ExtraRuleArns", "*", False),
         ("ExtraRuleArns", f"{RULE}/*", False),
-        ("ExtraRuleArns", f"{RULE}/a?", False),
         ("ExtraRuleArns", "arn:aws:events:*:123456789012:rule/a", False),
         ("ExtraRuleArns", "arn:aws:events:eu-central-1:*:rule/a", False),
-        ("ExtraRuleArns", "arn:aws:events:*:*:rule/*", False),
         ("ExtraRuleArns", "arn:*:events:eu-central-1:123456789012:rule/a", False),
-        ("ExtraRuleArns", "arn:aws:s3:x:rule/y", False),
         ("ExtraRuleArns", "arn:aws:sqs:eu-central-1:123456789012:rule/a", False),
         ("ExtraRuleArns", f"{RULE}/a,arn:aws:events:*:*:rule/*", False),
     ],
@@ -445,32 +386,23 @@ def test_every_name_that_cometly_takes_can_be_admitted_from_pages(name: str) -> 
     assert re.fullmatch(PARAMETERS["BrowserEventNames"]["AllowedPattern"], name)
 
 
-@pytest.mark.parametrize(
-    "name", ["AllowedOrigins", "BrowserEventNames", "SnsTopicArn", "ExtraRuleArns"]
-)
-def test_a_parameter_whose_pattern_explains_nothing_says_what_is_right(name: str) -> None:
-    assert PARAMETERS[name]["ConstraintDescription"]
-
-
-THROTTLES = {
-    "POST /collect": "PageRequestsPerSecond",
-    "OPTIONS /collect": "PageRequestsPerSecond",
-    "GET /client.js": "PageRequestsPerSecond",
-    "GET /health": "OtherRequestsPerSecond",
-    "$default": "OtherRequestsPerSecond",
-}
-LIMITS = ("ThrottlingRateLimit", "ThrottlingBurstLimit")
-
-
-@pytest.mark.parametrize(("route", "parameter"), THROTTLES.items())
-def test_what_anyone_may_ask_for_has_a_throttle_below_that_of_the_services(
-    route: str, parameter: str
-) -> None:
-    throttle = properties("ApiStage")["RouteSettings"][route]
-
-    assert throttle == {limit: {"Ref": parameter} for limit in LIMITS}
+def test_what_anyone_may_ask_for_has_a_throttle_below_that_of_the_services() -> None:
+    """AWS refuses the settings of a route that does not exist yet: the stage waits for it."""
+    keys = {
+        name: it["Properties"]["RouteKey"]
+        for name, it in of_type("AWS::ApiGatewayV2::Route").items()
+    }
+    throttles = properties("ApiStage")["RouteSettings"]
     services = PARAMETERS["ServiceRequestsPerSecond"]
-    assert 0 < PARAMETERS[parameter]["Default"] < min(services["AllowedValues"])
+
+    assert throttles.keys() == {*keys.values()} - {"POST /v1/events", TRACK_ROUTE}
+    assert {keys[name] for name in RESOURCES["ApiStage"]["DependsOn"]} == throttles.keys()
+    for route, throttle in throttles.items():
+        of_pages = {"/collect", "/client.js"} & {route.partition(" ")[2]}
+        parameter = "PageRequestsPerSecond" if of_pages else "OtherRequestsPerSecond"
+        limits = ("ThrottlingRateLimit", "ThrottlingBurstLimit")
+        assert throttle == {limit: {"Ref": parameter} for limit in limits}
+        assert 0 < PARAMETERS[parameter]["Default"] < min(services["AllowedValues"])
 
 
 def test_services_get_the_rate_of_the_parameter_and_twice_as_many_at_once() -> None:
@@ -484,24 +416,3 @@ def test_services_get_the_rate_of_the_parameter_and_twice_as_many_at_once() -> N
     }
     assert parameter["Default"] == 200
     assert bursts == {str(each): {"Requests": 2 * each} for each in parameter["AllowedValues"]}
-
-
-def test_every_route_that_needs_no_key_has_a_throttle_of_its_own() -> None:
-    routes = of_type("AWS::ApiGatewayV2::Route").values()
-    keys = {route["Properties"]["RouteKey"] for route in routes}
-    with_a_key = {"POST /v1/events", "POST /public-api/v1/events/track"}
-
-    assert set(properties("ApiStage")["RouteSettings"]) == keys - with_a_key
-
-
-def test_a_route_with_a_throttle_is_there_before_the_stage() -> None:
-    """AWS refuses the settings of a route that does not exist yet."""
-    routes = of_type("AWS::ApiGatewayV2::Route")
-    keys = {name: route["Properties"]["RouteKey"] for name, route in routes.items()}
-    named = {keys[name] for name in RESOURCES["ApiStage"]["DependsOn"]}
-
-    assert named == set(properties("ApiStage")["RouteSettings"])
-
-
-def test_each_output_says_what_it_is() -> None:
-    assert all(output["Description"] for output in TEMPLATE["Outputs"].values())

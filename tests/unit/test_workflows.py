@@ -13,11 +13,6 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 WORKFLOWS: dict[str, Any] = {path.stem: yaml.safe_load(path.read_text("utf-8")) for path in FILES}
-JOBS = [
-    pytest.param(job, id=f"{name} {title}")
-    for name, workflow in WORKFLOWS.items()
-    for title, job in workflow["jobs"].items()
-]
 
 
 def commands_in(workflow: str) -> str:
@@ -49,12 +44,6 @@ def test_the_project_says_that_it_runs_on_these_pythons() -> None:
     assert named == runtimes()
 
 
-@pytest.mark.parametrize("job", JOBS)
-def test_a_job_has_no_more_than_the_permissions_that_it_names(job: dict[str, Any]) -> None:
-    assert isinstance(job["permissions"], dict)
-    assert all(workflow["permissions"] == {} for workflow in WORKFLOWS.values())
-
-
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_no_workflow_reads_a_secret(path: Path) -> None:
     text = path.read_text("utf-8")
@@ -84,17 +73,3 @@ def test_a_tag_is_released_after_its_check_and_all_tests_and_deployed_after_that
     assert "local.release" in commands_in("release")
     assert jobs["test"]["uses"].endswith("/tests.yml")
     assert jobs["deploy"]["uses"].endswith("/deploy.yml")
-
-
-def test_every_make_target_that_a_workflow_runs_exists() -> None:
-    makefile = (ROOT / "Makefile").read_text("utf-8")
-    targets = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
-
-    named = {
-        name
-        for workflow in WORKFLOWS
-        for name in re.findall(r"make ([a-z-]+)", commands_in(workflow))
-    }
-
-    assert named == {"test", "build", "lock"}
-    assert named <= targets

@@ -35,19 +35,20 @@ def project(folder: Path, changelog: str = CHANGELOG, version: str = '"0.2.0"') 
     return folder
 
 
-def test_the_notes_are_the_versions_section_with_an_item_on_a_line(tmp_path: Path) -> None:
-    notes = release.notes_for("v0.2.0", project(tmp_path))
+@pytest.mark.parametrize(
+    ("version", "notes"),
+    [
+        ("0.2.0", "### Added\n\n- A thing that takes two lines.\n- Another\n  - with a part"),
+        ("0.1.0", "- The first."),
+    ],
+)
+def test_the_notes_are_the_versions_section_with_an_item_on_a_line(
+    tmp_path: Path, version: str, notes: str
+) -> None:
+    assert release.notes_for(f"v{version}", project(tmp_path, version=f'"{version}"')) == notes
 
-    assert notes == "### Added\n\n- A thing that takes two lines.\n- Another\n  - with a part"
 
-
-def test_the_last_section_ends_with_the_file(tmp_path: Path) -> None:
-    notes = release.notes_for("v0.1.0", project(tmp_path, version='"0.1.0"'))
-
-    assert notes == "- The first."
-
-
-@pytest.mark.parametrize("tag", ["v0.1.0", "0.2.0", "v0.2.0-rc1", "v0.2", ""])
+@pytest.mark.parametrize("tag", ["v0.1.0", "0.2.0", "v0.2.0-rc1"])
 def test_a_tag_of_another_version_is_refused(tmp_path: Path, tag: str) -> None:
     root = project(tmp_path)
 
@@ -59,15 +60,13 @@ def test_a_tag_of_another_version_is_refused(tmp_path: Path, tag: str) -> None:
     ("heading", "complaint"),
     [
         pytest.param("## [0.2.0] - unreleased", "date is missing", id="unreleased"),
-        pytest.param("## [0.2.0]", "date is missing", id="no date"),
         pytest.param("## [0.2.0] - 2026-02-30", "date is missing", id="no such day"),
-        pytest.param("## [0.2.0] - 25.11.2026", "date is missing", id="another form"),
         pytest.param("## [0.2.0] - 20261125", "date is missing", id="without separators"),
         pytest.param("## [0.2.00] - 2026-11-25", "no version", id="another version"),
-        pytest.param("## [Unreleased]", "no version", id="no version"),
+        pytest.param("## [0.2.0] - 2026-11-25\n\n## [0.1.9]", "says nothing", id="empty"),
     ],
 )
-def test_a_section_without_version_or_date_is_refused(
+def test_a_section_without_version_date_or_content_is_refused(
     tmp_path: Path, heading: str, complaint: str
 ) -> None:
     root = project(tmp_path, CHANGELOG.replace("## [0.2.0] - 2026-11-25", heading))
@@ -76,24 +75,9 @@ def test_a_section_without_version_or_date_is_refused(
         release.notes_for("v0.2.0", root)
 
 
-def test_a_section_that_says_nothing_is_refused(tmp_path: Path) -> None:
-    root = project(tmp_path, "## [0.2.0] - 2026-11-25\n\n## [0.1.0] - 2026-10-01\n\n- The first.\n")
-
-    with pytest.raises(NotReleasable, match="says nothing"):
-        release.notes_for("v0.2.0", root)
-
-
 def test_a_version_that_is_not_written_out_is_refused(tmp_path: Path) -> None:
-    root = project(tmp_path, version="computed()")
-
     with pytest.raises(NotReleasable, match="no __version__"):
-        release.notes_for("v0.2.0", root)
-
-
-def test_the_projects_own_version_and_changelog_are_readable() -> None:
-    version = release.version_of(ROOT)
-
-    assert f"## [{version}]" in (ROOT / "CHANGELOG.md").read_text("utf-8")
+        release.notes_for("v0.2.0", project(tmp_path, version="computed()"))
 
 
 @pytest.mark.parametrize(
