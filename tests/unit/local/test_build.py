@@ -22,11 +22,7 @@ def test_what_goes_into_the_build_changes_the_digest(checkout: Checkout, name: s
 
     (checkout.root / name).write_text("changed", "utf-8")
 
-    assert digest_of(checkout, "python3.13") != before
-
-
-def test_another_runtime_is_another_build(checkout: Checkout) -> None:
-    assert digest_of(checkout, "python3.13") != digest_of(checkout, "python3.14")
+    assert len({before, digest_of(checkout, "python3.13"), digest_of(checkout, "python3.14")}) == 3
 
 
 def test_dates_and_bytecode_do_not_count(checkout: Checkout) -> None:

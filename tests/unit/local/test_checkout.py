@@ -4,7 +4,6 @@ import pytest
 
 from local.stack import ports
 from local.stack.checkout import Checkout, read_json, write_json
-from local.stack.console import table
 from local.stack.errors import StepFailed, UsageError
 
 
@@ -53,7 +52,3 @@ def test_a_port_that_was_asked_for_and_is_taken_is_refused(
         ports.choose(Checkout(tmp_path), "emulator", wanted=4566, taken=set())
     with pytest.raises(StepFailed, match="free"):
         ports.choose(Checkout(tmp_path), "emulator", wanted=None, taken=set())
-
-
-def test_a_table_lines_up() -> None:
-    assert table([("a", "b"), ("long", "c")]) == "a     b\n----  -\nlong  c"

@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -13,17 +14,18 @@ def test_the_templates_own_parameters_are_found() -> None:
     assert {"Runtime", "Architecture", "CometlyUrl"} <= parameters_of(Checkout.here().template)
 
 
-def test_a_missing_template_is_named(tmp_path: Path) -> None:
-    with pytest.raises(StepFailed, match=r"no template\.yaml"):
-        parameters_of(tmp_path / "template.yaml")
+@pytest.mark.parametrize(
+    ("content", "reason"), [(None, r"no template\.yaml"), ("Parameters: [", "not valid YAML")]
+)
+def test_a_template_that_cannot_be_read_is_named(
+    tmp_path: Path, content: str | None, reason: str
+) -> None:
+    file = tmp_path / "template.yaml"
+    if content is not None:
+        file.write_text(content, "utf-8")
 
-
-def test_a_broken_template_is_named(tmp_path: Path) -> None:
-    broken = tmp_path / "template.yaml"
-    broken.write_text("Parameters: [", "utf-8")
-
-    with pytest.raises(StepFailed, match="not valid YAML"):
-        parameters_of(broken)
+    with pytest.raises(StepFailed, match=reason):
+        parameters_of(file)
 
 
 def test_a_value_keeps_its_equals_signs_and_blanks() -> None:
@@ -32,17 +34,17 @@ def test_a_value_keeps_its_equals_signs_and_blanks() -> None:
     }
 
 
-def test_an_unknown_parameter_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(UsageError) as refused:
-        parse_overrides(["DeliverConcurency=4"], KNOWN)
-
-    assert "did you mean 'DeliverConcurrency'?" in str(refused.value)
-    assert "It has: CometlyUrl, DeliverConcurrency." in str(refused.value)
-
-
-def test_a_parameter_without_a_value_is_refused() -> None:
-    with pytest.raises(UsageError, match="write Name=Value"):
-        parse_overrides(["CometlyUrl"], KNOWN)
+@pytest.mark.parametrize(
+    ("override", "reason"),
+    [
+        ("DeliverConcurency=4", "did you mean 'DeliverConcurrency'?"),
+        ("Nothing=4", "It has: CometlyUrl, DeliverConcurrency."),
+        ("CometlyUrl", "write Name=Value"),
+    ],
+)
+def test_an_override_that_sets_no_parameter_is_refused(override: str, reason: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(reason)):
+        parse_overrides([override], KNOWN)
 
 
 def test_what_the_template_does_not_declare_is_not_passed_on() -> None:
