@@ -5,57 +5,14 @@ import json
 import pytest
 
 from local.sandbox import contract
-from tests.sandbox.client import Client
-
-ADA = {"event_name": "purchase", "email": "ada@example.com"}
-
-STANDARD_EVENTS = [
-    "lead_generated",
-    "view_content",
-    "schedule",
-    "purchase",
-    "subscribe",
-    "add_to_cart",
-    "contact",
-    "initiate_checkout",
-    "add_payment_info",
-    "complete_registration",
-    "start_trial",
-    "sign_up",
-    "submit_application",
-    "webinar_registration",
-]
+from tests.sandbox.client import EVENT as ADA
+from tests.sandbox.client import HEADERS, Client
 
 # The reference's first example with its placeholders, and headers as curl sends them.
 CURL_PLACEHOLDERS: dict[str, object] = {
-    "event_name": "<string>",
-    "email": "<string>",
-    "comet_token": "<string>",
-    "fingerprint": "<string>",
-    "ip": "<string>",
-    "tracking_id": "<string>",
-    "full_name": "<string>",
-    "first_name": "<string>",
-    "last_name": "<string>",
-    "phone": "<string>",
-    "user_agent": "<string>",
-    "event_time": "<string>",
-    "url": "<string>",
+    **dict.fromkeys(contract.STRING_FIELDS, "<string>"),
+    **dict.fromkeys(contract.BOOLEAN_FIELDS, True),
     "amount": 123,
-    "order_id": "<string>",
-    "order_name": "<string>",
-    "checkout_token": "<string>",
-    "is_upsell": True,
-    "upsell_common_id": "<string>",
-    "comet_source": "<string>",
-    "comet_network": "<string>",
-    "comet_campaign": "<string>",
-    "comet_ad_group": "<string>",
-    "comet_ad_id": "<string>",
-    "comet_keyword": "<string>",
-    "comet_type": "<string>",
-    "idempotency_key": "<string>",
-    "do_not_capi": True,
 }
 CURL_PURCHASE = {
     "event_name": "purchase",
@@ -70,10 +27,10 @@ CURL_PURCHASE = {
 def test_the_first_curl_example_passes_once_its_placeholders_are_filled(client: Client) -> None:
     filled = {"event_name": "subscribe", "phone": "16505551212", "event_time": "1705314600"}
 
-    answer = client.send(CURL_PLACEHOLDERS | filled, Accept="*/*")
+    answer = client.send(CURL_PLACEHOLDERS | filled | {"colour": "green"}, Accept="*/*")
 
     assert answer.status == 202
-    assert client.events()[0]["unknown_fields"] == []
+    assert client.events()[0]["unknown_fields"] == ["colour"]
 
 
 def test_the_first_curl_example_as_printed_names_what_is_wrong(client: Client) -> None:
@@ -92,31 +49,15 @@ def test_the_second_curl_example_is_queued(client: Client) -> None:
     assert client.events()[0]["fields"] == CURL_PURCHASE
 
 
-def test_the_reference_lists_28_fields() -> None:
-    assert set(CURL_PLACEHOLDERS) == contract.KNOWN_FIELDS
-    assert len(contract.KNOWN_FIELDS) == 28
-
-
-@pytest.mark.parametrize("name", [*STANDARD_EVENTS, "custom_event_1", "custom_event_50"])
-def test_every_documented_event_name_is_valid(name: str) -> None:
-    assert contract.problems(ADA | {"event_name": name}) == []
-
-
 VALID: dict[str, dict[str, object]] = {
     "comet-token-alone": {"email": "", "comet_token": "ct-1"},
     "fingerprint-with-ip": {"email": " ", "fingerprint": "fp-1", "ip": "192.0.2.1"},
     "blank-strings-are-absent": {"phone": "", "event_time": " ", "fingerprint": "", "ip": ""},
-    "phone-digits": {"phone": "16505551212"},
-    "time-utc": {"event_time": "2024-01-15T10:30:00Z"},
     "time-offset-and-fraction": {"event_time": "2024-01-15T10:30:00.123+02:00"},
     "time-basic-form": {"event_time": "20240115T103000Z"},
     "time-date-alone": {"event_time": "2024-01-15"},
-    "time-unix": {"event_time": "1705314600"},
-    "amount-whole": {"amount": 5},
     "amount-zero": {"amount": 0},
     "amount-below-zero": {"amount": -12.5},
-    "booleans": {"is_upsell": False, "do_not_capi": True},
-    "unknown-field": {"colour": {"deep": [1]}},
 }
 
 
@@ -130,7 +71,6 @@ INVALID: dict[str, tuple[dict[str, object], str]] = {
     "unknown-event-name": ({"event_name": "refund"}, "event_name must"),
     "event-name-in-capitals": ({"event_name": "Purchase"}, "event_name must"),
     "custom-event-0": ({"event_name": "custom_event_0"}, "event_name must"),
-    "custom-event-51": ({"event_name": "custom_event_51"}, "event_name must"),
     "custom-event-01": ({"event_name": "custom_event_01"}, "event_name must"),
     "nobody": ({"email": ""}, "One of email"),
     "fingerprint-without-ip": ({"fingerprint": "fp-1"}, "ip is required"),
@@ -139,18 +79,15 @@ INVALID: dict[str, tuple[dict[str, object], str]] = {
     "order-id-number": ({"order_id": 12345}, "order_id must be a string"),
     "phone-number": ({"phone": 16505551212}, "phone must be a string"),
     "phone-with-plus": ({"phone": "+16505551212"}, "phone must be digits"),
-    "phone-with-symbols": ({"phone": "(650)555-1212"}, "phone must be digits"),
     "phone-leading-zero": ({"phone": "06505551212"}, "phone must be digits"),
-    "phone-other-digits": ({"phone": "١٦٥٠"}, "phone must be digits"),
+    "phone-other-digits": ({"phone": "1٦٥٠"}, "phone must be digits"),
     "time-number": ({"event_time": 1705314600}, "event_time must be a string"),
     "time-milliseconds": ({"event_time": "1705314600000"}, "event_time must be ISO"),
     "time-with-space": ({"event_time": "2024-01-15 10:30:00"}, "event_time must be ISO"),
     "time-no-such-day": ({"event_time": "2024-02-30T10:30:00Z"}, "event_time must be ISO"),
-    "time-in-words": ({"event_time": "yesterday"}, "event_time must be ISO"),
     "amount-string": ({"amount": "99.99"}, "amount must be a number"),
     "amount-boolean": ({"amount": True}, "amount must be a number"),
     "amount-beyond-a-double": ({"amount": 10**400}, "amount must be a number"),
-    "amount-null": ({"amount": None}, "amount must be a number"),
     "boolean-string": ({"is_upsell": "true"}, "is_upsell must be a boolean"),
     "boolean-number": ({"do_not_capi": 1}, "do_not_capi must be a boolean"),
 }
@@ -172,10 +109,8 @@ def test_what_the_documents_forbid_answers_422(
 
 UNREADABLE = {
     "empty": b"",
-    "not-json": b"event_name=purchase",
     "not-utf-8": b'{"email": "\xff"}',
     "array": b"[]",
-    "string": b'"purchase"',
     "nan": b'{"event_name": "purchase", "email": "ada@example.com", "amount": NaN}',
     "infinite": b'{"event_name": "purchase", "email": "ada@example.com", "amount": 1e999}',
     "too-deep": b"[" * 100_000,
@@ -209,25 +144,13 @@ def test_both_required_headers_are_asked_for(
     value: str | None,
     status: int,
 ) -> None:
-    headers = {
-        "Authorization": "Bearer sandbox-token",
-        "Accept": "application/json",
-        "Content-Type": "application/json",
-    }
-    del headers[name]
+    headers = {key: it for key, it in HEADERS.items() if key != name}
 
     answer = client.send(headers=headers | ({name: value} if value else {}))
 
     assert answer.status == status
     if status == 422:
         assert name in answer.json()["message"]
-
-
-def test_unknown_fields_are_taken_and_recorded(client: Client) -> None:
-    answer = client.send(ADA | {"colour": "green", "utm_source": "x"})
-
-    assert answer.status == 202
-    assert client.events()[0]["unknown_fields"] == ["colour", "utm_source"]
 
 
 def test_any_string_that_json_can_carry_can_be_read_back(client: Client) -> None:

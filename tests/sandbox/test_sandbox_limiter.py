@@ -1,23 +1,20 @@
 """Both forms of the minute, on a clock that the test turns."""
 
+import json
 import math
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from random import Random
 
 import pytest
 
-from local.sandbox.limiter import Peak, RateLimiter, SlidingWindow, WindowForm
+from local.sandbox.limiter import Peak, RateLimiter, WindowForm
 from local.sandbox.sandbox import Sandbox, TrackResponse, read_request
 from local.sandbox.settings import Settings
+from tests.sandbox.client import EVENT, HEADERS
+from tests.unit.fakes import Clock
 
 # Aligned to the clock's minute.
 NOON = datetime(2024, 1, 15, 12, tzinfo=UTC).timestamp()
-HEADERS = {
-    "authorization": "Bearer sandbox-token",
-    "accept": "application/json",
-    "content-type": "application/json",
-}
 
 
 def admitted(limiter: RateLimiter, *times: float) -> list[bool]:
@@ -93,70 +90,57 @@ def test_the_peak_sees_twice_a_fixed_limit_across_the_minute() -> None:
     assert peak.most == 10
 
 
-def test_an_empty_window_has_every_place_free() -> None:
-    assert SlidingWindow().used(NOON) == 0
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = NOON + 12.25
-
-    def __call__(self) -> float:
-        return self.now
-
-
 def post(sandbox: Sandbox) -> TrackResponse:
-    body = b'{"event_name": "purchase", "email": "ada@example.com"}'
-    return sandbox.process(read_request("POST", HEADERS, body, sandbox.clock()))
+    headers = {name.lower(): value for name, value in HEADERS.items()}
+    body = json.dumps(EVENT).encode()
+    return sandbox.process(read_request("POST", headers, body, sandbox.clock()))
 
 
-def test_retry_after_in_seconds_is_rounded_up() -> None:
-    clock = Clock()
-    sandbox = Sandbox(Settings(requests_per_minute=1, window="fixed"), clock=clock)
+@pytest.mark.parametrize(
+    ("settings", "retry_after", "wait_s"),
+    [
+        pytest.param({"window": "fixed"}, "48", 48, id="seconds"),
+        pytest.param(
+            {"retry_after_form": "date"}, "Mon, 15 Jan 2024 12:01:13 GMT", 60.75, id="date"
+        ),
+    ],
+)
+def test_retry_after_is_rounded_up(
+    settings: dict[str, str], retry_after: str, wait_s: float
+) -> None:
+    clock = Clock(NOON + 12.25)
+    changes = {"requests_per_minute": 1, **settings}
+    sandbox = Sandbox(Settings().changed(changes), clock=clock.now)
     post(sandbox)
 
     refused = post(sandbox)
-    clock.now += int(refused.headers["Retry-After"])
+    clock.time += wait_s
 
-    assert refused.headers["Retry-After"] == "48"
+    assert refused.headers["Retry-After"] == retry_after
     assert post(sandbox).status == 202
 
 
-def test_retry_after_as_a_date_is_rounded_up() -> None:
-    clock = Clock()
-    settings = Settings(requests_per_minute=1, retry_after_form="date")
-    sandbox = Sandbox(settings, clock=clock)
-    post(sandbox)
-
-    refused = post(sandbox)
-    clock.now = parsedate_to_datetime(refused.headers["Retry-After"]).timestamp()
-
-    assert clock.now == NOON + 73
-    assert post(sandbox).status == 202
-
-
-def test_retry_after_can_be_left_out() -> None:
-    sandbox = Sandbox(Settings(requests_per_minute=1, retry_after_form="none"), clock=Clock())
-    post(sandbox)
-
-    refused = post(sandbox)
-
-    assert refused.status == 429
-    assert set(refused.headers) == {"Request-Id", "X-RateLimit-Limit", "X-RateLimit-Remaining"}
-
-
-def test_the_limit_headers_can_be_left_out() -> None:
-    sandbox = Sandbox(Settings(requests_per_minute=1, rate_limit_headers=False), clock=Clock())
+@pytest.mark.parametrize(
+    ("settings", "headers"),
+    [
+        ({"rate_limit_headers": False}, set()),
+        ({"retry_after_form": "none"}, {"X-RateLimit-Limit", "X-RateLimit-Remaining"}),
+    ],
+    ids=["all", "Retry-After alone"],
+)
+def test_the_limit_headers_can_be_left_out(settings: dict[str, object], headers: set[str]) -> None:
+    changes = {"requests_per_minute": 1, **settings}
+    sandbox = Sandbox(Settings().changed(changes), clock=Clock(NOON + 12.25).now)
 
     answers = [post(sandbox), post(sandbox)]
 
     assert [answer.status for answer in answers] == [202, 429]
-    assert [set(answer.headers) for answer in answers] == [{"Request-Id"}] * 2
+    assert [set(answer.headers) for answer in answers] == [{"Request-Id", *headers}] * 2
 
 
 def test_the_limit_headers_can_be_absurd() -> None:
     settings = Settings(requests_per_minute=1, rate_limit_headers="absurd")
-    sandbox = Sandbox(settings, clock=Clock())
+    sandbox = Sandbox(settings, clock=Clock(NOON + 12.25).now)
 
     answers = [post(sandbox) for _ in range(20)]
 
@@ -165,7 +149,7 @@ def test_the_limit_headers_can_be_absurd() -> None:
 
 
 def test_another_window_form_starts_empty_and_keeps_the_peak() -> None:
-    sandbox = Sandbox(Settings(requests_per_minute=1), clock=Clock())
+    sandbox = Sandbox(Settings(requests_per_minute=1), clock=Clock(NOON + 12.25).now)
     post(sandbox)
 
     sandbox.change({"window": "fixed"})
