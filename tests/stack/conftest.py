@@ -23,7 +23,13 @@ from tests.stack.deployed import Api, Bus, Deployed, Functions, Queues, Sandbox,
 # before they are there, as docs/sources.md asks for.
 EXTRA_RULES = tuple(
     f"arn:aws:events:{REGION}:000000000000:rule/{deploy.STACK_NAME}/{name}"
-    for name in ("cometly-shopify-order", "cometly-stripe-payment", "cometly-webhook")
+    for name in (
+        "cometly-shopify-order",
+        "cometly-stripe-payment",
+        "cometly-stripe-payment-whole",
+        "cometly-stripe-payment-thousandths",
+        "cometly-webhook",
+    )
 )
 PAGE_DELAY_SECONDS = 3
 # A rate at which the gate costs the tests no time; American numbers need no country code; one

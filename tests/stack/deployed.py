@@ -62,6 +62,19 @@ def listed(part: str | list[str]) -> list[str]:
     return [part] if isinstance(part, str) else part
 
 
+def statements(policy: Policy) -> set[tuple[str, str, str]]:
+    """Say who may do what, for whom, and hold that there is nothing else to it."""
+    found = set()
+    for statement in policy["Statement"]:
+        [(operator, condition)] = statement["Condition"].items()
+        [(key, sources)] = condition.items()
+        assert (statement["Effect"], operator, key) == ("Allow", "ArnEquals", "aws:SourceArn")
+        [service] = statement["Principal"].values()
+        actions = [it for it in statement["Action"] if not it.endswith("Batch")]
+        found |= {(service, act, source) for act in actions for source in listed(sources)}
+    return found
+
+
 @dataclass(frozen=True)
 class Answer:
     """What a caller gets. Header names are in lower case."""
@@ -435,6 +448,26 @@ class Deployed:
     functions: Functions
     secrets: SecretsManagerClient
     cloudformation: CloudFormationClient
+
+    @contextlib.contextmanager
+    def beside(self, name: str, body: str, parameters: Mapping[str, str]) -> Iterator[Fields]:
+        """Deploy another stack beside this one for a while; yield its outputs."""
+        stacks = self.cloudformation
+        stacks.create_stack(
+            StackName=name,
+            TemplateBody=body,
+            Parameters=[
+                {"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()
+            ],
+        )
+        stacks.get_waiter("stack_create_complete").wait(StackName=name, WaiterConfig={"Delay": 1})
+        try:
+            outputs = stacks.describe_stacks(StackName=name)["Stacks"][0]["Outputs"]
+            yield {output["OutputKey"]: output["OutputValue"] for output in outputs}
+        finally:
+            stacks.delete_stack(StackName=name)
+            gone = stacks.get_waiter("stack_delete_complete")
+            gone.wait(StackName=name, WaiterConfig={"Delay": 1})
 
     def logged(self, name: str) -> list[Fields]:
         """Return the log lines of that name so far, of both functions."""

@@ -13,17 +13,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 
 from cometly_forwarder.event.envelope import Source, read_envelope, seal
 from cometly_forwarder.event.model import read_event
-from local.stack.checkout import Checkout
 from tests.stack.conftest import EXTRA_RULES
-from tests.stack.deployed import Deployed, Fields, Policy, Queues, eventually, listed
+from tests.stack.deployed import Deployed, Fields, Queues, eventually, statements
 
-ROOT = Checkout.here().root
 LEAD = {"event_name": "lead_generated", "email": "ada@example.com"}
 ORDER = {"event_name": "purchase", "email": "ada@example.com", "amount": 20, "order_id": "ORD-9"}
 
@@ -306,19 +303,6 @@ def test_a_parked_publication_that_is_sent_again_is_judged_again(deployed: Deplo
 # --- Who may put events on the queue ----------------------------------------------------------
 
 
-def statements(policy: Policy) -> set[tuple[str, str, str]]:
-    """Say who may do what, for whom, and hold that there is nothing else to it."""
-    found = set()
-    for statement in policy["Statement"]:
-        [(operator, condition)] = statement["Condition"].items()
-        [(key, sources)] = condition.items()
-        assert (statement["Effect"], operator, key) == ("Allow", "ArnEquals", "aws:SourceArn")
-        [service] = statement["Principal"].values()
-        actions = [it for it in statement["Action"] if not it.endswith("Batch")]
-        found |= {(service, act, source) for act in actions for source in listed(sources)}
-    return found
-
-
 def test_the_queues_take_from_the_topic_and_the_named_rules_and_from_nobody_else(
     deployed: Deployed,
 ) -> None:
@@ -424,105 +408,3 @@ def test_a_topic_and_a_bus_that_exist_are_taken_from_as_the_parameters_say(
         ("sns.amazonaws.com", "sqs:SendMessage", topic.arn),
         ("events.amazonaws.com", "sqs:SendMessage", rule),
     }
-
-
-# --- From other systems -----------------------------------------------------------------------
-
-
-@contextmanager
-def rule_of(deployed: Deployed, name: str) -> Iterator[None]:
-    """Deploy a rule of docs/transformers beside the stack, whose queues admit it, for a while."""
-    body = Path(ROOT, "docs", "transformers", f"{name}.yaml").read_text("utf-8")
-    queues, stacks = deployed.queues, deployed.cloudformation
-    arns = {
-        "EventBusName": deployed.bus.name,
-        "EventQueueArn": queues.arn(queues.events_url),
-        "DeadLetterQueueArn": queues.arn(queues.dead_letters_url),
-    }
-    stacks.create_stack(
-        StackName=name,
-        TemplateBody=body.replace("aws.partner", "partner"),
-        Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in arns.items()],
-    )
-    stacks.get_waiter("stack_create_complete").wait(StackName=name, WaiterConfig={"Delay": 1})
-    try:
-        [output] = stacks.describe_stacks(StackName=name)["Stacks"][0]["Outputs"]
-        for url in (queues.events_url, queues.dead_letters_url):
-            admitted = {source for _, _, source in statements(queues.policy(url))}
-            assert output["OutputValue"] in admitted
-        yield
-    finally:
-        stacks.delete_stack(StackName=name)
-        stacks.get_waiter("stack_delete_complete").wait(StackName=name, WaiterConfig={"Delay": 1})
-
-
-def sample(name: str) -> Fields:
-    """Read an event of a partner. Only partners may put events whose source starts with aws."""
-    text = Path(ROOT, "events", "partners", f"{name}.json").read_text("utf-8")
-    content: Fields = json.loads(text.replace("aws.partner", "partner"))
-    return content
-
-
-def put(deployed: Deployed, event: Fields) -> str:
-    return deployed.bus.put(
-        event["detail"], detail_type=event["detail-type"], source=event["source"]
-    )
-
-
-def test_a_paid_order_of_shopify_becomes_a_purchase(deployed: Deployed) -> None:
-    order = sample("shopify-order")
-    unpaid, nameless = sample("shopify-order"), sample("shopify-order")
-    unpaid["detail"]["metadata"]["X-Shopify-Topic"] = "orders/create"
-    nameless["detail"]["payload"]["email"] = None
-
-    with rule_of(deployed, "shopify-order"):
-        for each in (order, unpaid, nameless):
-            put(deployed, each)
-        [event] = eventually(deployed.sandbox.events, bool)
-        put(deployed, order)
-        deployed.queues.until_all_is_settled()
-
-    assert len(deployed.sandbox.requests()) == 1
-    assert event["fields"] == {
-        "event_name": "purchase",
-        "email": "émilie.du-chatelet@example.com",
-        "order_id": "820982911946154508",
-        "order_name": "#1042",
-        "amount": 403.0,
-        "event_time": "2024-01-15T10:30:00Z",
-    }
-
-
-def test_a_payment_of_stripe_becomes_a_purchase_in_whole_units(deployed: Deployed) -> None:
-    payment, unpaid = sample("stripe-payment"), sample("stripe-payment")
-    unpaid["detail"]["data"]["object"]["payment_status"] = "unpaid"
-
-    with rule_of(deployed, "stripe-payment"):
-        for each in (payment, unpaid):
-            put(deployed, each)
-        [event] = eventually(deployed.sandbox.events, bool)
-        put(deployed, payment)
-        deployed.queues.until_all_is_settled()
-
-    assert len(deployed.sandbox.requests()) == 1
-    assert event["fields"] == {
-        "event_name": "purchase",
-        "email": "sophie.germain@example.com",
-        "order_id": "cs_example_a1b2",
-        "amount": 49.9,
-        "event_time": "2024-01-15T10:30:00Z",
-    }
-
-
-def test_a_webhook_becomes_a_lead_with_the_identity_of_its_event(deployed: Deployed) -> None:
-    with rule_of(deployed, "webhook"):
-        first = put(deployed, sample("webhook"))
-        second = put(deployed, sample("webhook"))
-        events = eventually(deployed.sandbox.events, lambda events: len(events) == 2)
-        deployed.queues.until_all_is_settled()
-
-    assert {event["fields"]["idempotency_key"] for event in events} == {first, second}
-    assert {event["fields"]["event_name"] for event in events} == {"lead_generated"}
-    assert {event["fields"]["email"] for event in events} == {"hypatia@example.com"}
-    for event in events:
-        assert datetime.fromisoformat(event["fields"]["event_time"]).year >= 2024

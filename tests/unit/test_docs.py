@@ -234,20 +234,46 @@ def test_the_reference_names_every_answer_that_the_api_declares() -> None:
 
 # --- Rules for other systems ------------------------------------------------------------------
 
+TRANSFORMERS = sorted((ROOT / "docs" / "transformers").glob("*.yaml"))
+
+
+def rule_names(path: Path) -> list[str]:
+    """The names of a template's rules, as they are unless its parameter says otherwise."""
+    template = cloudformation.read(path)
+    default = template["Parameters"]["RuleName"]["Default"]
+    names = [it["Properties"]["Name"] for it in template["Resources"].values()]
+    return [
+        default if name == {"Ref": "RuleName"} else name["Fn::Sub"].replace("${RuleName}", default)
+        for name in names
+    ]
+
+
+@pytest.mark.parametrize("path", TRANSFORMERS, ids=lambda path: path.name)
+def test_rules_have_names_by_which_they_can_be_admitted_before_they_are_there(path: Path) -> None:
+    names = rule_names(path)
+
+    assert len(set(names)) == len(names) > 0
+    assert max(map(len, names)) <= 64
+    assert all(re.fullmatch(r"[.A-Za-z0-9_-]+", name) for name in names)
+
 
 def test_the_recipe_admits_each_rule_before_it_makes_it_and_keeps_the_one_before() -> None:
-    steps = re.findall(
-        r"ExtraRuleArns=\S+|--template-file docs/transformers/(\S+)\.yaml", code_in(SOURCES)
-    )
-    lists = re.findall(r'ExtraRuleArns="([^"]+)"', code_in(SOURCES))
+    code = code_in(SOURCES)
+    steps = re.findall(r"ExtraRuleArns=\S+|--template-file docs/transformers/(\S+)\.yaml", code)
+    lists = re.findall(r'ExtraRuleArns="([^"]+)"', code)
+    variables: dict[str, str] = dict(re.findall(r'^([A-Z_]+)="?([^"\n]+)"?$', code, re.MULTILINE))
+    whole = lists[-1]
+    for _ in range(3):
+        whole = re.sub(r"\$([A-Z_]+)", lambda it: variables.get(it[1], it[1]), whole)
 
     assert steps == ["", "shopify-order", "", "stripe-payment"]
-    assert lists == ["$SHOPIFY_RULE", "$SHOPIFY_RULE,$STRIPE_RULE"]
-    for path in (ROOT / "docs" / "transformers").glob("*.yaml"):
-        template = cloudformation.read(path)
-        name = template["Parameters"]["RuleName"]["Default"]
-        assert template["Resources"]["Rule"]["Properties"]["Name"] == {"Ref": "RuleName"}
-        assert path.stem not in steps or f'/{name}"' in text_of(SOURCES)
+    assert lists == ["$SHOPIFY_RULE", "$SHOPIFY_RULE,$STRIPE_RULES"]
+    admitted = [arn.rpartition("/")[2] for arn in whole.split(",")]
+    assert admitted == [
+        name
+        for template in ("shopify-order", "stripe-payment")
+        for name in rule_names(ROOT / "docs" / "transformers" / f"{template}.yaml")
+    ]
 
 
 def posted_in(path: Path) -> list[Any]:
