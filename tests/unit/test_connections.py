@@ -32,7 +32,7 @@ BREAKS = pytest.mark.parametrize("break_", [reset, hang_up], ids=["reset", "end 
 
 
 def breaking(break_: Break, *broken: int) -> Respond:
-    """CometlyResponse requests, but break the connection of those that come with these numbers."""
+    """Answer requests, but break the connection of those that come with these numbers."""
     number = 0
 
     def respond(connection: socket.socket, _: bytes) -> None:
@@ -299,6 +299,17 @@ def test_over_tls_a_dead_connection_is_replaced_just_so(
     assert len(server.requests) == 3
 
 
+def test_a_certificate_that_nobody_signed_is_no_answer(
+    tls: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SSL_CERT_FILE")
+    with serving(breaking(reset), tls) as server:
+        answer = client(server.url).post({})
+
+    assert answer == NoResponse("TLS failed")
+    assert server.requests == []
+
+
 def test_over_tls_a_large_event_on_a_connection_that_was_closed_is_posted_once_more(
     tls: ssl.SSLContext,
 ) -> None:
@@ -411,27 +422,19 @@ def test_a_name_that_can_be_none_is_not_resolved(host: str) -> None:
     assert client(f"https://{host}").post({}) == NoResponse("name not resolved")
 
 
-def test_a_tls_handshake_is_within_the_bound_of_a_post(
-    mute: tuple[str, int], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("scheme", "event"),
+    [("https", {}), ("http", {"url": "x" * 9_000_000})],
+    ids=["a TLS handshake", "a server that does not read"],
+)
+def test_what_a_mute_server_holds_up_is_within_the_bound_of_a_post(
+    mute: tuple[str, int], monkeypatch: pytest.MonkeyPatch, scheme: str, event: dict[str, str]
 ) -> None:
     monkeypatch.setattr(cometly, "CONNECT_SECONDS", 60.0)
     monkeypatch.setattr(cometly, "ANSWER_SECONDS", 0.3)
-    cometly_client = client(f"https://127.0.0.1:{mute[1]}")
+    cometly_client = client(f"{scheme}://127.0.0.1:{mute[1]}")
 
     with ThreadPoolExecutor() as threads:
-        answer = threads.submit(cometly_client.post, {}).result(timeout=20)
-
-    assert answer == NoResponse("no answer in time")
-
-
-def test_a_server_that_does_not_read_is_within_the_bound_of_a_post(
-    mute: tuple[str, int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(cometly, "CONNECT_SECONDS", 60.0)
-    monkeypatch.setattr(cometly, "ANSWER_SECONDS", 0.3)
-    cometly_client = client(f"http://127.0.0.1:{mute[1]}")
-
-    with ThreadPoolExecutor() as threads:
-        answer = threads.submit(cometly_client.post, {"url": "x" * 9_000_000}).result(timeout=20)
+        answer = threads.submit(cometly_client.post, event).result(timeout=20)
 
     assert answer == NoResponse("no answer in time")

@@ -44,26 +44,18 @@ def with_pages(aws_stack: Aws, monkeypatch: pytest.MonkeyPatch) -> BatchDeliveri
     return deliver.batch_deliveries()
 
 
-def test_a_batch_of_the_page_queue_is_released_there_and_parked_as_a_page(
-    with_pages: BatchDeliveries, aws_stack: Aws
-) -> None:
-    pages = with_pages.of(PAGES_ARN)
-    queue = cast("SqsQueue", pages.queue)
-
-    assert (queue.url, queue.name) == (aws_stack.page_queue_url, "pages")
-    assert queue.dead_letter_url == aws_stack.dead_letter_url
-    assert isinstance(pages.journal, PageJournal)
-
-
-@pytest.mark.parametrize("arn", [EVENTS_ARN, "", None])
-def test_a_batch_of_any_other_queue_is_one_of_the_event_queue(
+@pytest.mark.parametrize("arn", [PAGES_ARN, EVENTS_ARN, "", None])
+def test_a_batch_is_released_to_the_queue_it_came_from_and_parked_as_of_that(
     with_pages: BatchDeliveries, aws_stack: Aws, arn: str | None
 ) -> None:
-    events = with_pages.of(arn)
-    queue = cast("SqsQueue", events.queue)
+    is_page = arn == PAGES_ARN
+    delivery = with_pages.of(arn)
+    queue = cast("SqsQueue", delivery.queue)
 
-    assert (queue.url, queue.name) == (aws_stack.queue_url, "events")
-    assert not isinstance(events.journal, PageJournal)
+    assert queue.url == (aws_stack.page_queue_url if is_page else aws_stack.queue_url)
+    assert queue.name == ("pages" if is_page else "events")
+    assert queue.dead_letter_url == aws_stack.dead_letter_url
+    assert isinstance(delivery.journal, PageJournal) == is_page
 
 
 def test_without_a_page_queue_every_batch_is_one_of_the_event_queue() -> None:

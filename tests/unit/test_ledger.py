@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -71,8 +71,39 @@ def item(ledger: DynamoLedger) -> dict[str, Any]:
     return ledger.client.get_item(TableName="ledger", Key={"event_id": {"S": "evt_1"}})["Item"]
 
 
-def test_a_new_identity_is_claimed(ledger: DynamoLedger) -> None:
+PARKED = Outcome(State.PARKED, 7, REFUSAL)
+TRIED = Outcome(State.WAITING, 3, retry_at=START + 100)
+WRONG = Outcome(State.WAITING, 3, retry_at=START + 400 * 86400)
+ALONE = Outcome(State.WAITING, 0, blocks=2, blocked_at=START - 60)
+ANEW = Claimed(1, 0, last_answer="HTTP 422", request_id="req-1")
+
+
+@pytest.mark.parametrize(
+    ("outcome", "claim", "found"),
+    [
+        pytest.param(Outcome(State.DELIVERED, 1), CLAIM, Settled(), id="delivered, itself"),
+        pytest.param(Outcome(State.DELIVERED, 1), OTHER, Duplicate(), id="delivered, another"),
+        pytest.param(PARKED, CLAIM, Settled(), id="parked, itself"),
+        pytest.param(PARKED, OTHER, ANEW, id="parked, another"),
+        pytest.param(PARKED, REDRIVEN, ANEW, id="parked, redriven"),
+        pytest.param(Outcome(State.WAITING, 2), REDRIVEN, Claimed(1, 2), id="waiting, redriven"),
+        pytest.param(TRIED, CLAIM, Waiting(START + 100), id="backing off, itself"),
+        pytest.param(TRIED, TWIN, Waiting(START + 100), id="backing off, a twin"),
+        pytest.param(TRIED, OTHER, Claimed(1, 3), id="backing off, another content"),
+        pytest.param(WRONG, CLAIM, Claimed(1, 3), id="backing off by a clock that was wrong"),
+        pytest.param(
+            ALONE, TWIN, Claimed(1, 0, blocks=2, blocked_at=START - 60), id="refused alone, a twin"
+        ),
+        pytest.param(ALONE, OTHER, Claimed(1, 0), id="refused alone, another content"),
+    ],
+)
+def test_what_a_message_finds_after_an_outcome(
+    ledger: DynamoLedger, outcome: Outcome, claim: Claim, found: ClaimResult
+) -> None:
     assert ledger.claim(CLAIM) == Claimed(claims=1, attempts=0)
+    ledger.settle(CLAIM, outcome)
+
+    assert ledger.claim(claim) == found
 
 
 @pytest.mark.parametrize("other", [CLAIM, REDRIVEN, OTHER], ids=["copy", "redriven", "another"])
@@ -108,48 +139,14 @@ def test_claims_without_an_outcome_add_up_and_an_outcome_forgives_them(
     assert ledger.claim(replace(claim, lease=claim.lease + 1)) == Claimed(claims=1, attempts=1)
 
 
-@pytest.mark.parametrize("state", [State.DELIVERED, State.PARKED])
-def test_a_settled_message_that_comes_back_is_settled(ledger: DynamoLedger, state: State) -> None:
+def test_a_back_off_holds_until_it_is_over(ledger: DynamoLedger, clock: Clock) -> None:
     ledger.claim(CLAIM)
-    ledger.settle(CLAIM, Outcome(state, 1))
+    ledger.settle(CLAIM, TRIED)
+    clock.time = TRIED.retry_at
+    assert ledger.claim(CLAIM) == Waiting(TRIED.retry_at)
 
-    assert ledger.claim(CLAIM) == Settled()
-
-
-def test_only_what_is_delivered_makes_a_duplicate(ledger: DynamoLedger) -> None:
-    ledger.claim(CLAIM)
-    ledger.settle(CLAIM, Outcome(State.DELIVERED, 1))
-
-    assert ledger.claim(OTHER) == Duplicate()
-
-
-def test_a_back_off_does_not_hold_for_another_content(ledger: DynamoLedger) -> None:
-    ledger.claim(CLAIM)
-    ledger.settle(CLAIM, Outcome(State.WAITING, 3, retry_at=START + 100))
-
-    assert ledger.claim(OTHER) == Claimed(claims=1, attempts=3)
-
-
-@pytest.mark.parametrize("other", [CLAIM, TWIN], ids=["itself", "a twin"])
-def test_a_back_off_holds_for_every_message_of_its_content(
-    ledger: DynamoLedger, clock: Clock, other: Claim
-) -> None:
-    ledger.claim(CLAIM)
-    ledger.settle(CLAIM, Outcome(State.WAITING, 3, retry_at=START + 100))
-
-    assert ledger.claim(other) == Waiting(START + 100)
-
-    clock.time = START + 101
-    assert ledger.claim(other) == Claimed(claims=1, attempts=3)
-
-
-def test_a_claim_whose_lease_is_over_passes_to_another_message(
-    ledger: DynamoLedger, clock: Clock
-) -> None:
-    ledger.claim(CLAIM)
-    clock.time = CLAIM.lease + 1
-
-    assert ledger.claim(replace(OTHER, lease=clock.time + 65)) == Claimed(claims=2, attempts=0)
+    clock.time += 0.001
+    assert ledger.claim(CLAIM) == Claimed(claims=1, attempts=3)
 
 
 def test_deaths_are_those_of_one_content(ledger: DynamoLedger, clock: Clock) -> None:
@@ -164,27 +161,15 @@ def test_deaths_are_those_of_one_content(ledger: DynamoLedger, clock: Clock) -> 
     assert ledger.claim(replace(CLAIM, lease=clock.time + 65)).deaths == 3  # type: ignore[union-attr]
 
 
-def test_a_post_begins_only_under_a_claim_of_its_own(ledger: DynamoLedger, clock: Clock) -> None:
+def test_a_claim_whose_lease_is_over_passes_and_its_holder_may_not_begin(
+    ledger: DynamoLedger, clock: Clock
+) -> None:
     ledger.claim(CLAIM)
     clock.time = CLAIM.lease + 1
-    ledger.claim(replace(OTHER, lease=clock.time + 65))
 
+    assert ledger.claim(replace(OTHER, lease=clock.time + 65)) == Claimed(claims=2, attempts=0)
     with pytest.raises(Unavailable, match="passed"):
         ledger.begin(CLAIM, 1)
-
-
-def test_who_was_refused_alone_is_remembered(ledger: DynamoLedger) -> None:
-    ledger.claim(CLAIM)
-    ledger.settle(CLAIM, Outcome(State.WAITING, 0, blocks=2, blocked_at=START - 60))
-
-    assert ledger.claim(TWIN) == Claimed(1, 0, blocks=2, blocked_at=START - 60)
-
-
-def test_who_was_refused_alone_is_one_content(ledger: DynamoLedger) -> None:
-    ledger.claim(CLAIM)
-    ledger.settle(CLAIM, Outcome(State.WAITING, 0, blocks=4, blocked_at=START - 60))
-
-    assert ledger.claim(OTHER) == Claimed(1, 0)
 
 
 def test_a_lease_by_a_clock_that_was_wrong_holds_nobody_up(ledger: DynamoLedger) -> None:
@@ -192,37 +177,6 @@ def test_a_lease_by_a_clock_that_was_wrong_holds_nobody_up(ledger: DynamoLedger)
     ledger.claim(wrong)
 
     assert ledger.claim(OTHER) == Claimed(claims=2, attempts=0)
-
-
-def test_a_back_off_by_a_clock_that_was_wrong_holds_nobody_up(ledger: DynamoLedger) -> None:
-    ledger.claim(CLAIM)
-    ledger.settle(CLAIM, Outcome(State.WAITING, 3, retry_at=START + 400 * 86400))
-
-    assert ledger.claim(CLAIM) == Claimed(claims=1, attempts=3)
-
-
-def test_a_replay_claims_a_parked_identity_with_a_clean_slate(ledger: DynamoLedger) -> None:
-    ledger.claim(CLAIM)
-    ledger.settle(CLAIM, Outcome(State.PARKED, 7, REFUSAL))
-
-    assert ledger.claim(OTHER) == Claimed(1, 0, last_answer="HTTP 422", request_id="req-1")
-    assert ledger.claim(replace(OTHER, owner="body-3")) == Leased(OTHER.lease, is_same=True)
-
-
-def test_a_parked_message_that_is_redriven_claims_again(ledger: DynamoLedger) -> None:
-    ledger.claim(CLAIM)
-    ledger.settle(CLAIM, Outcome(State.PARKED, 1, REFUSAL))
-
-    assert ledger.claim(REDRIVEN) == Claimed(1, 0, last_answer="HTTP 422", request_id="req-1")
-
-
-def test_a_waiting_message_that_came_through_the_last_net_is_no_duplicate(
-    ledger: DynamoLedger,
-) -> None:
-    ledger.claim(CLAIM)
-    ledger.settle(CLAIM, Outcome(State.WAITING, 2))
-
-    assert ledger.claim(REDRIVEN) == Claimed(claims=1, attempts=2)
 
 
 def test_a_redriven_copy_of_what_was_delivered_is_a_duplicate(ledger: DynamoLedger) -> None:
@@ -283,20 +237,22 @@ def test_items_expire_and_hold_nothing_personal(ledger: DynamoLedger) -> None:
 
 
 @pytest.mark.parametrize(
-    "code",
-    ["ProvisionedThroughputExceededException", "ThrottlingException", "InternalServerError"],
+    "call",
+    [
+        lambda ledger: ledger.claim(CLAIM),
+        lambda ledger: ledger.begin(CLAIM, 1),
+        lambda ledger: ledger.settle(CLAIM, Outcome(State.DELIVERED, 1)),
+    ],
+    ids=["claim", "begin", "settle"],
 )
-def test_a_table_that_fails_is_unavailable(ledger: DynamoLedger, code: str) -> None:
+def test_a_table_that_fails_is_unavailable(
+    ledger: DynamoLedger, call: Callable[[DynamoLedger], object]
+) -> None:
     with Stubber(ledger.client) as stub:
-        stub.add_client_error("update_item", code)
+        stub.add_client_error("update_item", "ThrottlingException")
+
         with pytest.raises(Unavailable, match="ledger"):
-            ledger.claim(CLAIM)
-        stub.add_client_error("update_item", code)
-        with pytest.raises(Unavailable, match="ledger"):
-            ledger.begin(CLAIM, 1)
-        stub.add_client_error("update_item", code)
-        with pytest.raises(Unavailable, match="ledger"):
-            ledger.settle(CLAIM, Outcome(State.DELIVERED, 1))
+            call(ledger)
 
 
 def test_a_refusal_that_names_no_holder_is_not_taken_for_a_duplicate(
@@ -336,28 +292,19 @@ class Forgetful:
         return self.client.update_item(**request)
 
 
-def test_a_claim_whose_answer_was_lost_is_known_again(dynamodb: DynamoDBClient) -> None:
-    clock = Clock()
-    forgetful = Forgetful(dynamodb, lost=1)
-    ledger = DynamoLedger(forgetful, "ledger", clock.now)  # type: ignore[arg-type]
-
-    first = ledger.claim(CLAIM)
-    second = ledger.claim(CLAIM)
-
-    assert first == Claimed(claims=1, attempts=0)
-    assert second == Leased(CLAIM.lease, is_same=True)
-
-
-def test_a_replay_whose_answer_was_lost_is_known_again(
-    ledger: DynamoLedger, dynamodb: DynamoDBClient
+@pytest.mark.parametrize("is_parked", [False, True], ids=["a first claim", "a replay"])
+def test_a_claim_whose_answer_was_lost_is_known_again(
+    ledger: DynamoLedger, dynamodb: DynamoDBClient, *, is_parked: bool
 ) -> None:
-    ledger.claim(CLAIM)
-    ledger.settle(CLAIM, Outcome(State.PARKED, attempts=3))
+    if is_parked:
+        ledger.claim(CLAIM)
+        ledger.settle(CLAIM, Outcome(State.PARKED, attempts=3))
     forgetful = Forgetful(dynamodb, lost=1)
 
-    claim = DynamoLedger(forgetful, "ledger", ledger.now).claim(REDRIVEN)  # type: ignore[arg-type]
+    found = DynamoLedger(forgetful, "ledger", ledger.now).claim(REDRIVEN)  # type: ignore[arg-type]
 
-    assert claim == Claimed(claims=1, attempts=0)
+    assert found == Claimed(claims=1, attempts=0)
+    assert ledger.claim(REDRIVEN) == Leased(CLAIM.lease, is_same=True)
 
 
 @pytest.mark.parametrize(
