@@ -83,25 +83,6 @@ def test_an_idle_time_begins_anew_with_each_answer() -> None:
     assert server.connections == 1
 
 
-def test_a_connection_that_an_idle_server_drops_without_a_word_costs_nothing() -> None:
-    """A firewall forgets it: whatever is sent later is swallowed."""
-    clock, is_forgotten = Clock(), threading.Event()
-
-    def respond(connection: socket.socket, _: bytes) -> None:
-        if is_forgotten.is_set() and server.connections == 1:
-            return
-        connection.sendall(response())
-
-    with serving(respond) as server:
-        cometly_client = client(server.url, now=clock.now)
-        cometly_client.post({})
-        is_forgotten.set()
-        clock.time += IDLE_SECONDS
-        answer = cometly_client.post({})
-
-    assert status_of(answer) == 202
-
-
 # --- Dead after all ---------------------------------------------------------------------------
 
 
@@ -210,20 +191,6 @@ def test_where_each_reused_connection_breaks_the_pace_is_not_doubled() -> None:
     assert in_the_first_minute == 20 + 1
     # The one kept from the minute before was idle for too long.
     assert len(server.requests) == in_the_first_minute + 20 + 1
-
-
-def test_connections_are_kept_again_a_minute_after_one_broke() -> None:
-    clock = Clock()
-    with serving(breaking(reset, 2)) as server:
-        cometly_client = client(server.url, now=clock.now)
-        cometly_client.post({})
-        cometly_client.post({})
-        clock.time += WARY_SECONDS
-        before = server.connections
-        for _ in range(5):
-            cometly_client.post({})
-
-    assert server.connections == before + 1
 
 
 @pytest.mark.parametrize("status", ["102 Processing", "103 Early Hints", "199 Odd"])

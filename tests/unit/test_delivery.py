@@ -84,77 +84,16 @@ def test_another_message_waits_out_the_back_off_of_its_identity(pipe: Pipe) -> N
     assert entry(pipe)["attempts"] == 1
 
 
-@pytest.mark.parametrize(
-    "answered",
-    [answer(500), answer(403), NoResponse("no answer in time")],
-    ids=["500", "403", "none"],
-)
-def test_a_content_that_always_fails_holds_up_no_other_of_its_identity(
-    pipe: Pipe, answered: CometlyResponse | NoResponse
-) -> None:
-    pipe.cometly.respond = lambda event: answered if "typo" in event["url"] else ACCEPTED
-    for _ in range(6):
-        pipe.deliver(typo())
-        pipe.clock.time += 2000
-    pipe.deliver(typo())
-    pipe.clock.time += pipe.gate.wait() + 1
-
-    kept = pipe.deliver(correction())
-
-    assert kept == []
-    assert pipe.ledger.states() == ["delivered"]
-
-
-def test_refusals_of_one_content_do_not_park_another(pipe: Pipe) -> None:
-    pipe.cometly.respond = lambda event: answer(403) if "typo" in event["url"] else ACCEPTED
-    for number in range(2, 2 + MAX_BLOCKS - 1):
-        pipe.deliver(typo())
-        pipe.clock.time += 2000
-        pipe.deliver(message(number, url="https://shop.example.com"))
-        pipe.clock.time += 10
-    answering(pipe, answer(401))
-
-    assert pipe.deliver(correction()) == ["m-right"]
-    assert pipe.queue.parked == []
-
-
-def refuse_typos(event: Mapping[str, Any]) -> CometlyResponse:
-    """Answer as Cometly does to an event with a bad field and to its correction."""
-    return answer(422) if "typo" in event["url"] else ACCEPTED
-
-
-def typo() -> Message:
-    return message(1, url="https://shop.example.com/typo")
-
-
-def correction() -> Message:
-    right = message(1, url="https://shop.example.com/right")
-    return dataclasses.replace(right, id="m-right", receipt="r-right", sent_at=START + 1)
-
-
-def test_a_correction_is_delivered_when_what_it_corrects_is_refused_later(pipe: Pipe) -> None:
-    answering(pipe, NoResponse("connection refused"))
-    pipe.deliver(typo())
-    pipe.deliver(correction())
-    pipe.cometly.respond = refuse_typos
-    pipe.clock.time += max(pipe.queue.hidden.values()) + 1
-
-    first = pipe.deliver(typo())
-    second = pipe.deliver(correction())
-
-    assert (first, second) == ([], [])
-    assert pipe.ledger.states() == ["delivered"]
-    assert [a["reason"] for _, a in pipe.queue.parked] == ["HTTP 422"]
-
-
 def test_a_correction_in_the_same_batch_waits_for_what_comes_of_the_first(pipe: Pipe) -> None:
-    pipe.cometly.respond = refuse_typos
+    pipe.cometly.respond = lambda event: answer(422) if "typo" in event["url"] else ACCEPTED
+    typo = message(1, url="https://shop.example.com/typo")
+    correction = other_message_of(1, url="https://shop.example.com/right")
 
-    kept = pipe.deliver(typo(), correction())
-    pipe.clock.time += pipe.queue.hidden["r-right"]
-    later = pipe.deliver(correction())
+    kept = pipe.deliver(typo, correction)
+    pipe.clock.time += pipe.queue.hidden["m-other"]
+    later = pipe.deliver(correction)
 
-    assert (kept, later) == (["m-right"], [])
+    assert (kept, later) == (["m-other"], [])
     assert pipe.ledger.states() == ["delivered"]
 
 
@@ -216,15 +155,16 @@ def test_waiting_for_another_takes_few_receives_and_no_attempt(pipe: Pipe) -> No
     pipe.ledger.broken = {"settle"}
     pipe.deliver(message(1))
     lease = entry(pipe)["lease"]
-    receives = 0
+    waits: list[float] = []
 
     while pipe.clock.time <= lease:
-        receives += 1
-        again = dataclasses.replace(other_message_of(1), receives=receives)
+        again = dataclasses.replace(other_message_of(1), receives=len(waits) + 1)
         assert pipe.deliver(again) == ["m-other"]
-        pipe.clock.time += pipe.queue.hidden["m-other"]
+        waits.append(pipe.queue.hidden["m-other"])
+        pipe.clock.time += waits[-1]
 
-    assert receives <= 7
+    assert waits[:4] == [2, 4, 8, 16]
+    assert len(waits) <= 7
     assert len(pipe.cometly.posted) == 1
 
 
@@ -294,7 +234,7 @@ def test_a_message_that_was_settled_but_not_deleted_is_only_deleted(pipe: Pipe) 
     assert len(pipe.cometly.posted) == 1
 
 
-@pytest.mark.parametrize("nothing", [answer(500), NoResponse("no answer in time")], ids=str)
+@pytest.mark.parametrize("nothing", [answer(500), NoResponse("late")], ids=["500", "none"])
 def test_a_transient_failure_counts_an_attempt_and_waits(
     pipe: Pipe, nothing: CometlyResponse | NoResponse
 ) -> None:
@@ -630,6 +570,9 @@ def test_an_answer_that_was_overtaken_does_not_blame_an_event(pipe: Pipe) -> Non
     answering(pipe, answer(403))
     pipe.deliver(poison())
     pipe.gate.taken_at = pipe.clock.time + 1
+    pipe.clock.time += 1000
+    pipe.deliver(poison())
+    assert entry(pipe)["blocks"] == 1
 
     for _ in range(2 * MAX_BLOCKS):
         pipe.clock.time += 1000
@@ -645,13 +588,26 @@ def test_a_probe_that_is_refused_alone_leaves_probing_to_the_next(pipe: Pipe) ->
     pipe.deliver(message(1))
     answering(pipe, answer(401))
     pipe.clock.time += 10
-    pipe.deliver(message(2))
+    for number in range(REFUSALS_TO_CLOSE):
+        pipe.deliver(message(2 + number))
+    assert cause_of_pause(pipe) is Cause.BLOCKED
     pipe.clock.time += 61
 
     pipe.deliver(poison())
     answering(pipe, ACCEPTED)
 
-    assert pipe.deliver(message(3)) == []
+    assert pipe.deliver(message(10)) == []
+
+
+def test_a_refused_probe_closes_the_gate_though_others_were_taken_lately(pipe: Pipe) -> None:
+    answering(pipe, answer(401))
+    pipe.deliver(message(1))
+    pipe.clock.time += 61
+    pipe.gate.taken_at, pipe.gate.refusals = pipe.clock.time, 0
+
+    pipe.deliver(message(2))
+
+    assert pipe.gate.wait() > 60
 
 
 def test_nothing_starts_that_the_remaining_time_cannot_finish(pipe: Pipe) -> None:
