@@ -152,10 +152,15 @@ for _ in range(50_000):
 @pytest.mark.parametrize(
     ("own", "header"),
     [
-        *(
-            pytest.param(own, "key-1", id=repr(own))
-            for own in ("other", "KEY-1", 1, 0, False, [], {}, ["key-1"])
-        ),
+        ("other", "key-1"),
+        ("KEY-1", "key-1"),
+        (1, "key-1"),
+        (0, "key-1"),
+        (False, "key-1"),
+        (True, "True"),
+        ([], "key-1"),
+        ({}, "key-1"),
+        (["key-1"], "key-1"),
         pytest.param(NESTED, "key-1", id="deeply nested"),
         pytest.param(None, "a\ud800", id="a header that is no Unicode"),
     ],
