@@ -88,11 +88,6 @@ def test_the_document_is_valid_openapi() -> None:
     validate(DOCUMENT)
 
 
-@pytest.mark.parametrize("name", sorted(DOCUMENT["components"]["schemas"]))
-def test_each_schema_is_valid(name: str) -> None:
-    Draft202012Validator.check_schema(DOCUMENT["components"]["schemas"][name])
-
-
 @pytest.mark.parametrize(("schema", "example"), EXAMPLES)
 def test_each_example_is_what_its_schema_says(schema: dict[str, Any], example: object) -> None:
     assert [error.message for error in validator_of(schema).iter_errors(example)] == []
@@ -164,7 +159,6 @@ def test_an_unknown_path_is_described_though_no_path_has_it() -> None:
 
 
 def test_the_limits_are_stated() -> None:
-    assert DOCUMENT["components"]["schemas"]["Events"]["maxItems"] == 500
     assert "1048576 bytes" in PATHS["/v1/events"]["post"]["requestBody"]["description"]
     assert DOCUMENT["components"]["schemas"]["PageEvents"]["maxItems"] == 20
     assert "65536 bytes" in PATHS["/collect"]["post"]["requestBody"]["description"]
