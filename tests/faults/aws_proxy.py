@@ -144,6 +144,11 @@ class _Server(ThreadingHTTPServer):
             super().handle_error(request, client_address)
 
 
+def through(proxy: AwsProxy) -> dict[str, str]:
+    """Return what leads a worker's calls to this proxy."""
+    return dict.fromkeys(("sqs", "dynamodb", "secrets_manager"), proxy.url)
+
+
 @contextlib.contextmanager
 def running(target: str) -> Iterator[AwsProxy]:
     """Run a proxy before `target` on loopback."""

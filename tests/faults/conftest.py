@@ -3,25 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
-from functools import partial
 from pathlib import Path
-from typing import Protocol
 
 import pytest
 from pytest_socket import socket_allow_hosts
 
-from local.sandbox.settings import Settings
 from tests.faults import emulator
 from tests.faults.rig import AwsClients, Rig, opened
-
-
-class Open(Protocol):
-    """Builds a pipe with other settings than `rig` has."""
-
-    def __call__(
-        self, *, visibility: int = 10, settings: Settings | None = None
-    ) -> AbstractContextManager[Rig]: ...
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -48,8 +36,3 @@ def aws(tmp_path_factory: pytest.TempPathFactory, _loopback_only: None) -> Itera
 def rig(aws: AwsClients, tmp_path: Path) -> Iterator[Rig]:
     with opened(aws, tmp_path) as rig:
         yield rig
-
-
-@pytest.fixture
-def open_rig(aws: AwsClients, tmp_path: Path) -> Open:
-    return partial(opened, aws, tmp_path)

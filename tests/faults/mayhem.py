@@ -13,10 +13,9 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from local.sandbox.settings import Settings
 from tests.faults import aws_proxy
-from tests.faults.aws_proxy import AwsProxy, Call
-from tests.faults.rig import NO_LIMIT, AwsClients, Crew, Rig, an_order, opened
+from tests.faults.aws_proxy import AwsProxy, Call, through
+from tests.faults.rig import BRISK, AwsClients, Crew, Rig, an_order, opened
 from tests.faults.worker import Death
 
 WORKERS = 4
@@ -25,14 +24,20 @@ WAVES = 5
 # refuses, has a worker killed.
 REFUSED, TWICE, MISTYPED, KILLED = 30, 8, 12, 25
 TYPO = {"url": "https://shop.example.com/typo"}
-CHANCES: dict[str, tuple[float, dict[str, object]]] = {
-    "process_then_cut": (0.04, {}),
-    "process_then_hang": (0.01, {"seconds": 30}),
-    "cut_before": (0.03, {}),
-    "hang": (0.01, {"seconds": 30}),
-    "drip": (0.01, {"seconds_per_byte": 0.2}),
-    "html_200": (0.02, {}),
-}
+# How often Cometly does what.
+CHANCES: list[tuple[float, dict[str, object]]] = [
+    (0.04, {"kind": "process_then_cut"}),
+    (0.01, {"kind": "process_then_hang", "seconds": 30}),
+    (0.03, {"kind": "cut_before"}),
+    (0.01, {"kind": "hang", "seconds": 30}),
+    (0.01, {"kind": "drip", "seconds_per_byte": 0.2}),
+    (0.02, {"kind": "html_200"}),
+    (0.03, {"kind": "status", "status": 500}),
+    (0.02, {"kind": "status", "status": 502}),
+    (0.02, {"kind": "status", "status": 503}),
+    (0.01, {"kind": "status", "status": 408}),
+    (0.01, {"kind": "status", "status": 429, "retry_after": 1}),
+]
 # What is wrong with an event stays wrong: Cometly refuses it, or what stands before it does.
 LARGE = {"do_not_capi": True, "full_name": "Too Long"}
 FOR_GOOD: list[dict[str, object]] = [
@@ -40,7 +45,6 @@ FOR_GOOD: list[dict[str, object]] = [
     {"kind": "status", "status": 422, "times": "always", "match": {"do_not_capi": True}},
     {"kind": "status", "status": 422, "times": "always", "match": TYPO},
 ]
-STATUS_CHANCES = {500: 0.03, 502: 0.02, 503: 0.02, 408: 0.01}
 AWS_CHANCE = 0.02
 MOMENTS = (
     "after gate.admit",
@@ -59,12 +63,7 @@ TIMES: dict[str, Any] = {
     "invocation": 3.0,
     "aws_seconds": 0.4,
     "batch": 5,
-    "constants": {
-        "cometly.READ_SECONDS": 0.8,
-        "ANSWER_SECONDS": 1.0,
-        "POST_SECONDS": 1.6,
-        "UNAVAILABLE_SECONDS": 1.0,
-    },
+    "constants": {**BRISK, "UNAVAILABLE_SECONDS": 1.0},
 }
 
 
@@ -108,7 +107,7 @@ class Mayhem:
         lost = self.proxy.spoil(_Dice(self.seed + 1, AWS_CHANCE).strikes, "answer lost")
         slow = self.proxy.spoil(_Dice(self.seed + 2, AWS_CHANCE / 4).strikes, "silent")
         deaths = self._deaths(dice)
-        endpoints = dict.fromkeys(("sqs", "dynamodb", "secrets_manager"), self.proxy.url)
+        endpoints = through(self.proxy)
         with self.rig.working(WORKERS, deaths=deaths, endpoints=endpoints, **TIMES) as crew:
             for number, wave in enumerate(waves):
                 self._take(wave)
@@ -152,24 +151,8 @@ class Mayhem:
             self.rig.aws.sqs.send_message(QueueUrl=self.rig.queue_url, MessageBody=message["Body"])
 
     def _spoil_cometly(self) -> None:
-        self.rig.spoil(
-            *FOR_GOOD,
-            *[
-                {"kind": kind, "times": "always", "probability": chance, **options}
-                for kind, (chance, options) in CHANCES.items()
-            ],
-            *[
-                {"kind": "status", "status": status, "times": "always", "probability": chance}
-                for status, chance in STATUS_CHANCES.items()
-            ],
-            {
-                "kind": "status",
-                "status": 429,
-                "retry_after": 1,
-                "times": "always",
-                "probability": 0.01,
-            },
-        )
+        by_chance = [{**rule, "times": "always", "probability": it} for it, rule in CHANCES]
+        self.rig.spoil(*FOR_GOOD, *by_chance)
 
     def _deaths(self, dice: Random) -> list[Death]:
         return [
@@ -233,10 +216,8 @@ class _Dice:
 
 
 def run(aws: AwsClients, folder: Path, *, seed: int, events: int) -> Tally:
-    settings = Settings(requests_per_minute=NO_LIMIT, seed=seed)
-    with (
+    with opened(aws, folder) as rig, aws_proxy.running(aws.url) as proxy:
+        rig.sandbox.change({"seed": seed})
         # Messages come back while an invocation that is slow still has them in hand.
-        opened(aws, folder, visibility=2, settings=settings) as rig,
-        aws_proxy.running(aws.url) as proxy,
-    ):
+        rig.hide_for(2)
         return Mayhem(rig, proxy, seed, events).run()

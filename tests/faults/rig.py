@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import itertools
 import json
 import multiprocessing
@@ -11,12 +10,13 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 from uuid import uuid4
 
 import boto3
@@ -31,12 +31,25 @@ from local.sandbox.server import RunningSandbox
 from local.sandbox.server import running as running_sandbox
 from local.sandbox.settings import DEFAULT_TOKEN, Settings
 from tests.faults.emulator import REGION, ROOT
-from tests.faults.worker import Death, Plan, work
+from tests.faults.worker import SERVICES, Death, Plan, work
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 # What a poll waits for comes much sooner; this is for a machine that has other things to do.
 PATIENCE_SECONDS = 40.0
 # A limit that no test reaches: pace is tested elsewhere.
 NO_LIMIT = 60_000
+
+# Times of a post that is given up soon; FAULTS are what Cometly does.
+BRISK = {"cometly.READ_SECONDS": 0.8, "ANSWER_SECONDS": 1.0, "POST_SECONDS": 1.6}
+FAULTS: Mapping[str, list[dict[str, object]]] = {
+    "accepted": [],
+    "refused": [{"kind": "status", "status": 422, "times": "always"}],
+    "failing": [{"kind": "status", "status": 503}],
+}
+# More at once would only wait for each other.
+SIDE_BY_SIDE = 8
 
 # How a process ends that was killed, or that outlasted its invocation's time.
 KILLED = (-signal.SIGKILL, -signal.SIGALRM)
@@ -55,13 +68,8 @@ class EventQueue:
     url: str
 
     def send(self, bodies: Sequence[str]) -> frozenset[int]:
-        for start in range(0, len(bodies), 10):
-            entries = [
-                {"Id": str(place), "MessageBody": body}
-                for place, body in enumerate(bodies[start : start + 10])
-            ]
-            answer = self.sqs.send_message_batch(QueueUrl=self.url, Entries=entries)
-            assert len(answer["Successful"]) == len(entries)
+        for body in bodies:
+            self.sqs.send_message(QueueUrl=self.url, MessageBody=body)
         return frozenset()
 
 
@@ -81,12 +89,7 @@ class AwsClients:
             aws_secret_access_key=ROOT["AWS_SECRET_ACCESS_KEY"],
             region_name=REGION,
         )
-        return cls(
-            url,
-            session.client("sqs", endpoint_url=url),
-            session.client("dynamodb", endpoint_url=url),
-            session.client("secretsmanager", endpoint_url=url),
-        )
+        return cls(url, *[session.client(service, endpoint_url=url) for service in SERVICES])
 
     def peek(self, queue_url: str) -> list[dict[str, Any]]:
         """Look at every message of a queue, hidden ones too, without receiving any."""
@@ -131,6 +134,17 @@ class Account:
         assert lost == set(), "lost"
         assert found - self.accepted == set(), "out of nowhere"
         assert self.booked.keys() & self.parked.keys() == set(), "both delivered and parked"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Aftermath:
+    """What became of a single event, when nothing is on the queue any more."""
+
+    posts: int
+    parked: int
+    state: object
+    deaths: int = 0
+    waiting: int = 0
 
 
 @dataclass
@@ -219,6 +233,12 @@ class Rig:
         """Tell the sandbox what is to go wrong."""
         self.sandbox.faults.add(read_rules(list(rules)))
 
+    def hide_for(self, seconds: int) -> None:
+        """Have the queue hide what was received for so long."""
+        self.aws.sqs.set_queue_attributes(
+            QueueUrl=self.queue_url, Attributes={"VisibilityTimeout": str(seconds)}
+        )
+
     def store_token(self, token: str) -> None:
         self.aws.secretsmanager.put_secret_value(SecretId=self.secret, SecretString=token)
 
@@ -264,6 +284,12 @@ class Rig:
             raise
         finally:
             crew.end()
+
+    def deliver(self, count: int = 1, **changes: Any) -> Crew:
+        """Run workers until the queue is empty."""
+        with self.working(count, **changes) as crew:
+            self.drain(crew)
+        return crew
 
     def until(self, condition: Callable[[], object], crew: Crew | None = None) -> None:
         """Wait for a condition; workers that die meanwhile are replaced."""
@@ -332,6 +358,15 @@ class Rig:
             waiting=frozenset(_content_in(message) for message in self.waiting()),
         )
 
+    def aftermath(self, event_id: str, crew: Crew) -> Aftermath:
+        return Aftermath(
+            posts=len(self.posts()),
+            parked=len(self.parked()),
+            state=self.ledger(event_id)["state"],
+            deaths=crew.deaths,
+            waiting=len(self.waiting()),
+        )
+
     def story(self) -> str:
         """What to read when a test fails."""
         lines = [f"{log.name}: {log.read_text()[-1500:]}" for log in self._log_files()]
@@ -350,25 +385,16 @@ class Rig:
 
 
 @contextlib.contextmanager
-def opened(
-    aws: AwsClients, folder: Path, *, visibility: int = 10, settings: Settings | None = None
-) -> Iterator[Rig]:
-    """Build a pipe. `visibility` is the event queue's own, in seconds."""
+def opened(aws: AwsClients, folder: Path) -> Iterator[Rig]:
+    """Build a pipe. At the end of every test with one, each event is in one place."""
     name = f"pipe-{uuid4().hex}"
     dead_letter_url = aws.sqs.create_queue(QueueName=f"{name}-parked")["QueueUrl"]
+    dead_letters = aws.sqs.get_queue_attributes(
+        QueueUrl=dead_letter_url, AttributeNames=["QueueArn"]
+    )["Attributes"]["QueueArn"]
+    redrive = json.dumps({"deadLetterTargetArn": dead_letters, "maxReceiveCount": 1000})
     queue_url = aws.sqs.create_queue(
-        QueueName=name,
-        Attributes={
-            "VisibilityTimeout": str(visibility),
-            "RedrivePolicy": json.dumps(
-                {
-                    "deadLetterTargetArn": aws.sqs.get_queue_attributes(
-                        QueueUrl=dead_letter_url, AttributeNames=["QueueArn"]
-                    )["Attributes"]["QueueArn"],
-                    "maxReceiveCount": 1000,
-                }
-            ),
-        },
+        QueueName=name, Attributes={"VisibilityTimeout": "10", "RedrivePolicy": redrive}
     )["QueueUrl"]
     aws.dynamodb.create_table(
         TableName=name,
@@ -378,8 +404,18 @@ def opened(
     )
     aws.secretsmanager.create_secret(Name=name, SecretString=DEFAULT_TOKEN)
     folder.mkdir(parents=True, exist_ok=True)
-    with running_sandbox(settings or Settings(requests_per_minute=NO_LIMIT)) as box:
-        yield Rig(aws, box, folder, queue_url, dead_letter_url, name, name)
+    with running_sandbox(Settings(requests_per_minute=NO_LIMIT)) as box:
+        rig = Rig(aws, box, folder, queue_url, dead_letter_url, name, name)
+        yield rig
+        rig.account().check()
+
+
+@contextlib.contextmanager
+def side_by_side(run: Callable[[T], R], cases: Iterable[T]) -> Iterator[Callable[[T], R]]:
+    """Begin all cases at once, for most of their time they wait; yields who tells of each."""
+    with ThreadPoolExecutor(SIDE_BY_SIDE) as threads:
+        running = {case: threads.submit(run, case) for case in cases}
+        yield lambda case: running[case].result()
 
 
 def an_order(number: int, **fields: object) -> dict[str, object]:
@@ -395,10 +431,6 @@ def an_order(number: int, **fields: object) -> dict[str, object]:
 
 def orders(count: int) -> list[dict[str, object]]:
     return [an_order(number) for number in range(count)]
-
-
-def changed(settings: Settings, **changes: Any) -> Settings:
-    return dataclasses.replace(settings, **changes)
 
 
 def _content_in(message: Mapping[str, Any]) -> Content:

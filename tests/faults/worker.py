@@ -90,7 +90,6 @@ class Plan:
     endpoints: Mapping[str, str] = field(default_factory=dict)
     constants: Mapping[str, object] = field(default_factory=dict)
     invocation: float = 8.0
-    visibility: int | None = None
     batch: int = 10
     rounds: float = float("inf")
     death: Death | None = None
@@ -172,9 +171,6 @@ def _poll(plan: Plan, executioner: Executioner) -> None:
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     queue = boto3.client("sqs", endpoint_url=plan.aws_url)
     url = plan.environment["EVENT_QUEUE_URL"]
-    hiding: dict[str, Any] = (
-        {} if plan.visibility is None else {"VisibilityTimeout": plan.visibility}
-    )
     rounds = 0
     while rounds < plan.rounds and not stopping.is_set() and _has_parent():
         messages = queue.receive_message(
@@ -182,7 +178,6 @@ def _poll(plan: Plan, executioner: Executioner) -> None:
             MaxNumberOfMessages=plan.batch,
             WaitTimeSeconds=1,
             AttributeNames=["All"],
-            **hiding,
         ).get("Messages", [])
         if not messages:
             continue
