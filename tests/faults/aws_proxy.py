@@ -14,7 +14,8 @@ from typing import Any, Literal
 
 import urllib3
 
-LOOPBACK = "127.0.0.1"
+from local import LOOPBACK
+
 # What a refused call is told, in the words of DynamoDB, SQS or Secrets Manager.
 _REFUSALS = {
     "throttled": (400, "ThrottlingException"),

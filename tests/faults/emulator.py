@@ -18,8 +18,10 @@ from pathlib import Path
 
 import urllib3
 
-LOOPBACK = "127.0.0.1"
-REGION = "us-east-1"
+from local import LOOPBACK
+from local.stack import emulator as stack_emulator
+from local.stack.environment import REGION
+
 READY_WITHIN_SECONDS = 60.0
 # The emulator takes such keys for its root user's; they open nothing.
 ROOT = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
@@ -65,27 +67,8 @@ def _wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
 
 
 def _environment(folder: Path, port: int) -> dict[str, str]:
-    return {
-        "PATH": os.environ["PATH"],
-        "HOME": str(folder),
-        "TMPDIR": str(folder),
-        "LANG": "C.UTF-8",
-        "TZ": ":UTC",
-        "GATEWAY_PORT": str(port),
-        "BIND_HOST": LOOPBACK,
-        "MINISTACK_HOST": LOOPBACK,
-        "MINISTACK_REGION": REGION,
-        "PERSIST_STATE": "0",
-        "S3_PERSIST": "0",
-        "STATE_DIR": str(folder / "state"),
-        "S3_DATA_DIR": str(folder / "s3"),
-        "LAMBDA_EXECUTOR": "local",
-        "SFTP_ENABLED": "0",
-        "IOT_MTLS_ENABLED": "0",
-        "DOCKER_HOST": f"unix://{folder / 'no-docker.sock'}",
-        "NO_PROXY": f"{LOOPBACK},localhost",
-        **ROOT,
-    }
+    """Return what a stack's emulator is told, but for its IAM: nothing here has a role."""
+    return stack_emulator._environment(folder, port) | ROOT | {"AUTH": "false"}
 
 
 def _end_with_standard_input() -> None:

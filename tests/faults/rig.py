@@ -30,7 +30,8 @@ from local.sandbox.sandbox import Sandbox
 from local.sandbox.server import RunningSandbox
 from local.sandbox.server import running as running_sandbox
 from local.sandbox.settings import DEFAULT_TOKEN, Settings
-from tests.faults.emulator import REGION, ROOT
+from local.stack.environment import REGION
+from tests.faults.emulator import ROOT
 from tests.faults.worker import SERVICES, Death, Plan, work
 
 T = TypeVar("T")

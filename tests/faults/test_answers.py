@@ -13,32 +13,6 @@ from tests.faults.rig import Rig, an_order, orders
 TRACK_PATH = "/public-api/v1/events/track"
 
 
-def test_an_answer_lost_for_an_event_without_an_order_is_one_booking(rig: Rig) -> None:
-    rig.accept({"event_name": "view_content", "email": "ada@example.com"})
-    rig.spoil({"kind": "process_then_cut"})
-
-    rig.deliver()
-
-    first, second = rig.sandbox.book.events()
-    assert first.fields == second.fields
-    assert second.duplicate is not None
-
-
-@pytest.mark.parametrize("kind", ["cut_before", "process_then_cut"])
-def test_a_kept_connection_that_breaks_unanswered_costs_no_attempt(rig: Rig, kind: str) -> None:
-    with rig.working(constants={"connections.IDLE_SECONDS": 600.0}) as crew:
-        rig.accept(an_order(1))
-        rig.until(lambda: rig.journal("delivery.delivered"), crew)
-        rig.spoil({"kind": kind})
-        [event_id] = rig.accept(an_order(2))
-        rig.drain(crew)
-
-    assert len(rig.posts()) == 3
-    assert len(rig.bookings()) == 2
-    assert rig.ledger(event_id)["attempts"] == 1
-    assert rig.journal("delivery.retried") == []
-
-
 @pytest.mark.parametrize(
     "fault",
     [
@@ -100,30 +74,6 @@ def test_an_endpoint_that_moved_is_waited_for_and_not_followed(
     assert rig.ledger(event_id)["attempts"] == 1
 
 
-def test_a_refused_event_is_parked_with_what_the_operator_needs(rig: Rig) -> None:
-    [event_id] = rig.accept(an_order(1))
-    rig.spoil({"kind": "status", "status": 503}, {"kind": "status", "status": 422})
-
-    rig.deliver()
-
-    [post, last] = rig.posts()
-    [parked] = rig.parked()
-    assert parked | {"accepted_at": "", "parked_at": ""} == {
-        "event_id": event_id,
-        "queue": "events",
-        "reason": "HTTP 422",
-        "status": "422",
-        "message": "The sandbox was told to answer 422.",
-        "last_answer": "HTTP 503",
-        "request_id": last.request_id,
-        "attempts": "2",
-        "accepted_at": "",
-        "parked_at": "",
-    } | ({"receives": parked["receives"]} if "receives" in parked else {})
-    assert post.request_id != last.request_id
-    assert rig.ledger(event_id)["state"] == "parked"
-
-
 @pytest.fixture
 def shut_port() -> Iterator[int]:
     """Hold a port on which nobody listens."""
@@ -155,8 +105,7 @@ def test_a_cometly_that_cannot_be_reached_is_waited_for(
     assert rig.parked() == []
     rig.account().check()
 
-    with rig.working() as crew:
-        rig.drain(crew)
+    rig.deliver()
     assert len(rig.posts()) == len(rig.bookings()) == 1
 
 

@@ -209,20 +209,5 @@ def test_what_fails_for_some_of_a_batch_holds_up_only_those(
     assert rig.parked() == []
 
 
-def test_without_secrets_manager_a_token_that_was_read_goes_on_being_used(
-    rig: Rig, proxy: AwsProxy
-) -> None:
-    rig.accept(an_order(1))
-    times = {**TIMES, "constants": TIMES["constants"] | {"MAX_AGE_SECONDS": 0.0}}
-    with rig.working(endpoints=through(proxy), **times) as crew:
-        rig.drain(crew)
-        rule = proxy.spoil(STEPS["token"], "cut")
-        rig.accept(an_order(2))
-        rig.drain(crew)
-
-    assert rule.spoilt
-    assert len(rig.bookings()) == 2
-
-
 def _concerns(step: Callable[[Call], bool], event_id: str, call: Call) -> bool:
     return step(call) and event_id in call.body

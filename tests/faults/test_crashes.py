@@ -140,21 +140,6 @@ def test_a_worker_killed_during_the_post_is_one_booking(rig: Rig) -> None:
     assert len(rig.bookings()) == 1
 
 
-def test_workers_killed_over_and_over_amid_a_batch_deliver_it_all_in_the_end(rig: Rig) -> None:
-    rig.hide_for(VISIBILITY)
-    rig.accept(*orders(10))
-    deaths = [
-        Death("after ledger.claim", nth=3),
-        Death("after cometly.post", nth=2),
-        Death("after ledger.settle", nth=2),
-    ]
-
-    crew = rig.deliver(2, deaths=deaths, invocation=INVOCATION, constants={**BRISK, **POSTPONED})
-
-    assert crew.deaths == 3
-    assert rig.parked() == []
-
-
 def test_an_invocation_that_outlasts_its_time_is_taken_over(rig: Rig) -> None:
     rig.hide_for(VISIBILITY)
     rig.accept(an_order(1))
