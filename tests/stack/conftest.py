@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
-from pathlib import Path
-from typing import Any
-from unittest.mock import patch
 
 import pytest
-import urllib3
 
-from local.stack import deploy, signals
-from local.stack.checkout import Checkout
-from local.stack.environment import REGION, isolated
-from local.stack.lifecycle import Stack, bring_up, supervising, take_down
+from local.stack import deploy
+from local.stack.environment import REGION
 from local.stack.options import Options
-from tests.stack.deployed import Api, Bus, Deployed, Functions, Queues, Sandbox, Table, Topic
+from tests.stack.deployed import Deployed, running
 
 # The rules of docs/transformers, by the names that their templates give them. The queue admits them
 # before they are there, as docs/sources.md asks for.
@@ -48,61 +40,10 @@ OPTIONS = Options(
 )
 
 
-class CheckoutOfTheTests(Checkout):
-    """The checkout, with another place for what a stack writes: ports, processes, logs, build."""
-
-    @property
-    def local(self) -> Path:
-        return self.root / ".local" / "stack-tests"
-
-
 @pytest.fixture(scope="session")
-def _stack() -> Iterator[Stack]:
-    """Build and deploy; nothing of the developer's AWS configuration is seen."""
-    checkout = CheckoutOfTheTests.here()
-    with patch.dict(os.environ, isolated(checkout), clear=True), supervising(checkout):
-        take_down(checkout)  # what a killed session left
-        try:
-            yield bring_up(checkout, OPTIONS)
-        finally:
-            with signals.ignored():
-                take_down(checkout)
-
-
-@pytest.fixture(scope="session")
-def _deployed(_stack: Stack) -> Iterator[Deployed]:
-    plan, names = _stack.plan, _stack.names
-    assert plan.sandbox
-    session = deploy.session_for(plan.aws)
-    with ExitStack() as connections:
-
-        def client(service: Any) -> Any:
-            made = session.client(service, endpoint_url=plan.aws.endpoint_url)
-            return connections.enter_context(closing(made))
-
-        pool = connections.enter_context(urllib3.PoolManager(maxsize=16))
-        yield Deployed(
-            stack=_stack,
-            api=Api(names.api_url, names.server_key, pool),
-            sandbox=Sandbox(_stack, OPTIONS, pool, plan.sandbox),
-            queues=Queues(
-                client("sqs"),
-                names.event_queue_url,
-                names.dead_letter_queue_url,
-                names.page_queue_url,
-            ),
-            topic=Topic(client("sns"), names.topic_arn),
-            bus=Bus(client("events"), names.event_bus_name),
-            table=Table(client("dynamodb"), names.table_name),
-            functions=Functions(
-                client("lambda"),
-                client("iam"),
-                client("logs"),
-                {"ingest": names.ingest_function, "deliver": names.deliver_function},
-            ),
-            secrets=client("secretsmanager"),
-            cloudformation=client("cloudformation"),
-        )
+def _deployed() -> Iterator[Deployed]:
+    with running("stack-tests", OPTIONS) as deployed:
+        yield deployed
 
 
 @pytest.fixture
@@ -110,5 +51,5 @@ def deployed(_deployed: Deployed) -> Iterator[Deployed]:
     """The stack with an empty sandbox, empty queues and an open gate; a test leaves none behind."""
     _deployed.clean()
     yield _deployed
-    left = {"waiting": _deployed.queues.waiting(), "parked": _deployed.queues.parked()}
-    assert left == {"waiting": 0, "parked": 0}
+    _deployed.queues.until_all_is_settled()
+    assert _deployed.queues.parked() == 0

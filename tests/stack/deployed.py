@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+from unittest.mock import patch
 
 import urllib3
 
-from local.stack import cometly, lifecycle, processes
-from local.stack.lifecycle import Stack
+from local.stack import cometly, deploy, lifecycle, processes, signals
+from local.stack.checkout import Checkout
+from local.stack.environment import isolated
+from local.stack.lifecycle import Stack, bring_up, supervising, take_down
 from local.stack.options import Options
 from local.stack.processes import Identity
 
@@ -35,15 +41,7 @@ Fields = dict[str, Any]
 Policy = dict[str, Any]
 
 EVENTS, DROP_IN = "/v1/events", "/public-api/v1/events/track"
-_COUNTS: tuple[
-    Literal["ApproximateNumberOfMessages"],
-    Literal["ApproximateNumberOfMessagesNotVisible"],
-    Literal["ApproximateNumberOfMessagesDelayed"],
-] = (
-    "ApproximateNumberOfMessages",
-    "ApproximateNumberOfMessagesNotVisible",
-    "ApproximateNumberOfMessagesDelayed",
-)
+_COUNTED = "ApproximateNumberOfMessages"
 
 
 def eventually(look: Callable[[], T], holds: Callable[[T], object], *, within: float = 30.0) -> T:
@@ -55,6 +53,17 @@ def eventually(look: Callable[[], T], holds: Callable[[T], object], *, within: f
             raise AssertionError(msg)
         time.sleep(0.05)
     return seen
+
+
+@dataclass(frozen=True)
+class CheckoutOfTests(Checkout):
+    """The checkout, with another place for what a stack writes: ports, processes, logs, build."""
+
+    name: str
+
+    @property
+    def local(self) -> Path:
+        return self.root / ".local" / self.name
 
 
 def listed(part: str | list[str]) -> list[str]:
@@ -189,14 +198,9 @@ class Queues:
     dead_letters_url: str
     pages_url: str | None = None
 
-    def send(self, body: str) -> str:
-        """Send a message to the event queue past the API; return its id."""
-        return self.sqs.send_message(QueueUrl=self.events_url, MessageBody=body)["MessageId"]
-
-    def send_as_page(self, body: str) -> None:
-        """Send a message to the page queue past the API."""
-        assert self.pages_url
-        self.sqs.send_message(QueueUrl=self.pages_url, MessageBody=body)
+    def send(self, body: str, *, to: str | None = None) -> str:
+        """Send a message past the API, to the event queue by default; return its id."""
+        return self.sqs.send_message(QueueUrl=to or self.events_url, MessageBody=body)["MessageId"]
 
     def bodies(self) -> list[str]:
         """Return what lies on a queue from which nobody takes."""
@@ -253,8 +257,8 @@ class Queues:
         return cast("Policy", json.loads(answer["Attributes"]["Policy"]))
 
     def _count(self, url: str) -> int:
-        answer = self.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=_COUNTS)
-        return sum(int(count) for count in answer["Attributes"].values())
+        answer = self.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
+        return sum(int(it) for name, it in answer.items() if name.startswith(_COUNTED))
 
 
 @dataclass(frozen=True)
@@ -449,6 +453,31 @@ class Deployed:
     secrets: SecretsManagerClient
     cloudformation: CloudFormationClient
 
+    @classmethod
+    def of(cls, stack: Stack, options: Options, connections: ExitStack) -> Deployed:
+        plan, names, session = stack.plan, stack.names, deploy.session_for(stack.plan.aws)
+        assert plan.sandbox
+
+        def client(service: Any) -> Any:
+            made = session.client(service, endpoint_url=plan.aws.endpoint_url)
+            return connections.enter_context(closing(made))
+
+        pool = connections.enter_context(urllib3.PoolManager(maxsize=16))
+        queues = (names.event_queue_url, names.dead_letter_queue_url, names.page_queue_url)
+        functions = {"ingest": names.ingest_function, "deliver": names.deliver_function}
+        return cls(
+            stack=stack,
+            api=Api(names.api_url, names.server_key, pool),
+            sandbox=Sandbox(stack, options, pool, plan.sandbox),
+            queues=Queues(client("sqs"), *queues),
+            topic=Topic(client("sns"), names.topic_arn),
+            bus=Bus(client("events"), names.event_bus_name),
+            table=Table(client("dynamodb"), names.table_name),
+            functions=Functions(client("lambda"), client("iam"), client("logs"), functions),
+            secrets=client("secretsmanager"),
+            cloudformation=client("cloudformation"),
+        )
+
     @contextlib.contextmanager
     def beside(self, name: str, body: str, parameters: Mapping[str, str]) -> Iterator[Fields]:
         """Deploy another stack beside this one for a while; yield its outputs."""
@@ -489,6 +518,24 @@ class Deployed:
         self.queues.purge()
         self.table.forget_the_gate()
 
-    def _lines(self) -> Iterator[Fields]:
+    def lines(self) -> Iterator[str]:
+        """Yield what both functions logged since the stack came up, whichever test made them."""
         for function in self.functions.names:
-            yield from map(json.loads, self.functions.log_lines(function))
+            yield from self.functions.log_lines(function)
+
+    def _lines(self) -> Iterator[Fields]:
+        return map(json.loads, self.lines())
+
+
+@contextlib.contextmanager
+def running(name: str, options: Options) -> Iterator[Deployed]:
+    """Build and deploy; nothing of the developer's AWS configuration is seen."""
+    checkout = CheckoutOfTests(Checkout.here().root, name)
+    with patch.dict(os.environ, isolated(checkout), clear=True), supervising(checkout):
+        take_down(checkout)  # what a killed session left
+        try:
+            with ExitStack() as connections:
+                yield Deployed.of(bring_up(checkout, options), options, connections)
+        finally:
+            with signals.ignored():
+                take_down(checkout)

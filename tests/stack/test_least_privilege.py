@@ -7,10 +7,12 @@ from functools import partial
 
 import pytest
 
-from tests.stack.deployed import DROP_IN, Answer, Deployed, eventually, listed
+from tests.stack.deployed import DROP_IN, EVENTS, Deployed, eventually, listed
 
 EVENT = {"event_name": "lead_generated", "email": "ada@example.com"}
 
+SOURCES = ("the event queue", "the page queue")
+TAKING = ("ReceiveMessage", "DeleteMessage", "ChangeMessageVisibility", "GetQueueAttributes")
 ALLOWED = {
     "ingest": {
         ("sqs:SendMessage", "the event queue"),
@@ -20,14 +22,7 @@ ALLOWED = {
         ("logs:PutLogEvents", "the log of ingest"),
     },
     "deliver": {
-        ("sqs:ReceiveMessage", "the event queue"),
-        ("sqs:DeleteMessage", "the event queue"),
-        ("sqs:ChangeMessageVisibility", "the event queue"),
-        ("sqs:GetQueueAttributes", "the event queue"),
-        ("sqs:ReceiveMessage", "the page queue"),
-        ("sqs:DeleteMessage", "the page queue"),
-        ("sqs:ChangeMessageVisibility", "the page queue"),
-        ("sqs:GetQueueAttributes", "the page queue"),
+        *((f"sqs:{action}", queue) for queue in SOURCES for action in TAKING),
         ("sqs:SendMessage", "the dead-letter queue"),
         ("dynamodb:GetItem", "the table"),
         ("dynamodb:UpdateItem", "the table"),
@@ -56,20 +51,6 @@ def test_a_functions_role_allows_exactly_what_it_needs(deployed: Deployed, funct
         for action in listed(statement["Action"])
         for resource in listed(statement["Resource"])
     } == ALLOWED[function]
-
-
-@pytest.mark.parametrize("function", ["ingest", "deliver"])
-def test_a_function_has_no_policy_but_its_own(deployed: Deployed, function: str) -> None:
-    role = deployed.functions.role(function)
-
-    attached = deployed.functions.iam.list_attached_role_policies(RoleName=role)
-
-    assert attached["AttachedPolicies"] == []
-    assert list(deployed.functions.policies(function)) == [function]
-
-
-def test_the_functions_share_no_role(deployed: Deployed) -> None:
-    assert deployed.functions.role("ingest") != deployed.functions.role("deliver")
 
 
 def resources_of(deployed: Deployed) -> Mapping[str, str]:
@@ -101,23 +82,16 @@ def test_without_a_permission_ingest_answers_503_and_takes_nothing(
     with deployed.functions.without("ingest", action):
         # A worker that has read the keys would go on with them.
         deployed.functions.restart("ingest")
-        answers = [
-            deployed.api.post(EVENT),
-            deployed.api.post([EVENT, EVENT]),
-            deployed.api.post(EVENT, path=DROP_IN),
-        ]
-
-    assert [answer.status for answer in answers] == [503] * 3
-    assert all(is_told_to_come_back(answer) for answer in answers)
+        for content, path in [(EVENT, EVENTS), ([EVENT, EVENT], EVENTS), (EVENT, DROP_IN)]:
+            answer = deployed.api.post(content, path=path)
+            assert answer.status == 503
+            assert int(answer.headers["retry-after"]) > 0
+            assert "message" in answer.body
     assert deployed.queues.waiting() == 0
     # A failure to read the keys is remembered for a second.
     eventually(lambda: deployed.api.post(EVENT).status, lambda status: status == 202)
     deployed.queues.until_all_is_settled()
     assert len(deployed.sandbox.requests()) == 1
-
-
-def is_told_to_come_back(answer: Answer) -> bool:
-    return int(answer.headers["retry-after"]) > 0 and "message" in answer.body
 
 
 def reasons_to_wait(deployed: Deployed, known: int) -> list[str]:

@@ -41,15 +41,3 @@ def test_both_paths_and_the_header_name_the_same_event(deployed: Deployed) -> No
     assert as_to_cometly.headers["request-id"] == in_body.body["event_id"]
     deployed.queues.until_all_is_settled()
     assert len(deployed.sandbox.requests()) == 1
-
-
-def test_two_orders_of_one_customer_are_two_events(deployed: Deployed) -> None:
-    orders = [
-        {"event_name": "purchase", "email": "ada@example.com", "order_id": order}
-        for order in ("ORD-1", "ORD-2")
-    ]
-
-    deployed.api.post(orders)
-
-    deployed.queues.until_all_is_settled()
-    assert [event["duplicate_of"] for event in deployed.sandbox.events()] == [None, None]

@@ -39,7 +39,6 @@ def test_a_service_passes_the_pages_that_wait(deployed: Deployed) -> None:
 
     events = eventually(deployed.sandbox.events, lambda events: len(events) == 21)
     assert events[0]["fields"]["email"] == "grace@example.com"
-    deployed.queues.until_all_is_settled()
 
 
 def test_a_page_may_not_send_a_purchase_by_default(deployed: Deployed) -> None:
@@ -88,23 +87,7 @@ def test_a_parked_event_of_a_page_says_so_is_counted_apart_and_can_be_sent_again
     assert counted["PagesParked"] == 1
 
     deployed.sandbox.recover()
-    deployed.queues.send_as_page(page.body)
+    deployed.queues.send(page.body, to=deployed.queues.pages_url)
 
     [event] = eventually(deployed.sandbox.events, bool)
     assert event["fields"]["email"] == VIEW["email"]
-    deployed.queues.until_all_is_settled()
-
-
-def test_a_visitor_that_sends_more_than_its_share_is_told_to_come_back(deployed: Deployed) -> None:
-    with deployed.functions.with_variable("ingest", "VISITOR_EVENTS_PER_MINUTE", "20"):
-        post_from_page(deployed, [{}] * 20)
-
-        answer = post_from_page(deployed, [VIEW] * 20)
-        by_service = deployed.api.post(VIEW)
-
-    assert answer.status == 429
-    assert int(answer.headers["retry-after"]) > 0
-    assert answer.headers["access-control-allow-origin"] == PAGE
-    assert by_service.status == 202
-    deployed.queues.until_all_is_settled()
-    assert len(deployed.sandbox.requests()) == 1
