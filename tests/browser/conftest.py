@@ -5,23 +5,17 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
-from pathlib import Path
-from typing import Any
-from unittest.mock import patch
 
 import pytest
-import urllib3
 from playwright.sync_api import Browser, BrowserContext, sync_playwright
 
-from local.stack import deploy, ports, shop, signals
+from local.stack import ports, shop
 from local.stack.checkout import Checkout
-from local.stack.environment import isolated
-from local.stack.lifecycle import Stack, bring_up, supervising, take_down
 from local.stack.options import Options
 from tests.browser.visit import Site, Visit
-from tests.stack.deployed import Functions, Queues, Sandbox, Table
+from tests.stack.deployed import CheckoutOfTests, running
 
+NAME = "browser-tests"
 _PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 _FLAGS = (
     "--no-sandbox",
@@ -36,14 +30,6 @@ _MISSING = (
     "No Chromium is installed, which these tests drive: `apt-get install chromium` on Debian and "
     "Ubuntu; elsewhere Chromium or Chrome on the PATH."
 )
-
-
-class CheckoutOfTheTests(Checkout):
-    """The checkout, with another place for what a stack writes: ports, processes, logs, build."""
-
-    @property
-    def local(self) -> Path:
-        return self.root / ".local" / "browser-tests"
 
 
 @pytest.fixture(scope="session")
@@ -65,7 +51,7 @@ def site() -> Iterator[Site]:
 
 @pytest.fixture(scope="session")
 def _options(site: Site) -> Options:
-    checkout, chosen = CheckoutOfTheTests.here(), dict[str, int]()
+    checkout, chosen = CheckoutOfTests(Checkout.here().root, NAME), dict[str, int]()
     for role in ("emulator", "sandbox", "shop"):
         chosen[role] = ports.choose(checkout, role, wanted=None, taken=set(chosen.values()))
     origins = f"{site.url},{shop.origins_of(ports.url_at(chosen['shop']))}"
@@ -76,44 +62,10 @@ def _options(site: Site) -> Options:
 
 # The browser first: without one there is no need of a stack.
 @pytest.fixture(scope="session")
-def _stack(browser: Browser, _options: Options) -> Iterator[Stack]:  # noqa: ARG001
-    checkout = CheckoutOfTheTests.here()
-    with patch.dict(os.environ, isolated(checkout), clear=True), supervising(checkout):
-        take_down(checkout)  # what a killed session left
-        try:
-            yield bring_up(checkout, _options)
-        finally:
-            with signals.ignored():
-                take_down(checkout)
-
-
-@pytest.fixture(scope="session")
-def _visits(_stack: Stack, _options: Options, site: Site) -> Iterator[Visit]:
-    plan, names = _stack.plan, _stack.names
-    assert plan.sandbox
-    session = deploy.session_for(plan.aws)
-    with ExitStack() as connections:
-
-        def client(service: Any) -> Any:
-            made = session.client(service, endpoint_url=plan.aws.endpoint_url)
-            return connections.enter_context(closing(made))
-
-        pool = connections.enter_context(urllib3.PoolManager())
-        functions = {"ingest": names.ingest_function, "deliver": names.deliver_function}
-        yield Visit(
-            site=site,
-            api_url=names.api_url,
-            shop_url=plan.shop_url,
-            sandbox=Sandbox(_stack, _options, pool, plan.sandbox),
-            queues=Queues(
-                client("sqs"),
-                names.event_queue_url,
-                names.dead_letter_queue_url,
-                names.page_queue_url,
-            ),
-            table=Table(client("dynamodb"), names.table_name),
-            functions=Functions(client("lambda"), client("iam"), client("logs"), functions),
-        )
+def _visits(browser: Browser, _options: Options, site: Site) -> Iterator[Visit]:  # noqa: ARG001
+    with running(NAME, _options) as it:
+        shop_url = it.stack.plan.shop_url
+        yield Visit(site, it.api.url, shop_url, it.sandbox, it.queues, it.functions)
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +13,7 @@ from typing import Any
 
 from playwright.sync_api import Page, Request, Route
 
-from tests.stack.deployed import Functions, Queues, Sandbox, Table, eventually
+from tests.stack.deployed import Functions, Queues, Sandbox, eventually
 
 Fields = dict[str, Any]
 
@@ -70,18 +69,23 @@ class Visit:
     shop_url: str
     sandbox: Sandbox
     queues: Queues
-    table: Table
     functions: Functions
 
     def write(self, body: str = "", *, path: str = "/", head: str = WITH_PIXEL) -> str:
         """Put a page with the script on the site; return its address."""
-        script = f"<script src='{self.api_url}/client.js'></script>"
-        return self.write_plain(f"{head}{script}<body>{body}", path=path)
+        return self.write_plain(f"{head}{self.tag()}<body>{body}", path=path)
 
     def write_plain(self, html: str, *, path: str = "/") -> str:
         self.site.pages["/pixel.js"] = PIXEL
         self.site.pages[path] = f"<!doctype html><meta charset=utf-8><title>A shop</title>{html}"
         return self.site.url + path
+
+    def leave(self, page: Page) -> None:
+        """Go on to a page of the site that has no script."""
+        page.goto(self.write_plain("<h1>Thanks</h1>", path="/thanks"))
+
+    def tag(self, attributes: str = "") -> str:
+        return f"<script {attributes} src='{self.api_url}/client.js'></script>"
 
     def script(self) -> str:
         """Return the text of client.js."""
@@ -110,7 +114,6 @@ class Line:
 
     def __init__(self, page: Page) -> None:
         self.sent: list[Request] = []
-        self.moments: list[float] = []
         self._answers: list[tuple[int, dict[str, str]]] = []
         page.route("**/collect", self._on)
 
@@ -125,7 +128,6 @@ class Line:
 
     def _on(self, route: Route) -> None:
         self.sent.append(route.request)
-        self.moments.append(time.monotonic())
         if not self._answers:
             return route.continue_()
         status, headers = self._answers.pop(0)
@@ -151,9 +153,9 @@ def new_order() -> str:
     return f"O-{uuid.uuid4()}"
 
 
-def until_nothing_is_kept(page: Page, *, within: float = 15.0) -> None:
+def until_nothing_is_kept(page: Page) -> None:
     """Wait until the script has an answer for every event that it holds in storage."""
-    page.wait_for_function(f"!{KEPT}.length", timeout=within * 1000)
+    page.wait_for_function(f"!{KEPT}.length", timeout=15_000)
 
 
 def kept(page: Page) -> list[Fields]:
