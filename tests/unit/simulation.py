@@ -1,7 +1,8 @@
 """Minutes in milliseconds: workers that post by the real gate rules against a strict limiter.
 
 The clock is virtual; the limiter, the network's delays, clock skew, stalled threads and other
-senders are simulated. What is real is `cometly_forwarder.gate.rules`.
+senders are simulated. What is real is `cometly_forwarder.gate.rules`. A thread that missed its slot
+swaps it, three times at most, or gives it back, as `deliver` does.
 
 Assumed: a worker takes a batch within `poll` of the last one, and what it knows of the gate is what
 all know. Pages have more waiting than any worker can take, as in a flood of 120,000 a minute.
@@ -19,30 +20,45 @@ from dataclasses import dataclass, field
 from cometly_forwarder.deliver.posting import LATE_SECONDS, POST_SECONDS
 from cometly_forwarder.gate import rules
 from cometly_forwarder.gate.gate import PATIENCE_SECONDS
-from cometly_forwarder.gate.quota import RateHeaders
+from cometly_forwarder.gate.quota import LimitEstimate, RateHeaders
 from cometly_forwarder.gate.rules import GateState, Lane, Reservation, SlotRequest, Unused
 
 Steps = Generator[float, None, None]
 BATCH = 10
+SWAPS = 3
 
 
 @dataclass
 class Limiter:
-    """Admits `limit` requests a minute, strictly: the clock's minute, or any 60 seconds."""
+    """Admits `limit` requests a minute, strictly.
+
+    A minute is the clock's ("fixed"), any 60 seconds ("sliding"), or 60 seconds from the first
+    request after the last minute ("begun").
+    """
 
     limit: int
     window: str
+    begun: float = 0.0
     times: deque[float] = field(default_factory=deque)
 
     def take(self, now: float) -> tuple[bool, int, float]:
-        start = now - 60 if self.window == "sliding" else now // 60 * 60 - 1e-9
+        start = self._start(now)
         while self.times and self.times[0] <= start:
             self.times.popleft()
         if len(self.times) >= self.limit:
-            end = self.times[0] + 60 if self.window == "sliding" else (now // 60 + 1) * 60
+            end = (self.times[0] if self.window == "sliding" else start) + 60
             return False, 0, max(1.0, -((now - end) // 1))
         self.times.append(now)
         return True, self.limit - len(self.times), 0.0
+
+    def _start(self, now: float) -> float:
+        if self.window == "sliding":
+            return now - 60
+        if self.window == "fixed":
+            return now // 60 * 60 - 1e-9
+        if now >= self.begun + 60:
+            self.begun = now - 1e-9
+        return self.begun
 
 
 @dataclass(frozen=True)
@@ -62,7 +78,9 @@ class Simulation:
     `limits` are (when, new limit). `duplicates` is the share of messages that need no slot,
     `page_duplicates` that of pages, if it is another, `poll` the longest time between two batches
     of a worker.
-    `remaining` is a header that is stuck.
+    `remaining` is a header that is stuck. Other senders send `burst` requests at a time.
+    `missed` is the share of slots that threads come too late for, `dying` that of batches whose
+    worker dies before it posts. Without `has_swaps` a slot that was missed is given back.
     `skew` is how far clocks are off, once DynamoDB's was heard.
     `page_workers` serve a flood of pages. `keyed` are the times at which events of services come;
     without it theirs is a backlog that never ends too.
@@ -81,7 +99,12 @@ class Simulation:
     page_duplicates: float | None = None
     poll: float = 0.06
     others: tuple[tuple[float, float, float], ...] = ()
+    burst: int = 1
     limits: tuple[tuple[float, int], ...] = ()
+    missed: float = 0.0
+    dying: float = 0.0
+    has_swaps: bool = True
+    learnt: LimitEstimate = field(default_factory=LimitEstimate)
     page_workers: int = 0
     keyed: Iterable[float] | None = None
     seed: int = 1
@@ -90,7 +113,7 @@ class Simulation:
         self.now = self.start = 1_800_000_017.0
         self.random = random.Random(self.seed)
         self.limiter = Limiter(self.limit, self.window)
-        self.state = GateState()
+        self.state = GateState(learnt=self.learnt)
         self.queue: list[tuple[float, int, Steps]] = []
         self.ticks = itertools.count()
         self.waiting: deque[float] = deque()
@@ -100,6 +123,8 @@ class Simulation:
         self.by_lane: dict[Lane, list[float]] = {lane: [] for lane in Lane}
         self.accepted: list[float] = []
         self.refused: list[float] = []
+        self.others_refused: list[float] = []
+        self.returned: list[float] = []
 
     def run(self, seconds: float) -> Simulation:
         for number in range(self.workers):
@@ -139,8 +164,10 @@ class Simulation:
     def _other(self, begin: float, end: float, rate: float) -> Steps:
         yield begin
         while self.now < self.start + end:
-            self.limiter.take(self.now)
-            yield 60 / rate * self.random.uniform(0.5, 1.5)
+            for _ in range(self.burst):
+                if not self.limiter.take(self.now)[0]:
+                    self.others_refused.append(self.now - self.start)
+            yield 60 / rate * self.burst * self.random.uniform(0.5, 1.5)
 
     def _arrivals(self, moments: Iterable[float]) -> Steps:
         for moment in moments:
@@ -162,7 +189,7 @@ class Simulation:
                 self._spawn(self._back(rest, reservation.wait + self.random.uniform(0, 2)))
             elif worker.lane is Lane.SERVICES and not reservation.slots:
                 yield min(reservation.wait + self.random.uniform(0, 2), 20)
-            if reservation.slots:
+            if reservation.slots and self.random.random() >= self.dying:
                 yield from self._posts(worker, reservation, arrived)
 
     def _batch(self, lane: Lane) -> list[float]:
@@ -183,6 +210,10 @@ class Simulation:
         self.state, reservation = rules.admit(self.state, request)
         return reservation
 
+    def _give_back(self, worker: Worker, unused: Unused) -> None:
+        clock = self.now + worker.skew
+        self.state = rules.give_back(self.state, unused, now=clock, configured=self.configured)
+
     def _observe(self, worker: Worker) -> None:
         clock = self.now + worker.skew
         for headers in sorted(worker.heard, key=lambda headers: headers.at):
@@ -197,12 +228,7 @@ class Simulation:
         used, unused = reservation.slots[:needed], reservation.slots[needed:]
         self.dropped[worker.lane] += [self.now - self.start] * len(unused)
         if unused:
-            self.state = rules.give_back(
-                self.state,
-                Unused(unused, worker.lane),
-                now=self.now + worker.skew,
-                configured=self.configured,
-            )
+            self._give_back(worker, Unused(unused, worker.lane))
         for slot, moment in zip(used, arrived, strict=False):
             self._spawn(self._post(worker, slot, moment, done, probe=reservation.probe))
         while len(done) < len(used):
@@ -216,16 +242,15 @@ class Simulation:
     def _post(
         self, worker: Worker, slot: float, moment: float, done: list[None], *, probe: bool
     ) -> Steps:
-        yield max(0.0, slot - worker.skew - self.now)
-        stalled = self.random.random() < 0.003
-        yield self.random.uniform(0, 0.25 if stalled else 0.02)
-        clock, lane = self.now + worker.skew, worker.lane
-        holds = probe or rules.holds(self.state, clock, self.configured, lane)
-        if clock - slot > LATE_SECONDS or not holds:
+        lane = worker.lane
+        reached = yield from self._wait_for(worker, slot, probe=probe)
+        if isinstance(reached, float):
+            self.returned.append(self.now - self.start)
             if lane is Lane.SERVICES and self.keyed is not None:
-                self._spawn(self._back([moment], self.random.uniform(0, 2)))
+                self._spawn(self._back([moment], reached))
             done.append(None)
             return
+        slot, probe = reached.slots[0], reached.probe
         yield self.latency / 2 * self.random.uniform(0.5, 1.2)
         is_ok, remaining, retry_after = self.limiter.take(self.now)
         self._count(lane, moment, is_ok=is_ok)
@@ -245,6 +270,35 @@ class Simulation:
                 lane=lane,
             )
         done.append(None)
+
+    def _wait_for(
+        self, worker: Worker, slot: float, *, probe: bool
+    ) -> Generator[float, None, Reservation | float]:
+        """Reach a slot; or say after how many seconds the message comes back."""
+        for _ in range(SWAPS if self.has_swaps else 1):
+            yield max(0.0, slot - worker.skew - self.now)
+            yield self._stall()
+            clock = self.now + worker.skew
+            holds = rules.holds(self.state, clock, self.configured, worker.lane)
+            if probe or (holds and clock - slot <= LATE_SECONDS):
+                return Reservation((slot,), probe=probe)
+            if not self.has_swaps:
+                break
+            self._give_back(worker, Unused((slot,), worker.lane, swapped=True))
+            reservation = self._admit(worker, 1)
+            if not reservation.slots:
+                return reservation.wait + self.random.uniform(0, 2)
+            slot, probe = reservation.slots[0], reservation.probe
+        self._give_back(worker, Unused((slot,), worker.lane, probe=probe))
+        pause = rules.closed(self.state, self.now + worker.skew, worker.lane)
+        return (pause.wait(self.now + worker.skew) if pause else 1.0) + self.random.uniform(0, 2)
+
+    def _stall(self) -> float:
+        """Seconds by which a thread wakes too late."""
+        if self.missed and self.random.random() < self.missed:
+            return self.random.uniform(LATE_SECONDS, 2.0)
+        is_stalled = self.random.random() < 0.003
+        return self.random.uniform(0, 0.25 if is_stalled else 0.02)
 
     def _count(self, lane: Lane, moment: float, *, is_ok: bool) -> None:
         now = self.now - self.start
