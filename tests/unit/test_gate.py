@@ -7,7 +7,7 @@ import random
 import threading
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -148,21 +148,6 @@ def item(client: DynamoDBClient) -> dict[str, Any]:
     return client.get_item(TableName=TABLE, Key={"event_id": {"S": KEY}})["Item"]
 
 
-def test_two_workers_never_get_the_same_slot(dynamodb: DynamoDBClient) -> None:
-    clock = Clock()
-    one, other = gate(dynamodb, clock), gate(dynamodb, clock)
-
-    slots = [
-        slot
-        for _ in range(5)
-        for worker in (one, other)
-        for slot in worker.admit(10, START + 60).slots
-    ]
-
-    assert len(set(slots)) == 100
-    assert max(slots) - min(slots) > 99 * 0.03
-
-
 def test_workers_that_all_know_an_old_state_get_slots_of_their_own(
     dynamodb: DynamoDBClient,
 ) -> None:
@@ -190,13 +175,13 @@ def test_a_batch_costs_one_write_of_one_unit(dynamodb: DynamoDBClient) -> None:
     assert len(stored["state"]["S"]) + len(stored["sent"]["B"]) < 900
 
 
-def test_a_pause_is_obeyed_by_the_other_worker(dynamodb: DynamoDBClient) -> None:
+def test_a_429_of_a_page_is_obeyed_by_the_other_worker(dynamodb: DynamoDBClient) -> None:
     clock = Clock()
     one, other = gate(dynamodb, clock), gate(dynamodb, clock)
     other.admit(10, START + 60)
     one.admit(10, START + 60)
 
-    one.throttled(30)
+    one.lane(Lane.PAGES).throttled(30)
     clock.sleep(0.3)
 
     assert not other.is_open()
@@ -251,37 +236,23 @@ def test_the_state_survives_its_worker(dynamodb: DynamoDBClient) -> None:
     assert heir.wait() == pytest.approx(60)
 
 
-@pytest.mark.parametrize(
-    "state",
-    ['{"base": 1, "ideal": 0.0, "pause": null}', '{"pause": {"cause": "tired"}}', "[]", "not JSON"],
-    ids=["an older version's", "an unknown pause", "no object", "no JSON"],
-)
-def test_a_state_that_cannot_be_read_is_begun_anew(dynamodb: DynamoDBClient, state: str) -> None:
-    gate(dynamodb, Clock()).admit(1, START + 60)
-    dynamodb.update_item(
-        TableName=TABLE,
-        Key={"event_id": {"S": KEY}},
-        UpdateExpression="SET #state = :state, version = :version",
-        ExpressionAttributeNames={"#state": "state"},
-        ExpressionAttributeValues={":state": {"S": state}, ":version": {"N": "7"}},
-    )
-
-    slots = gate(dynamodb, Clock()).admit(3, START + 60).slots
-
-    assert len(slots) == 3
-    assert item(dynamodb)["version"]["N"] == "8"
-
-
-@pytest.mark.parametrize(
-    "code", ["ProvisionedThroughputExceededException", "InternalServerError", "AccessDenied"]
-)
-def test_a_table_that_does_not_answer_is_unavailable(dynamodb: DynamoDBClient, code: str) -> None:
+@pytest.mark.parametrize("code", ["ThrottlingException", "InternalServerError", "AccessDenied"])
+@pytest.mark.parametrize("call", ["update_item", "get_item"])
+def test_a_table_that_does_not_answer_is_unavailable(
+    dynamodb: DynamoDBClient, call: str, code: str
+) -> None:
     worker = gate(dynamodb, Clock())
+    calls: dict[str, Callable[[], object]] = {
+        "update_item": lambda: worker.admit(1, START + 60),
+        "get_item": worker.is_open,
+    }
 
     with Stubber(dynamodb) as stub:
-        stub.add_client_error("update_item", code)
-        with pytest.raises(Unavailable, match="gate"):
-            worker.admit(1, START + 60)
+        stub.add_client_error(call, code)
+        with pytest.raises(Unavailable, match="gate") as caught:
+            calls[call]()
+
+    assert isinstance(caught.value.__cause__, ClientError)
     assert len(worker.admit(1, START + 60).slots) == 1
 
 
@@ -373,6 +344,15 @@ def of(table: FakeTable, *, skew: float = 0.0, is_patient: bool = False) -> Dyna
     return DynamoGate(table_of(table, clock), 1000, sleep)
 
 
+def settled(table: FakeTable, *, skew: float) -> DynamoGate:
+    """Make a worker's gate that has heard enough to know how far its clock is off."""
+    worker = of(table, skew=skew)
+    for _ in range(30):
+        worker.admit(1, table.clock.now() + skew + 60)
+        table.clock.sleep(SOME_TIME)
+    return worker
+
+
 def table_of(table: FakeTable, clock: SharedClock) -> GateTable:
     return GateTable(table, TABLE, clock, table.clock.now)  # type: ignore[arg-type]
 
@@ -397,10 +377,7 @@ def test_workers_whose_clocks_differ_share_one_schedule(skew: float) -> None:
 @pytest.mark.parametrize("skew", [-2.0, 1.5])
 def test_a_pause_lasts_as_long_for_a_worker_whose_clock_is_off(skew: float) -> None:
     table = FakeTable(Clock())
-    right, wrong = of(table), of(table, skew=skew)
-    for _ in range(30):
-        wrong.admit(1, table.clock.now() + skew + 60)
-        table.clock.sleep(SOME_TIME)
+    right, wrong = of(table), settled(table, skew=skew)
 
     right.throttled(30)
 
@@ -409,10 +386,8 @@ def test_a_pause_lasts_as_long_for_a_worker_whose_clock_is_off(skew: float) -> N
 
 def test_what_the_headers_said_is_dated_by_the_shared_clock() -> None:
     table = FakeTable(Clock())
-    wrong = of(table, skew=-2.0)
-    for _ in range(30):
-        [slot] = wrong.admit(1, table.clock.now() + 60).slots
-        table.clock.sleep(SOME_TIME)
+    wrong = settled(table, skew=-2.0)
+    [slot] = wrong.admit(1, table.clock.now() + 58).slots
 
     wrong.observe(RateHeaders(600, 599, slot))
     wrong.admit(1, table.clock.now() + 60)
@@ -423,10 +398,7 @@ def test_what_the_headers_said_is_dated_by_the_shared_clock() -> None:
 
 def test_a_deadline_is_kept_by_a_worker_whose_clock_is_off() -> None:
     table = FakeTable(Clock())
-    wrong = of(table, skew=1.5)
-    for _ in range(30):
-        wrong.admit(1, table.clock.now() + 60)
-        table.clock.sleep(SOME_TIME)
+    wrong = settled(table, skew=1.5)
     local = table.clock.now() + 1.5
 
     slots = wrong.admit(100, local + 2.0).slots
@@ -449,24 +421,15 @@ def test_slots_lie_as_far_ahead_as_a_slow_table_needs(takes: float) -> None:
     assert worker.refresh_lead() == pytest.approx(2 * takes)
 
 
-def test_a_call_that_was_slow_once_says_nothing_of_the_next() -> None:
-    table = FakeTable(Clock(), takes=0.01)
+@pytest.mark.parametrize(
+    "calls",
+    [(0.01, 0.01, 4.0, 0.01), (4.0, 4.0, 4.0, 0.01, 0.01, 0.01, 0.01)],
+    ids=["slow once", "quick again"],
+)
+def test_what_a_call_takes_is_soon_what_the_last_ones_took(calls: tuple[float, ...]) -> None:
+    table = FakeTable(Clock())
     worker = of(table)
-    for takes in (0.01, 0.01, 4.0, 0.01):
-        table.takes = takes
-        worker.admit(1, table.clock.now() + 60)
-
-    assert worker.refresh_lead() <= 0.1
-
-
-def test_a_table_that_is_quick_again_is_soon_believed() -> None:
-    table = FakeTable(Clock(), takes=4.0)
-    worker = of(table)
-    for _ in range(3):
-        worker.admit(1, table.clock.now() + 60)
-
-    table.takes = 0.01
-    for _ in range(4):
+    for table.takes in calls:
         worker.admit(1, table.clock.now() + 60)
 
     assert worker.refresh_lead() <= 0.1
@@ -486,14 +449,12 @@ def test_a_slot_that_was_missed_is_exchanged_for_a_later_one() -> None:
 
 def test_a_worker_whose_clock_is_off_gives_back_the_slot_that_it_had() -> None:
     table = FakeTable(Clock())
-    wrong = of(table, skew=-2.0)
-    for _ in range(30):
-        [slot] = wrong.admit(1, table.clock.now() + 60).slots
-        table.clock.sleep(SOME_TIME)
+    wrong = settled(table, skew=-2.0)
+    [slot] = wrong.admit(1, table.clock.now() + 58).slots
 
-    wrong.swap_slot(slot, table.clock.now() + 60)
+    wrong.swap_slot(slot, table.clock.now() + 58)
 
-    assert table.reserved == 30
+    assert table.reserved == 31
 
 
 def test_threads_that_are_late_together_share_a_write() -> None:
@@ -587,9 +548,8 @@ def test_reports_of_threads_that_wait_share_a_write() -> None:
 
 
 def test_a_call_that_failed_quickly_is_soon_tried_again() -> None:
-    table = FakeTable(Clock(), takes=0.01)
+    table = FakeTable(Clock(), takes=0.01, fails=1)
     worker = of(table)
-    table.fails = 1
     with pytest.raises(Unavailable):
         worker.admit(1, START + 60)
     table.clock.sleep(0.02)
@@ -611,30 +571,6 @@ def test_a_write_whose_answer_was_lost_is_not_done_twice() -> None:
     assert table.calls == 3
 
 
-def test_a_pause_survives_a_state_of_which_little_can_be_read(dynamodb: DynamoDBClient) -> None:
-    worker = gate(dynamodb, Clock())
-    worker.blocked(is_sure=True)
-    state = json.loads(item(dynamodb)["state"]["S"])
-    dynamodb.update_item(
-        TableName=TABLE,
-        Key={"event_id": {"S": KEY}},
-        UpdateExpression="SET #state = :state",
-        ExpressionAttributeNames={"#state": "state"},
-        ExpressionAttributeValues={":state": {"S": json.dumps({"pause": state["pause"]})}},
-    )
-
-    assert gate(dynamodb, Clock()).admit(1, START + 60).cause is Cause.BLOCKED
-
-
-def test_errors_of_botocore_do_not_leak(dynamodb: DynamoDBClient) -> None:
-    with Stubber(dynamodb) as stub:
-        stub.add_client_error("get_item", "ThrottlingException")
-        with pytest.raises(Unavailable) as caught:
-            gate(dynamodb, Clock()).is_open()
-
-    assert isinstance(caught.value.__cause__, ClientError)
-
-
 def put(client: DynamoDBClient, **attributes: Any) -> None:
     """Store a good item with other attributes; None leaves one out."""
     state = json.dumps({"window": {"base": int(START * 10) - 20}})
@@ -645,6 +581,8 @@ def put(client: DynamoDBClient, **attributes: Any) -> None:
 
 
 ODD_STATES = {
+    "an older version's": '{"base": 1, "ideal": 0.0, "pause": null}',
+    "no JSON": "not JSON",
     "a number that is null": '{"ideal": null}',
     "a number that is text": '{"last": "soon", "failures": "many"}',
     "numbers that are no numbers": '{"ideal": NaN, "last": Infinity, "failures": -Infinity}',
@@ -708,6 +646,13 @@ def test_an_item_that_is_odd_stops_nobody(
 
     assert len(set(slots)) == 20
     assert 4 <= int(item(dynamodb)["version"]["N"]) + 3 * ("version" in attributes) <= 7
+
+
+def test_a_pause_survives_a_state_of_which_nothing_else_can_be_read() -> None:
+    pause = Pause(Cause.BLOCKED, START + 60, 60.0)
+    state = json.loads(attributes_of(GateState(pause=pause))["state"]["S"])
+
+    assert state_in({"state": {"S": json.dumps({"pause": state["pause"]})}}).pause == pause
 
 
 @pytest.mark.parametrize("cut", [slice(0, -3), slice(0, 0)], ids=["cut", "empty"])
@@ -880,23 +825,6 @@ def test_a_refusal_closes_the_gate_at_once_when_nothing_was_taken_lately() -> No
     assert not worker.is_open()
 
 
-def test_a_time_that_no_right_clock_wrote_does_not_keep_a_blocked_gate_open() -> None:
-    table = FakeTable(Clock())
-    worker = of(table)
-    worker.table.state = GateState(taken_at=START + 86400)
-
-    worker.blocked(is_sure=False)
-
-    assert not worker.is_open()
-
-
-def test_a_429_of_a_page_is_obeyed_by_services() -> None:
-    table = FakeTable(Clock())
-    of(table).lane(Lane.PAGES).throttled(30)
-
-    assert of(table).admit(1, START + 21).cause is Cause.THROTTLED
-
-
 def test_a_page_gives_back_and_exchanges_slots_of_its_lane() -> None:
     table = FakeTable(Clock())
     worker = of(table)
@@ -945,27 +873,18 @@ def test_pages_that_wait_do_so_for_two_seconds_at_most() -> None:
     assert table.clock.now() == START + 2
 
 
-def test_services_without_a_slot_do_not_wait_for_it() -> None:
+def test_services_without_a_slot_neither_write_nor_wait() -> None:
     table = FakeTable(Clock())
     worker = of(table, is_patient=True)
     worker.admit(400, START + 21)
+    version = table.item["version"]
 
     reservation = worker.admit(5, START + 21)
 
     assert reservation.wait > 0
-    assert table.clock.now() == START
-
-
-def test_an_admission_without_slots_is_not_written() -> None:
-    table = FakeTable(Clock())
-    worker = of(table)
-    worker.admit(400, START + 21)
-    version = table.item["version"]
-
-    worker.admit(5, START + 21)
-
     assert table.item["version"] == version
     assert table.calls == 1
+    assert table.clock.now() == START
 
 
 def test_before_a_worker_turns_messages_away_it_looks_whether_there_is_room_now() -> None:
@@ -1005,43 +924,26 @@ def test_without_an_answer_nothing_was_taken() -> None:
     assert worker.last_taken() == 0.0
 
 
-def test_the_last_answer_is_told_by_the_workers_own_clock() -> None:
-    table = FakeTable(Clock())
-    right, fast = of(table), of(table, skew=3.0)
-    for _ in range(30):
-        fast.admit(1, table.clock.now() + 24)
-        table.clock.sleep(SOME_TIME)
-    right.admit(1, table.clock.now() + 21)
-
-    right.succeeded(probe=False, is_taken=True)
-    taken_at = table.clock.now()
-    right.admit(1, table.clock.now() + 21)
-    fast.admit(1, table.clock.now() + 24)
-
-    assert fast.last_taken() == pytest.approx(taken_at + 3, abs=0.1)
-
-
-def test_the_last_answer_is_told_to_others_by_the_shared_clock() -> None:
-    table = FakeTable(Clock())
-    right, fast = of(table), of(table, skew=3.0)
-    for _ in range(30):
-        fast.admit(1, table.clock.now() + 24)
-        table.clock.sleep(SOME_TIME)
-
-    fast.succeeded(probe=False, is_taken=True)
-    taken_at = table.clock.now()
-    fast.admit(1, table.clock.now() + 24)
-    right.admit(1, table.clock.now() + 21)
-
-    assert right.last_taken() == pytest.approx(taken_at, abs=0.1)
-
-
-def test_an_answer_that_is_still_to_come_was_not_taken() -> None:
-    table = FakeTable(Clock())
-    worker = of(table)
+def test_a_time_that_no_right_clock_wrote_is_not_when_an_event_was_taken() -> None:
+    worker = of(FakeTable(Clock()))
     worker.table.state = GateState(taken_at=START + 3600)
 
     assert worker.last_taken() == 0.0
+    worker.blocked(is_sure=False)
+    assert not worker.is_open()
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [(0.0, 3.0), (3.0, 0.0)])
+def test_the_last_answer_is_told_by_each_workers_own_clock(ours: float, theirs: float) -> None:
+    table = FakeTable(Clock())
+    one, other = settled(table, skew=ours), settled(table, skew=theirs)
+
+    one.succeeded(probe=False, is_taken=True)
+    taken_at = table.clock.now()
+    for worker, skew in ((one, ours), (other, theirs)):
+        worker.admit(1, taken_at + skew + 21)
+
+    assert other.last_taken() == pytest.approx(taken_at + theirs, abs=0.1)
 
 
 def test_headers_of_a_429_reach_the_others_with_it() -> None:
