@@ -69,17 +69,9 @@ def test_a_limit_of_1000_is_used_to_990_and_more_without_a_429(window: str, work
 
 
 @WINDOWS
-@pytest.mark.parametrize(("latency", "workers"), [(0.4, 2), (0.8, 5)])
+@pytest.mark.parametrize(("latency", "workers"), [(0.6, 2), (0.8, 5)])
 def test_a_slow_cometly_changes_nothing(window: str, latency: float, workers: int) -> None:
     simulation = Simulation(window, workers=workers, latency=latency).run(300)
-
-    assert simulation.refused == []
-    assert simulation.accepted_in(0, 300) >= 4950
-
-
-@WINDOWS
-def test_two_workers_are_enough_while_cometly_answers_within_600_ms(window: str) -> None:
-    simulation = Simulation(window, workers=2, latency=0.6).run(300)
 
     assert simulation.refused == []
     assert simulation.accepted_in(0, 300) >= 4950
@@ -254,26 +246,8 @@ def test_slots_are_spread_evenly_and_never_lie_in_the_past() -> None:
 
 
 @given(
-    st.lists(st.tuples(st.floats(0, 20), st.integers(1, 10)), min_size=1, max_size=120),
-    st.integers(1, 120),
-)
-def test_no_window_ever_holds_more_slots_than_the_limit(
-    batches: list[tuple[float, int]], limit: int
-) -> None:
-    state, now, slots = GateState(), NOW, list[float]()
-    for pause, count in batches:
-        now += pause
-        state, reservation = admit(state, now=now, count=count, latest=now + 50, rate=limit)
-        slots += reservation.slots
-
-    assert slots == sorted(slots)
-    for start in slots:
-        assert sum(start <= slot < start + 60 for slot in slots) <= limit
-
-
-@given(
     st.lists(
-        st.tuples(st.floats(0, 5), st.integers(1, 10), st.sampled_from(Lane), st.integers(0, 10)),
+        st.tuples(st.floats(0, 20), st.integers(1, 10), st.sampled_from(Lane), st.integers(0, 10)),
         min_size=1,
         max_size=120,
     ),
@@ -314,18 +288,18 @@ def test_what_does_not_fit_before_the_deadline_gets_no_slot() -> None:
     assert reservation.cause is None
 
 
-def test_retry_after_is_obeyed_exactly() -> None:
-    state = throttled(GateState(), now=NOW, retry_after=42)
+@pytest.mark.parametrize("of", Lane)
+@pytest.mark.parametrize(
+    ("said", "lasts"),
+    [(42, 42), (86400 * 365, RETRY_AFTER_CAP_SECONDS)],
+    ids=["exactly", "capped"],
+)
+def test_retry_after_is_obeyed_by_both_lanes(of: Lane, said: float, lasts: float) -> None:
+    state = throttled(GateState(), retry_after=said, lane=of)
 
-    assert admit(state, now=NOW + 41.9)[1].cause is Cause.THROTTLED
-    assert len(admit(state, now=NOW + 42)[1].slots) == 10
-
-
-def test_an_absurd_retry_after_is_capped() -> None:
-    state = throttled(GateState(), now=NOW, retry_after=86400 * 365)
-
-    assert state.pause is not None
-    assert state.pause.until == NOW + RETRY_AFTER_CAP_SECONDS
+    for lane in Lane:
+        assert admit(state, now=NOW + lasts - 0.1, lane=lane)[1].cause is Cause.THROTTLED
+        assert len(admit(state, now=NOW + lasts, lane=lane)[1].slots) > 1
 
 
 def test_several_429s_of_one_moment_are_one_pause_that_lasts_as_long_as_the_longest() -> None:
@@ -428,13 +402,15 @@ def test_ten_401s_at_once_are_one_pause() -> None:
     assert state.pause.step == 60
 
 
-def test_a_throttled_probe_ends_the_block() -> None:
-    state, _ = admit(rules.blocked(GateState(), now=NOW), now=NOW + 60)
+@pytest.mark.parametrize("lane", Lane)
+def test_a_throttled_probe_ends_the_block(lane: Lane) -> None:
+    state = rules.blocked(GateState(), now=NOW, lane=lane)
+    state, _ = admit(state, now=NOW + 60, lane=lane)
 
-    state = throttled(state, now=NOW + 61, retry_after=3)
+    state = throttled(state, now=NOW + 61, retry_after=3, lane=lane)
 
-    assert state.pause is not None
-    assert state.pause.cause is Cause.THROTTLED
+    assert admit(state, now=NOW + 63, lane=lane)[1].cause is Cause.THROTTLED
+    assert len(admit(state, now=NOW + 64, lane=lane)[1].slots) > 1
 
 
 def test_a_429_of_an_earlier_post_does_not_end_a_block() -> None:
@@ -658,17 +634,6 @@ def test_pages_that_get_no_slot_are_told_when_the_next_is_theirs() -> None:
     assert after == state
 
 
-def test_an_admission_without_slots_changes_nothing() -> None:
-    state = GateState(
-        window=Window(int(NOW * 10) - 300, b"\5" * 300), ideal=NOW - 30, last=NOW - 30
-    )
-
-    after, reservation = admit(state, latest=NOW + 1)
-
-    assert reservation.slots == ()
-    assert after == state
-
-
 def test_pages_whose_share_is_beyond_their_deadline_are_told_so() -> None:
     state, _ = admit(GateState(), count=30, rate=60, latest=NOW + 50)
 
@@ -822,23 +787,6 @@ def test_a_pause_of_pages_outlasts_a_429() -> None:
 
     assert admit(state, now=NOW + 92)[1].probe is False
     assert admit(state, now=NOW + 92, lane=Lane.PAGES)[1].probe
-
-
-def test_a_429_of_a_page_closes_both_lanes() -> None:
-    state = throttled(GateState(), retry_after=30, lane=Lane.PAGES)
-
-    assert admit(state, now=NOW + 29)[1].cause is Cause.THROTTLED
-    assert admit(state, now=NOW + 29, lane=Lane.PAGES)[1].cause is Cause.THROTTLED
-    assert len(admit(state, now=NOW + 30)[1].slots) == 10
-
-
-def test_a_throttled_probe_of_a_page_ends_the_pages_block() -> None:
-    state = rules.blocked(GateState(), now=NOW, lane=Lane.PAGES)
-    state, _ = admit(state, now=NOW + 60, lane=Lane.PAGES)
-
-    state = throttled(state, now=NOW + 61, retry_after=3, lane=Lane.PAGES)
-
-    assert len(admit(state, now=NOW + 64, lane=Lane.PAGES)[1].slots) > 1
 
 
 def test_failures_in_a_row_are_counted_by_lane() -> None:
