@@ -188,11 +188,6 @@ class MemoryGate:
         self.admitted += len(reservation.slots)
         return reservation
 
-    def swap_slot(self, slot: float, latest: float, lane: Lane = Lane.SERVICES) -> Reservation:
-        gate = self if lane is Lane.SERVICES else self.lane(lane)
-        gate.give_back((slot,), probe=False)
-        return gate.admit(1, latest)
-
     def refresh_lead(self) -> float:
         return 0.0
 

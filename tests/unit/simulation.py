@@ -2,7 +2,7 @@
 
 The clock is virtual; the limiter, the network's delays, clock skew, stalled threads and other
 senders are simulated. What is real is `cometly_forwarder.gate.rules`. A thread that missed its slot
-swaps it, three times at most, or gives it back, as `deliver` does.
+gives it back, as `deliver` does.
 
 Assumed: a worker takes a batch within `poll` of the last one, and what it knows of the gate is what
 all know. Pages have more waiting than any worker can take, as in a flood of 120,000 a minute.
@@ -25,7 +25,6 @@ from cometly_forwarder.gate.rules import GateState, Lane, Reservation, SlotReque
 
 Steps = Generator[float, None, None]
 BATCH = 10
-SWAPS = 3
 
 
 @dataclass
@@ -80,7 +79,7 @@ class Simulation:
     of a worker.
     `remaining` is a header that is stuck. Other senders send `burst` requests at a time.
     `missed` is the share of slots that threads come too late for, `dying` that of batches whose
-    worker dies before it posts. Without `has_swaps` a slot that was missed is given back.
+    worker dies before it posts.
     `skew` is how far clocks are off, once DynamoDB's was heard.
     `page_workers` serve a flood of pages. `keyed` are the times at which events of services come;
     without it theirs is a backlog that never ends too.
@@ -103,7 +102,6 @@ class Simulation:
     limits: tuple[tuple[float, int], ...] = ()
     missed: float = 0.0
     dying: float = 0.0
-    has_swaps: bool = True
     learnt: LimitEstimate = field(default_factory=LimitEstimate)
     page_workers: int = 0
     keyed: Iterable[float] | None = None
@@ -275,20 +273,12 @@ class Simulation:
         self, worker: Worker, slot: float, *, probe: bool
     ) -> Generator[float, None, Reservation | float]:
         """Reach a slot; or say after how many seconds the message comes back."""
-        for _ in range(SWAPS if self.has_swaps else 1):
-            yield max(0.0, slot - worker.skew - self.now)
-            yield self._stall()
-            clock = self.now + worker.skew
-            holds = rules.holds(self.state, clock, self.configured, worker.lane)
-            if probe or (holds and clock - slot <= LATE_SECONDS):
-                return Reservation((slot,), probe=probe)
-            if not self.has_swaps:
-                break
-            self._give_back(worker, Unused((slot,), worker.lane, swapped=True))
-            reservation = self._admit(worker, 1)
-            if not reservation.slots:
-                return reservation.wait + self.random.uniform(0, 2)
-            slot, probe = reservation.slots[0], reservation.probe
+        yield max(0.0, slot - worker.skew - self.now)
+        yield self._stall()
+        clock = self.now + worker.skew
+        holds = rules.holds(self.state, clock, self.configured, worker.lane)
+        if probe or (holds and clock - slot <= LATE_SECONDS):
+            return Reservation((slot,), probe=probe)
         self._give_back(worker, Unused((slot,), worker.lane, probe=probe))
         pause = rules.closed(self.state, self.now + worker.skew, worker.lane)
         return (pause.wait(self.now + worker.skew) if pause else 1.0) + self.random.uniform(0, 2)

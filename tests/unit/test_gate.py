@@ -435,60 +435,14 @@ def test_what_a_call_takes_is_soon_what_the_last_ones_took(calls: tuple[float, .
     assert worker.refresh_lead() <= 0.1
 
 
-def test_a_slot_that_was_missed_is_exchanged_for_a_later_one() -> None:
-    table = FakeTable(Clock())
-    worker = of(table)
-    slots = worker.admit(5, START + 60).slots
-    table.clock.sleep(10)
-
-    reservation = worker.swap_slot(slots[0], START + 60)
-
-    assert reservation.slots[0] > table.clock.now()
-    assert table.reserved == 5
-
-
 def test_a_worker_whose_clock_is_off_gives_back_the_slot_that_it_had() -> None:
     table = FakeTable(Clock())
     wrong = settled(table, skew=-2.0)
     [slot] = wrong.admit(1, table.clock.now() + 58).slots
 
-    wrong.swap_slot(slot, table.clock.now() + 58)
+    wrong.give_back((slot,), probe=False)
 
-    assert table.reserved == 31
-
-
-def test_threads_that_are_late_together_share_a_write() -> None:
-    table = FakeTable(Clock())
-    worker = of(table)
-    slots = worker.admit(10, START + 60).slots
-    table.clock.sleep(10)
-    table.hold.clear()
-
-    with ThreadPoolExecutor(10) as threads:
-        asked = [threads.submit(worker.swap_slot, slot, START + 60) for slot in slots]
-        while table.calls < 2 or len(worker._swaps[Lane.SERVICES]) < 9:
-            time.sleep(0.001)
-        table.hold.set()
-        given = [each.result().slots for each in asked]
-
-    assert len(set(given)) == 10
-    assert all(len(each) == 1 for each in given)
-    assert table.calls == 3  # the reservation, whoever came first, and the nine who waited
-    assert table.reserved == 10
-
-
-def test_without_room_for_all_of_them_late_threads_are_told_when_to_ask_again() -> None:
-    table = FakeTable(Clock())
-    worker = of(table)
-    first, second = worker.admit(2, START + 60).slots
-    table.clock.sleep(10)
-
-    late = worker.swap_slot(first, START + 5)
-    other = worker.swap_slot(second, START + 60)
-
-    assert late.slots == ()
-    assert late.wait > 0
-    assert len(other.slots) == 1
+    assert table.reserved == 30
 
 
 def test_threads_that_wait_for_a_table_that_is_silent_do_not_each_ask() -> None:
@@ -500,7 +454,7 @@ def test_threads_that_wait_for_a_table_that_is_silent_do_not_each_ask() -> None:
     refused = 0
     for slot in slots:
         with pytest.raises(Unavailable):
-            worker.swap_slot(slot, START + 600)
+            worker.give_back((slot,), probe=False)
         with pytest.raises(Unavailable):
             worker.failed(probe=False)
         refused += 2
@@ -825,28 +779,17 @@ def test_a_refusal_closes_the_gate_at_once_when_nothing_was_taken_lately() -> No
     assert not worker.is_open()
 
 
-def test_a_page_gives_back_and_exchanges_slots_of_its_lane() -> None:
+def test_a_page_gives_back_slots_of_its_lane() -> None:
     table = FakeTable(Clock())
     worker = of(table)
     worker.admit(100, START + 21)
     pages = worker.lane(Lane.PAGES)
     [first] = pages.admit(5, START + 21).slots
 
-    swapped = pages.swap_slot(first, START + 21)
-    pages.give_back(swapped.slots, probe=False)
+    pages.give_back((first,), probe=False)
 
-    assert len(swapped.slots) == 1
     assert pages.admit(5, START + 21).slots == ()
     assert table.reserved == 100
-
-
-def test_a_page_that_was_late_obeys_the_pause_of_its_lane() -> None:
-    table = FakeTable(Clock())
-    pages = of(table).lane(Lane.PAGES)
-    [slot] = pages.admit(1, START + 21).slots
-    pages.blocked(is_sure=True)
-
-    assert pages.swap_slot(slot, START + 21).cause is Cause.BLOCKED
 
 
 def test_pages_without_a_slot_wait_for_the_next_one() -> None:

@@ -56,8 +56,8 @@ class BatchDelivery:
 
         `deadline` is Unix time in seconds: when the invocation is over at the latest.
         """
-        latest, lease = deadline - POST_SECONDS, deadline + LEASE_MARGIN_SECONDS
-        reservation = self._reservation(len(batch), latest)
+        lease = deadline + LEASE_MARGIN_SECONDS
+        reservation = self._reservation(len(batch), deadline - POST_SECONDS)
         if isinstance(reservation, Later):
             return self._release(dict.fromkeys(batch, reservation))
         if not reservation.slots:
@@ -70,7 +70,7 @@ class BatchDelivery:
             # What gets no slot goes back at once, unclaimed and unwritten.
             kept = threads.submit(self._release, away)
             jobs, ends = self._claim([first for first, *_ in admitted], lease, threads)
-            ends |= self._post(jobs, reservation, latest, threads)
+            ends |= self._post(jobs, reservation, threads)
         for first, *others in admitted:
             end = ends[first.message]
             ends |= {other.message: self.preparation.follow(other, end) for other in others}
@@ -124,14 +124,13 @@ class BatchDelivery:
         self,
         jobs: Sequence[Job],
         reservation: Reservation,
-        latest: float,
         threads: ThreadPoolExecutor,
     ) -> dict[Message, End]:
         """Post side by side, and a suspect after all others, so that it takes none with it."""
 
         def post(job: Job, slot: Slot) -> End:
             try:
-                return self.posting.post(job, slot, latest)
+                return self.posting.post(job, slot)
             except Exception as exc:  # noqa: BLE001 - whatever it is, the others must go on
                 return self._crashed(exc, job.message, job.claim.lease)
 

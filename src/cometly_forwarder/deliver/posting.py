@@ -23,7 +23,6 @@ from cometly_forwarder.journal import Journal
 POST_SECONDS = 41.5
 # A thread that wakes later than this after its slot gives it up: the gate's sums rest on it.
 LATE_SECONDS = 0.2
-_SWAPS = 3
 # No slot lies farther ahead: a longer sleep is that of a clock which was put back.
 _LONGEST_SLEEP_SECONDS = 20.0
 
@@ -52,8 +51,8 @@ class Posting:
     sleep: Callable[[float], None]
     random: Callable[[], float]
 
-    def post(self, job: Job, slot: Slot, latest: float) -> End:
-        """Post a claimed event in its slot, at `latest` (Unix time), and settle what comes of it.
+    def post(self, job: Job, slot: Slot) -> End:
+        """Post a claimed event in its slot, and settle what comes of it.
 
         A suspect counts as dead until its outcome is settled.
         """
@@ -62,10 +61,8 @@ class Posting:
             self.cometly.make_ready()
             if job.is_suspect:
                 self.ledger.begin(job.claim, job.claimed.deaths + 1)
-            reached = self._wait_for(job, slot, latest)
-            if isinstance(reached, Later):
-                return self.outcomes.unclaim(job, reached)
-            slot = reached
+            if later := self._reach(job, slot):
+                return self.outcomes.unclaim(job, later)
             verdict = judge(self.cometly.post(job.envelope.event), self.now())
         except TokenMissing as exc:
             self.journal.record("delivery.blocked", event_id=event_id, reason=str(exc))
@@ -80,31 +77,23 @@ class Posting:
         seconds = 1 + self.random() * UNAVAILABLE_SECONDS
         return self.outcomes.unclaim(job, Later(seconds))
 
-    def _wait_for(self, job: Job, slot: Slot, latest: float) -> Slot | Later:
-        """Sleep until the slot. A slot that was missed is swapped, a gate that closed obeyed."""
+    def _reach(self, job: Job, slot: Slot) -> Later | None:
+        """Sleep until the slot; returns a wait if it was missed, or the gate closed before."""
         event_id = job.claim.event_id
-        for _ in range(_SWAPS):
-            self._sleep_until(slot.at - self.gate.refresh_lead())
-            try:
-                is_open = slot.probe or self.gate.is_open()
-            except Unavailable as exc:
-                self._give_back(slot)
-                return self.failures.unavailable(exc, event_id)
-            self._sleep_until(slot.at)
-            if slot.probe or (is_open and self.now() - slot.at <= LATE_SECONDS):
-                return slot
-            try:
-                reservation = self.gate.swap_slot(slot.at, latest)
-            except Unavailable as exc:
-                # Whether the slot went back is not known: given back twice, it would be another's.
-                return self.failures.unavailable(exc, event_id)
-            if not reservation.slots:
-                return Later(reservation.wait + self.random() * 2)
-            slot = Slot(reservation.slots[0], reservation.probe)
-        # A worker that is this slow only takes slots from the others.
+        self._sleep_until(slot.at - self.gate.refresh_lead())
+        try:
+            is_open = slot.probe or self.gate.is_open()
+        except Unavailable as exc:
+            self._give_back(slot)
+            return self.failures.unavailable(exc, event_id)
+        self._sleep_until(slot.at)
+        is_late = self.now() - slot.at > LATE_SECONDS
+        if slot.probe or (is_open and not is_late):
+            return None
         self._give_back(slot)
-        self.journal.record("delivery.late", event_id=event_id)
-        return Later(1 + self.random() * 2)
+        if is_late:
+            self.journal.record("delivery.late", event_id=event_id)
+        return Later((self.gate.wait() or 1.0) + self.random() * 2)
 
     def _sleep_until(self, moment: float) -> None:
         self.sleep(min(max(moment - self.now(), 0), _LONGEST_SLEEP_SECONDS))

@@ -16,8 +16,6 @@ class Gate(Protocol):
 
     def admit(self, count: int, latest: float) -> Reservation: ...
 
-    def swap_slot(self, slot: float, latest: float) -> Reservation: ...
-
     def refresh_lead(self) -> float:
         """Seconds before its slot at which a thread should ask whether the gate is open."""
 

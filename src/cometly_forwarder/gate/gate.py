@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import itertools
 import random
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from threading import RLock
@@ -37,22 +36,13 @@ T = TypeVar("T")
 _Report = Callable[[GateState], GateState]
 
 
-@dataclass(slots=True, eq=False)
-class _Swap:
-    """A thread's request for another slot, and what came of it."""
-
-    slot: float
-    outcome: Reservation | Unavailable | None = None
-
-
 @dataclass(frozen=True, slots=True)
 class _Request:
-    """What a worker asks for, by its own clock; `unused` are slots that it hands in for others."""
+    """What a worker asks for, by its own clock."""
 
     count: int
     latest: float
     lane: Lane
-    unused: tuple[float, ...] = ()
 
 
 @dataclass(slots=True)
@@ -60,7 +50,7 @@ class DynamoGate:
     """Paces posts to `configured` a minute until Cometly's headers say otherwise.
 
     Safe to share between threads. Times that go in and out are by this worker's clock. `admit`,
-    `swap_slot`, `give_back` and the reports raise Unavailable.
+    `give_back` and the reports raise Unavailable.
     """
 
     table: GateTable
@@ -68,9 +58,6 @@ class DynamoGate:
     sleep: Callable[[float], None] = time.sleep
     _taken_at: float = field(init=False, default=0.0)
     _refusals: Counter[Lane] = field(init=False, default_factory=Counter)
-    _swaps: dict[Lane, deque[_Swap]] = field(
-        init=False, default_factory=lambda: {lane: deque() for lane in Lane}
-    )
     _heard: list[RateHeaders] = field(init=False, default_factory=list)
     _reports: list[_Report] = field(init=False, default_factory=list)
     _lock: RLock = field(init=False, default_factory=RLock)
@@ -90,17 +77,6 @@ class DynamoGate:
             return reservation
         self.sleep(min(reservation.wait, PATIENCE_SECONDS))
         return self._admit_at_once(count, latest, lane)
-
-    def swap_slot(self, slot: float, latest: float, lane: Lane = Lane.SERVICES) -> Reservation:
-        """Take back a slot that was missed, for a later one. Threads that wait share a write."""
-        mine = _Swap(slot)
-        self._swaps[lane].append(mine)
-        with self._lock:
-            if mine.outcome is None:
-                self._serve_swaps(latest, lane)
-        if isinstance(mine.outcome, Reservation):
-            return mine.outcome
-        raise mine.outcome or Unavailable("the gate did not answer")
 
     def refresh_lead(self) -> float:
         """Seconds before its slot at which a thread should ask whether the gate is open."""
@@ -194,27 +170,10 @@ class DynamoGate:
         self._heard.clear()
         return reservation
 
-    def _serve_swaps(self, latest: float, lane: Lane) -> None:
-        waiting = self._swaps[lane]
-        asked = [waiting.popleft() for _ in range(len(waiting))]
-        request = _Request(len(asked), latest, lane, tuple(each.slot for each in asked))
-        try:
-            reservation = self._reserve(request)
-        except Unavailable as exc:
-            for each in asked:
-                each.outcome = exc
-            return
-        none = dataclasses.replace(reservation, slots=(), probe=False)
-        for each, slot in itertools.zip_longest(asked, reservation.slots):
-            each.outcome = dataclasses.replace(reservation, slots=(slot,)) if slot else none
-
     def _admit(self, state: GateState, request: _Request) -> tuple[GateState, Reservation]:
         """Admit by the shared clock, and answer by this worker's."""
         offset = self.clock.offset
         now = self.clock.local() + offset
-        if request.unused:
-            shared = tuple(slot + offset for slot in request.unused)
-            state = self._with_back(state, Unused(shared, request.lane, swapped=True))
         state = self._observed(state, self._heard, now)
         lead = rules.LEAD_SECONDS + _ROUND_TRIPS_TO_SLOT * self.table.round_trip
         latest = request.latest + offset
@@ -276,9 +235,6 @@ class LaneGate:
 
     def admit(self, count: int, latest: float) -> Reservation:
         return self.gate.admit(count, latest, self.of)
-
-    def swap_slot(self, slot: float, latest: float) -> Reservation:
-        return self.gate.swap_slot(slot, latest, self.of)
 
     def refresh_lead(self) -> float:
         return self.gate.refresh_lead()

@@ -150,15 +150,11 @@ class Reservation:
 
 @dataclass(frozen=True, slots=True)
 class Unused:
-    """Slots in which nothing was posted; `probe` when one was a probe's.
-
-    They are `swapped` when others are asked for in their place.
-    """
+    """Slots in which nothing was posted; `probe` when one was a probe's."""
 
     slots: tuple[float, ...]
     lane: Lane = Lane.SERVICES
     probe: bool = False
-    swapped: bool = False
 
 
 def admit(state: GateState, request: SlotRequest) -> tuple[GateState, Reservation]:
@@ -194,8 +190,8 @@ def give_back(state: GateState, unused: Unused, *, now: float, configured: int) 
     """Take back slots in which nothing was posted; if one was a probe, the next event probes.
 
     The schedule moves up by as many places, so that duplicates take nothing from the others. The
-    pages' tenth counts as used, unless they exchange it: or a flood of duplicates, which needs no
-    slot, would ask for one without end.
+    pages' tenth counts as used: or a flood of duplicates, which needs no slot, would ask for one
+    without end.
     """
     slots, lane = unused.slots, unused.lane
     if unused.probe and (pause := _own_pause(state, lane)):
@@ -204,14 +200,9 @@ def give_back(state: GateState, unused: Unused, *, now: float, configured: int) 
         return state
     interval = WINDOW_SECONDS / state.learnt.allowance(now, configured)
     if _last(state, lane) <= max(slots):
-        state = _with_last(state, min(slots) - _places_freed(unused) * interval, lane)
+        state = _with_last(state, min(slots) - interval, lane)
     ideal = state.ideal - len(slots) * interval
     return replace(state, window=state.window.without(slots), ideal=ideal)
-
-
-def _places_freed(unused: Unused) -> float:
-    """How many places before its first unused slot a lane goes on, a tenth of pages included."""
-    return 1 / PAGES_SHARE if unused.swapped and unused.lane is Lane.PAGES else 1.0
 
 
 def observe(state: GateState, headers: RateHeaders, *, now: float, configured: int) -> GateState:
