@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 import pytest
 
 from cometly_forwarder.deliver import handler as deliver
+from cometly_forwarder.deliver.cometly import CometlyClient
 from cometly_forwarder.deliver.handler import BatchDeliveries
 from cometly_forwarder.gate.rules import Lane
 from cometly_forwarder.observability import PageJournal
@@ -81,3 +82,18 @@ def test_each_batch_delivery_has_its_lane_of_one_gate(with_pages: BatchDeliverie
 
     assert (events.of, pages.of) == (Lane.SERVICES, Lane.PAGES)
     assert pages.gate is events.gate
+
+
+def test_the_token_is_read_before_the_first_slot_is_reserved(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    read: list[CometlyClient] = []
+
+    def make_ready(client: CometlyClient) -> None:
+        read.append(client)
+
+    monkeypatch.setattr(CometlyClient, "make_ready", make_ready)
+
+    deliveries = deliver.batch_deliveries()
+
+    assert read == [deliveries.events.posting.cometly]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import time
@@ -18,6 +19,7 @@ from cometly_forwarder.deliver.jobs import Message
 from cometly_forwarder.deliver.ledger import DynamoLedger
 from cometly_forwarder.deliver.queue import SqsQueue
 from cometly_forwarder.deliver.settings import DeliverSettings
+from cometly_forwarder.errors import Unavailable
 from cometly_forwarder.gate.clock import SharedClock
 from cometly_forwarder.gate.gate import DynamoGate
 from cometly_forwarder.gate.rules import Lane
@@ -57,14 +59,19 @@ def batch_deliveries() -> BatchDeliveries:
     queue = SqsQueue(
         aws.client("sqs"), settings.event_queue_url, settings.dead_letter_queue_url, journal
     )
+    cometly = CometlyClient(
+        make_pool(THREADS, connect=CONNECT_SECONDS, read=READ_SECONDS),
+        settings.cometly_url,
+        CometlyToken(secret),
+    )
+    # Read the token before the first slot is reserved: an event that misses its slot is late by
+    # seconds. Where this fails, posting says so.
+    with contextlib.suppress(Unavailable):
+        cometly.make_ready()
     events = Ports(
         ledger=DynamoLedger(dynamodb, settings.table_name, time.time),
         gate=gate.lane(Lane.SERVICES),
-        cometly=CometlyClient(
-            make_pool(THREADS, connect=CONNECT_SECONDS, read=READ_SECONDS),
-            settings.cometly_url,
-            CometlyToken(secret),
-        ),
+        cometly=cometly,
         queue=queue,
         journal=journal,
         now=time.time,
