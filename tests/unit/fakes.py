@@ -235,10 +235,10 @@ class MemoryGate:
     def failed(self, *, probe: bool, lane: Lane = Lane.SERVICES) -> None:
         self.state = rules.failed(self.state, now=self.clock.now(), probe=probe, lane=lane)
 
-    def succeeded(self, *, probe: bool, is_taken: bool = True, lane: Lane = Lane.SERVICES) -> None:
+    def succeeded(self, *, probe: bool, is_booked: bool = True, lane: Lane = Lane.SERVICES) -> None:
         self.taken_at = self.clock.now()
         self.refusals = 0
-        self.state = rules.succeeded(self.state, probe=probe, is_taken=is_taken, lane=lane)
+        self.state = rules.succeeded(self.state, probe=probe, is_booked=is_booked, lane=lane)
 
 
 @dataclass

@@ -195,7 +195,7 @@ def test_a_worker_that_believes_in_an_old_pause_looks_again(dynamodb: DynamoDBCl
     assert other.admit(1, START + 60).slots == ()
     clock.sleep(60)
     assert one.admit(1, clock.now() + 60).probe
-    one.succeeded(probe=True, is_taken=True)
+    one.succeeded(probe=True, is_booked=True)
 
     assert len(other.admit(5, clock.now() + 60).slots) == 5
 
@@ -730,7 +730,7 @@ def test_a_block_of_pages_leaves_services_open_until_a_page_probes_well() -> Non
     table.clock.sleep(61)
 
     probe = pages.admit(5, table.clock.now() + 21)
-    pages.succeeded(probe=True, is_taken=True)
+    pages.succeeded(probe=True, is_booked=True)
 
     assert (blocked[0].cause, blocked[1:]) == (None, (True, 0.0))
     assert probe.probe
@@ -745,11 +745,11 @@ def test_a_pages_probe_that_is_refused_opens_the_gate_for_pages_alone() -> None:
     pages = worker.lane(Lane.PAGES)
     assert pages.admit(1, table.clock.now() + 21).probe
 
-    pages.succeeded(probe=True, is_taken=False)
+    pages.succeeded(probe=True, is_booked=False)
     assert worker.admit(5, table.clock.now() + 21).probe
 
     assert pages.admit(1, table.clock.now() + 21).probe
-    pages.succeeded(probe=True, is_taken=True)
+    pages.succeeded(probe=True, is_booked=True)
     assert len(worker.admit(5, table.clock.now() + 21).slots) == 5
 
 
@@ -759,7 +759,7 @@ def test_while_events_are_taken_some_refusals_in_a_row_close_the_gate(lane: Lane
     gate = worker.lane(lane)
 
     for _ in range(2):
-        worker.succeeded(probe=False, is_taken=True)
+        worker.succeeded(probe=False, is_booked=True)
         for _ in range(REFUSALS_TO_CLOSE - 1):
             gate.blocked(is_sure=False)
     assert gate.is_open()
@@ -771,7 +771,7 @@ def test_while_events_are_taken_some_refusals_in_a_row_close_the_gate(lane: Lane
 def test_a_refusal_closes_the_gate_at_once_when_nothing_was_taken_lately() -> None:
     table = FakeTable(Clock())
     worker = of(table)
-    worker.succeeded(probe=False, is_taken=True)
+    worker.succeeded(probe=False, is_booked=True)
     table.clock.sleep(TAKEN_LATELY_SECONDS)
 
     worker.blocked(is_sure=False)
@@ -847,7 +847,7 @@ def test_the_last_answer_about_an_event_is_known_to_others_without_a_write_of_it
     one.admit(1, START + 21)
     table.clock.sleep(1)
 
-    one.succeeded(probe=False, is_taken=True)
+    one.succeeded(probe=False, is_booked=True)
     calls, mine = table.calls, one.last_taken()
     table.clock.sleep(1)
     one.lane(Lane.PAGES).admit(1, START + 21)
@@ -881,7 +881,7 @@ def test_the_last_answer_is_told_by_each_workers_own_clock(ours: float, theirs: 
     table = FakeTable(Clock())
     one, other = settled(table, skew=ours), settled(table, skew=theirs)
 
-    one.succeeded(probe=False, is_taken=True)
+    one.succeeded(probe=False, is_booked=True)
     taken_at = table.clock.now()
     for worker, skew in ((one, ours), (other, theirs)):
         worker.admit(1, taken_at + skew + 21)

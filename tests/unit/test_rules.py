@@ -391,8 +391,16 @@ def test_a_429_of_an_earlier_post_does_not_end_a_block() -> None:
     assert throttled(state, now=NOW + 1, retry_after=3) == state
 
 
+def _failed_often(
+    state: GateState, count: int, *, now: float = NOW, lane: Lane = Lane.SERVICES
+) -> GateState:
+    for _ in range(count):
+        state = rules.failed(state, now=now, lane=lane)
+    return state
+
+
 def test_failures_close_the_gate_only_when_they_are_in_a_row() -> None:
-    state = rules.failed(GateState(), now=NOW, count=FAILURES_TO_CLOSE - 1)
+    state = _failed_often(GateState(), FAILURES_TO_CLOSE - 1)
     interrupted = rules.failed(rules.succeeded(state, probe=False), now=NOW)
 
     assert interrupted.pause is None
@@ -402,13 +410,13 @@ def test_failures_close_the_gate_only_when_they_are_in_a_row() -> None:
 def test_failures_do_not_shorten_a_block() -> None:
     state = rules.blocked(GateState(), now=NOW)
 
-    after = rules.failed(state, now=NOW + 1, count=100)
+    after = _failed_often(state, 100, now=NOW + 1)
 
     assert after.pause == state.pause
 
 
 def test_a_failed_probe_lengthens_the_pause_up_to_a_minute() -> None:
-    state, now, steps = rules.failed(GateState(), now=NOW, count=FAILURES_TO_CLOSE), NOW, []
+    state, now, steps = _failed_often(GateState(), FAILURES_TO_CLOSE), NOW, []
     for _ in range(6):
         assert state.pause is not None
         steps.append(state.pause.step)
@@ -641,7 +649,7 @@ def test_pages_go_on_at_the_lowest_limits(rate: int) -> None:
 def _bad(state: GateState, news: Cause, now: float, lane: Lane) -> GateState:
     if news is Cause.BLOCKED:
         return rules.blocked(state, now=now, lane=lane)
-    return rules.failed(state, now=now, count=FAILURES_TO_CLOSE, lane=lane)
+    return _failed_often(state, FAILURES_TO_CLOSE, now=now, lane=lane)
 
 
 PROBED = pytest.mark.parametrize("news", [Cause.BLOCKED, Cause.FAILING])
@@ -745,8 +753,8 @@ def test_a_pause_of_pages_outlasts_a_429() -> None:
 
 
 def test_failures_in_a_row_are_counted_by_lane() -> None:
-    state = rules.failed(GateState(), now=NOW, count=FAILURES_TO_CLOSE - 1)
-    state = rules.failed(state, now=NOW, count=FAILURES_TO_CLOSE - 1, lane=Lane.PAGES)
+    state = _failed_often(GateState(), FAILURES_TO_CLOSE - 1)
+    state = _failed_often(state, FAILURES_TO_CLOSE - 1, lane=Lane.PAGES)
     state = rules.succeeded(state, probe=False, lane=Lane.PAGES)
 
     assert rules.failed(state, now=NOW, lane=Lane.PAGES).pages_pause is None

@@ -40,10 +40,10 @@ class Settlement:
         match verdict.kind:
             case Kind.DELIVERED:
                 end = self.outcomes.delivered(job, verdict)
-                best_effort(lambda: self.gate.succeeded(probe=slot.probe, is_taken=True))
+                best_effort(lambda: self.gate.succeeded(probe=slot.probe, is_booked=True))
                 return end
             case Kind.PERMANENT:
-                best_effort(lambda: self.gate.succeeded(probe=slot.probe, is_taken=False))
+                best_effort(lambda: self.gate.succeeded(probe=slot.probe, is_booked=False))
                 return self.outcomes.park(job, verdict, tries=1)
             case Kind.TRANSIENT:
                 best_effort(lambda: self.gate.failed(probe=slot.probe))

@@ -37,7 +37,7 @@ _Report = Callable[[GateState], GateState]
 
 
 @dataclass(frozen=True, slots=True)
-class _Request:
+class _LocalRequest:
     """What a worker asks for, by its own clock."""
 
     count: int
@@ -72,11 +72,12 @@ class DynamoGate:
 
     def admit(self, count: int, latest: float, lane: Lane = Lane.SERVICES) -> Reservation:
         """Reserve up to `count` slots before `latest`: one write."""
-        reservation = self._admit_at_once(count, latest, lane)
+        request = _LocalRequest(count, latest, lane)
+        reservation = self._reserve_afresh(request)
         if lane is Lane.SERVICES or reservation.slots:
             return reservation
         self.sleep(min(reservation.wait, PATIENCE_SECONDS))
-        return self._admit_at_once(count, latest, lane)
+        return self._reserve_afresh(request)
 
     def refresh_lead(self) -> float:
         """Seconds before its slot at which a thread should ask whether the gate is open."""
@@ -87,7 +88,7 @@ class DynamoGate:
         with self._lock:
             if self._is_stale():
                 self.table.refresh()
-            return rules.holds(self._present(), self.clock.now(), self.configured, lane)
+            return rules.holds(self._known_state(), self.clock.now(), self.configured, lane)
 
     def observe(self, headers: RateHeaders) -> None:
         """Keep what an answer's headers said for the next reservation."""
@@ -113,12 +114,20 @@ class DynamoGate:
         """Take back slots in which nothing was posted; a probe's is for the next event."""
         shared = tuple(slot + self.clock.offset for slot in slots)
         unused = Unused(shared, lane, probe=probe)
-        self._report(lambda state: self._with_back(state, unused))
+        self._write_report(
+            lambda state: rules.give_back(
+                state, unused, now=self.clock.now(), configured=self.configured
+            )
+        )
 
     def throttled(self, retry_after: float | None, lane: Lane = Lane.SERVICES) -> None:
-        """Report a 429, with what headers said: others hold slots that the limit may not allow."""
+        """Report a 429, and with it the headers that were heard.
+
+        They go with it because they may name a lower limit, under which slots that other workers
+        hold are void.
+        """
         now, heard = self.clock.now(), self._heard[:]
-        self._report(
+        self._write_report(
             lambda state: rules.throttled(
                 self._observed(state, heard, now),
                 now=now,
@@ -134,19 +143,22 @@ class DynamoGate:
         self._refusals[lane] += 1
         if not is_sure and rules.is_doubtful(self._refusals[lane], self._last_taken(), now):
             return
-        self._report(lambda state: rules.blocked(state, now=now, lane=lane))
+        self._write_report(lambda state: rules.blocked(state, now=now, lane=lane))
 
     def failed(self, *, probe: bool, lane: Lane = Lane.SERVICES) -> None:
         now = self.clock.now()
-        self._report(lambda state: rules.failed(state, now=now, probe=probe, lane=lane))
+        self._write_report(lambda state: rules.failed(state, now=now, probe=probe, lane=lane))
 
-    def succeeded(self, *, probe: bool, is_taken: bool = True, lane: Lane = Lane.SERVICES) -> None:
-        """Report an answer; costs nothing while there was no trouble to end."""
+    def succeeded(self, *, probe: bool, is_booked: bool = True, lane: Lane = Lane.SERVICES) -> None:
+        """Report that an event was taken; costs nothing while there was no trouble to end.
+
+        `is_booked` is False when it was refused for its own sake.
+        """
         self._taken_at = self.clock.now()
         self._refusals.clear()
-        if probe or rules.failures_of(self._present(), lane):
-            self._report(
-                lambda state: rules.succeeded(state, probe=probe, is_taken=is_taken, lane=lane)
+        if probe or rules.failures_of(self._known_state(), lane):
+            self._write_report(
+                lambda state: rules.succeeded(state, probe=probe, is_booked=is_booked, lane=lane)
             )
 
     def _last_taken(self) -> float:
@@ -155,22 +167,19 @@ class DynamoGate:
         is_plausible = taken_at <= self.clock.now() + rules.FARTHEST_SLOT_SECONDS
         return taken_at if is_plausible else 0.0
 
-    def _admit_at_once(self, count: int, latest: float, lane: Lane) -> Reservation:
+    def _reserve_afresh(self, request: _LocalRequest) -> Reservation:
+        """Reserve. Before a state turns posts away, the item is read: the state may be old."""
         with self._lock:
-            return self._reserve(_Request(count, latest, lane))
+            if self._closed(request.lane):
+                self.table.refresh()
+            reservation = self._compare_and_swap(lambda state: self._admitted(state, request))
+            if not reservation.slots and self._is_stale():
+                self.table.refresh()
+                reservation = self._compare_and_swap(lambda state: self._admitted(state, request))
+            self._heard.clear()
+            return reservation
 
-    def _reserve(self, request: _Request) -> Reservation:
-        """Look at the item before news that keeps posts back: they may be old."""
-        if self._closed(request.lane):
-            self.table.refresh()
-        reservation = self._change(lambda state: self._admit(state, request))
-        if not reservation.slots and self._is_stale():
-            self.table.refresh()
-            reservation = self._change(lambda state: self._admit(state, request))
-        self._heard.clear()
-        return reservation
-
-    def _admit(self, state: GateState, request: _Request) -> tuple[GateState, Reservation]:
+    def _admitted(self, state: GateState, request: _LocalRequest) -> tuple[GateState, Reservation]:
         """Admit by the shared clock, and answer by this worker's."""
         offset = self.clock.offset
         now = self.clock.local() + offset
@@ -187,38 +196,37 @@ class DynamoGate:
             state = rules.observe(state, headers, now=now, configured=self.configured)
         return state
 
-    def _with_back(self, state: GateState, unused: Unused) -> GateState:
-        return rules.give_back(state, unused, now=self.clock.now(), configured=self.configured)
-
     def _is_stale(self) -> bool:
         return self.table.age > REFRESH_SECONDS
 
     def _closed(self, lane: Lane) -> Pause | None:
-        return rules.closed(self._present(), self.clock.now(), lane)
+        return rules.closed(self._known_state(), self.clock.now(), lane)
 
-    def _present(self) -> GateState:
+    def _known_state(self) -> GateState:
         """The state, with the reports of this worker that are still to be written."""
-        return self._with(self._reports[:])
+        return self._state_after(self._reports[:])
 
-    def _with(self, reports: list[_Report]) -> GateState:
+    def _state_after(self, reports: list[_Report]) -> GateState:
         return functools.reduce(lambda state, report: report(state), reports, self.table.state)
 
-    def _with_news(self, state: GateState) -> GateState:
+    def _with_taken_at(self, state: GateState) -> GateState:
         """Let a write that happens anyway say when this worker's last event was taken."""
         return dataclasses.replace(state, taken_at=max(state.taken_at, self._taken_at))
 
-    def _report(self, report: _Report) -> None:
+    def _write_report(self, report: _Report) -> None:
         """Write a report. Threads that wait share a write; what fails goes with the next one."""
         self._reports.append(report)
         with self._lock:
+            # While this thread waited for the lock, another one may have written it with its own.
             if report in self._reports:
-                self._change(lambda state: (state, None))
+                self._compare_and_swap(lambda state: (state, None))
 
-    def _change(self, change: Callable[[GateState], tuple[GateState, T]]) -> T:
+    def _compare_and_swap(self, change: Callable[[GateState], tuple[GateState, T]]) -> T:
+        """Write this worker's reports and a change, made anew each time another was quicker."""
         for attempt in range(TRIES):
             reports = self._reports[:]
-            after, result = change(self._with(reports))
-            if after == self.table.state or self.table.replace(self._with_news(after)):
+            after, result = change(self._state_after(reports))
+            if after == self.table.state or self.table.replace(self._with_taken_at(after)):
                 del self._reports[: len(reports)]
                 return result
             # Back off with jitter, so that workers that lost the race do not collide again.
@@ -228,7 +236,7 @@ class DynamoGate:
 
 @dataclass(frozen=True, slots=True)
 class LaneGate:
-    """The gate as the events of one lane see it (the Gate of `delivery`)."""
+    """The gate as the events of one lane see it (the Gate of `deliver/slots.py`)."""
 
     gate: DynamoGate
     of: Lane
@@ -263,5 +271,5 @@ class LaneGate:
     def failed(self, *, probe: bool) -> None:
         self.gate.failed(probe=probe, lane=self.of)
 
-    def succeeded(self, *, probe: bool, is_taken: bool) -> None:
-        self.gate.succeeded(probe=probe, is_taken=is_taken, lane=self.of)
+    def succeeded(self, *, probe: bool, is_booked: bool) -> None:
+        self.gate.succeeded(probe=probe, is_booked=is_booked, lane=self.of)

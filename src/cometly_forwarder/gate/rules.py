@@ -162,7 +162,7 @@ def admit(state: GateState, request: SlotRequest) -> tuple[GateState, Reservatio
     state = _plausible(state, request.now)
     if pause := closed(state, request.now, request.lane):
         return state, Reservation(wait=pause.wait(request.now), cause=pause.cause)
-    if pause := _to_probe(state, request.lane):
+    if pause := _pause_to_probe(state, request.lane):
         return _admit_probe(state, pause, request)
     if state.pause and _is_over(state.pause, request.now):
         state = replace(state, pause=None)
@@ -225,15 +225,22 @@ def throttled(
     retry_after: float | None,
     lane: Lane = Lane.SERVICES,
 ) -> GateState:
-    """A 429: close both lanes for exactly as long as Cometly says, or for a growing while."""
+    """A 429: close both lanes for as long as Cometly says, at most 15 minutes.
+
+    Where it says nothing they close for 2, 4, 8, then 10 s.
+    """
+    # A page's probe that meets a 429 has its answer: the pages' own pause is over.
     if lane is Lane.PAGES and state.pages_pause and now >= state.pages_pause.until:
         state = replace(state, pages_pause=None)
+    # The post went out before the gate closed; a pause that ends with a probe stands above it.
     if (pause := state.pause) and pause.needs_probe and now < pause.until:
         return state
     step = _next_step(state.pause, Cause.THROTTLED, now)
     wait = step if retry_after is None else min(retry_after, RETRY_AFTER_CAP_SECONDS)
+    # Another 429 of the same moment: the later end holds, and the limit is learnt from it once.
     if (pause := state.pause) and pause.cause is Cause.THROTTLED and now < pause.until:
         return replace(state, pause=replace(pause, until=max(pause.until, now + wait)))
+    # A limit that was doubted until now is believed, for a 429 came with it.
     learnt = state.learnt.told(state.doubt.limit, now) if state.doubt.limit else state.learnt
     ours = state.window.count(now - MINUTE, now)
     learnt = learnt.throttled(now, ours=ours, configured=configured)
@@ -255,12 +262,11 @@ def failed(
     state: GateState,
     *,
     now: float,
-    count: int = 1,
     probe: bool = False,
     lane: Lane = Lane.SERVICES,
 ) -> GateState:
-    """No answer worth the name, `count` times in a row; many in a row close the gate."""
-    failures = min(failures_of(state, lane) + count, 10 * FAILURES_TO_CLOSE)
+    """No answer worth the name; many in a row close the gate, and a probe's closes it again."""
+    failures = min(failures_of(state, lane) + 1, 10 * FAILURES_TO_CLOSE)
     state = _with_failures(state, failures, lane)
     if not probe and closed(state, now, lane):
         return state
@@ -269,20 +275,20 @@ def failed(
 
 
 def succeeded(
-    state: GateState, *, probe: bool, is_taken: bool = True, lane: Lane = Lane.SERVICES
+    state: GateState, *, probe: bool, is_booked: bool = True, lane: Lane = Lane.SERVICES
 ) -> GateState:
-    """An answer: failures are no longer in a row, and a probe that got it opens the gate.
+    """An event was taken: failures are no longer in a row, and a probe opens the gate.
 
-    A page's that is taken opens it for both lanes, for Cometly takes posts; one that is refused
-    opens it for pages alone. Not one that a 429 of an earlier post has closed meanwhile:
-    Retry-After holds.
+    A page's probe that is booked opens it for both lanes, for Cometly books; one that is refused
+    for its own sake opens it for pages alone. A gate that a 429 of an earlier post has closed in
+    the meantime stays closed: Retry-After holds.
     """
     state = _with_failures(state, 0, lane)
     if not probe:
         return state
     if lane is Lane.PAGES:
         state = replace(state, pages_pause=None)
-        if not is_taken:
+        if not is_booked:
             return state
     is_opened = state.pause and state.pause.needs_probe
     return replace(state, pause=None, failures=0) if is_opened else state
@@ -317,10 +323,10 @@ def _pauses(state: GateState, lane: Lane) -> list[Pause]:
     return [*own, replace(state.pause, probe_until=0.0)] if state.pause else own
 
 
-def _to_probe(state: GateState, lane: Lane) -> Pause | None:
-    """Return the pause that only a probe ends, the one that began last if there are two."""
-    ended = (pause for pause in _pauses(state, lane) if pause.needs_probe)
-    return max(ended, key=lambda pause: pause.until, default=None)
+def _pause_to_probe(state: GateState, lane: Lane) -> Pause | None:
+    """Return the pause that only a probe ends, the one that ended last if there are two."""
+    probed = (pause for pause in _pauses(state, lane) if pause.needs_probe)
+    return max(probed, key=lambda pause: pause.until, default=None)
 
 
 def _plausible(state: GateState, now: float) -> GateState:
@@ -375,10 +381,19 @@ def _reserve(state: GateState, request: SlotRequest) -> tuple[GateState, Reserva
 
 
 def _next_slot(state: GateState, request: SlotRequest, most: int) -> tuple[float, float]:
-    """Find the next slot, and in how many seconds it can be had: 0 if it can be now."""
+    """Find a lane's next slot, and in how many seconds it can be had: 0 if it can be now."""
+    if request.lane is Lane.PAGES:
+        return _next_slot_of_pages(state, request, most)
     slot = _slot_behind(state, request, most, 0.0)
-    if request.lane is Lane.SERVICES:
-        return slot, max(0.0, slot - request.latest)
+    return slot, max(0.0, slot - request.latest)
+
+
+def _next_slot_of_pages(state: GateState, request: SlotRequest, most: int) -> tuple[float, float]:
+    """Find the next slot if pages' tenth allows it, or else one of what services leave.
+
+    The reasons are in docs/decisions/0013-two-lanes-through-one-gate.md.
+    """
+    slot = _slot_behind(state, request, most, 0.0)
     share_at = state.pages_last + WINDOW_SECONDS / most / PAGES_SHARE
     until_share = max(share_at - slot, slot - request.latest)
     if until_share <= 0:
