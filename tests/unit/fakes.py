@@ -11,13 +11,13 @@ from typing import Any, Self, cast
 from cometly_forwarder.deliver.assembly import Ports, assemble
 from cometly_forwarder.deliver.batch import BatchDelivery
 from cometly_forwarder.deliver.claims import (
+    AlreadyDone,
     Claim,
     Claimed,
     ClaimResult,
     Duplicate,
     Leased,
     Outcome,
-    Settled,
     State,
     Waiting,
 )
@@ -144,7 +144,7 @@ class MemoryLedger:
 
     def _held(
         self, item: dict[str, Any], claim: Claim
-    ) -> Settled | Duplicate | Leased | Waiting | None:
+    ) -> AlreadyDone | Duplicate | Leased | Waiting | None:
         is_same = item.get("message_id") == claim.message_id
         farthest = self.clock.now() + FARTHEST_SECONDS
         match item.get("state"):
@@ -154,9 +154,9 @@ class MemoryLedger:
                 is_tried = item["content"] == claim.content
                 return Waiting(item["retry_at"]) if is_tried else None
             case State.PARKED if is_same:
-                return Settled()
+                return AlreadyDone()
             case State.DELIVERED:
-                return Settled() if is_same else Duplicate()
+                return AlreadyDone() if is_same else Duplicate()
         return None
 
     def _check(self, call: str) -> None:

@@ -241,14 +241,13 @@ class Simulation:
         self, worker: Worker, slot: float, moment: float, done: list[None], *, probe: bool
     ) -> Steps:
         lane = worker.lane
-        reached = yield from self._wait_for(worker, slot, probe=probe)
-        if isinstance(reached, float):
+        wait = yield from self._missed(worker, slot, probe=probe)
+        if wait is not None:
             self.returned.append(self.now - self.start)
             if lane is Lane.SERVICES and self.keyed is not None:
-                self._spawn(self._back([moment], reached))
+                self._spawn(self._back([moment], wait))
             done.append(None)
             return
-        slot, probe = reached.slots[0], reached.probe
         yield self.latency / 2 * self.random.uniform(0.5, 1.2)
         is_ok, remaining, retry_after = self.limiter.take(self.now)
         self._count(lane, moment, is_ok=is_ok)
@@ -269,16 +268,16 @@ class Simulation:
             )
         done.append(None)
 
-    def _wait_for(
+    def _missed(
         self, worker: Worker, slot: float, *, probe: bool
-    ) -> Generator[float, None, Reservation | float]:
-        """Reach a slot; or say after how many seconds the message comes back."""
+    ) -> Generator[float, None, float | None]:
+        """Sleep until a slot; returns the seconds until the message comes back if it is missed."""
         yield max(0.0, slot - worker.skew - self.now)
         yield self._stall()
         clock = self.now + worker.skew
         holds = rules.holds(self.state, clock, self.configured, worker.lane)
         if probe or (holds and clock - slot <= LATE_SECONDS):
-            return Reservation((slot,), probe=probe)
+            return None
         self._give_back(worker, Unused((slot,), worker.lane, probe=probe))
         pause = rules.closed(self.state, self.now + worker.skew, worker.lane)
         return (pause.wait(self.now + worker.skew) if pause else 1.0) + self.random.uniform(0, 2)

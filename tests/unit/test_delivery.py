@@ -37,7 +37,7 @@ def pipe(monkeypatch: pytest.MonkeyPatch) -> Pipe:
 def other_message_of(number: int, name: str = "m-other", **fields: Any) -> Message:
     """Make another message about the same order: a caller that posted twice."""
     again = message(number, sent_at=START + 5, **fields)
-    return dataclasses.replace(again, id=name, receipt=name)
+    return dataclasses.replace(again, id=name, receipt_handle=name)
 
 
 def answering(pipe: Pipe, answered: CometlyResponse | NoResponse | Exception) -> None:
@@ -393,7 +393,9 @@ def test_two_replays_of_one_event_are_posted_once(pipe: Pipe) -> None:
     answering(pipe, answer(422))
     pipe.deliver(message(1))
     answering(pipe, ACCEPTED)
-    replays = [dataclasses.replace(message(1), id=f"p-{n}", receipt=f"p-{n}") for n in range(2)]
+    replays = [
+        dataclasses.replace(message(1), id=f"p-{n}", receipt_handle=f"p-{n}") for n in range(2)
+    ]
 
     kept = pipe.deliver(*replays)
     later = pipe.deliver(*[replay for replay in replays if replay.id in kept])

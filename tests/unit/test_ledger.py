@@ -16,13 +16,13 @@ from hypothesis import strategies as st
 from moto import mock_aws
 
 from cometly_forwarder.deliver.claims import (
+    AlreadyDone,
     Claim,
     Claimed,
     ClaimResult,
     Duplicate,
     Leased,
     Outcome,
-    Settled,
     State,
     Waiting,
 )
@@ -81,9 +81,9 @@ ANEW = Claimed(1, 0, last_answer="HTTP 422", request_id="req-1")
 @pytest.mark.parametrize(
     ("outcome", "claim", "found"),
     [
-        pytest.param(Outcome(State.DELIVERED, 1), CLAIM, Settled(), id="delivered, itself"),
+        pytest.param(Outcome(State.DELIVERED, 1), CLAIM, AlreadyDone(), id="delivered, itself"),
         pytest.param(Outcome(State.DELIVERED, 1), OTHER, Duplicate(), id="delivered, another"),
-        pytest.param(PARKED, CLAIM, Settled(), id="parked, itself"),
+        pytest.param(PARKED, CLAIM, AlreadyDone(), id="parked, itself"),
         pytest.param(PARKED, OTHER, ANEW, id="parked, another"),
         pytest.param(PARKED, REDRIVEN, ANEW, id="parked, redriven"),
         pytest.param(Outcome(State.WAITING, 2), REDRIVEN, Claimed(1, 2), id="waiting, redriven"),
@@ -222,7 +222,7 @@ def test_a_late_worker_that_delivered_is_believed(
     ledger.settle(heir, Outcome(State.WAITING, 1))
 
     assert item(ledger)["state"]["S"] == "delivered"
-    assert ledger.claim(heir) == (Settled() if heir_of is CLAIM else Duplicate())
+    assert ledger.claim(heir) == (AlreadyDone() if heir_of is CLAIM else Duplicate())
 
 
 def test_items_expire_and_hold_nothing_personal(ledger: DynamoLedger) -> None:

@@ -266,8 +266,8 @@ class World:
 
     def release(self, delays: Mapping[str, float]) -> None:
         for queued in self.queue.values():
-            if queued.message.receipt in delays:
-                queued.visible_at = self.clock.time + delays[queued.message.receipt]
+            if queued.message.receipt_handle in delays:
+                queued.visible_at = self.clock.time + delays[queued.message.receipt_handle]
 
     def park(self, body: str, attributes: Mapping[str, str]) -> None:
         event_id, reason = attributes["event_id"], attributes["reason"]
@@ -333,7 +333,7 @@ class World:
             receives = queued.message.receives + 1
             queued.visible_at = self.clock.time + VISIBILITY
             queued.message = dataclasses.replace(
-                queued.message, receipt=f"{name}-{receives}", receives=receives
+                queued.message, receipt_handle=f"{name}-{receives}", receives=receives
             )
             batch.append(queued.message)
         return batch
@@ -361,7 +361,11 @@ class World:
     def _delete(self, batch: list[Message], kept: list[str]) -> None:
         for message in batch:
             now = self.queue.get(message.id)
-            if message.id not in kept and now and now.message.receipt == message.receipt:
+            if (
+                message.id not in kept
+                and now
+                and now.message.receipt_handle == message.receipt_handle
+            ):
                 del self.queue[message.id]
 
     def answer_to(self, event: Mapping[str, Any]) -> CometlyResponse | NoResponse:

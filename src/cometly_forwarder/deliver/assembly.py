@@ -24,7 +24,10 @@ class Queue(batch.Queue, DeadLetterQueue, Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ports:
-    """What delivery reaches outside of itself, and its settings (see `Preparation`)."""
+    """What delivery reaches outside of itself, and its settings.
+
+    `horizon_seconds` is how long an event may wait before it is parked.
+    """
 
     ledger: Ledger
     gate: Gate

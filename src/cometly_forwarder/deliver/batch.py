@@ -1,4 +1,7 @@
-"""A batch of messages: read all, claim all, deal the slots, post all, release what stays."""
+"""A batch of messages, step by step: reserve, read, claim, deal, post, release.
+
+Slots are reserved for every message; what duplicates do not use goes back.
+"""
 
 from __future__ import annotations
 
@@ -159,7 +162,7 @@ class BatchDelivery:
             if isinstance(end, Later)
         }
         if delays:
-            self.queue.release({m.receipt: seconds for m, seconds in delays.items()})
+            self.queue.release({m.receipt_handle: seconds for m, seconds in delays.items()})
         return [message.id for message in delays]
 
     def _turned_away(

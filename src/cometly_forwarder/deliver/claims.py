@@ -27,9 +27,10 @@ class Claimed:
     """The message may act for its identity.
 
     `claims` counts those since the last outcome, this one included. `deaths` counts posts that were
-    begun and left no outcome (see `Ledger.begin`). `blocks` counts the answers that speak of the
-    Space (such as 403) and came while other events were taken; `blocked_at` is when the last came,
-    in Unix seconds. Deaths and blocks are this content's own, if no other was tried since.
+    begun and left no outcome (see `Ledger.begin`). `blocks` counts answers that speak of the Space
+    (such as 403): the first, and those that came while other events were taken. `blocked_at` is
+    when the last came, in Unix seconds. Deaths and blocks are this content's own, if no other was
+    tried since.
     """
 
     claims: int
@@ -42,7 +43,7 @@ class Claimed:
 
 
 @dataclass(frozen=True, slots=True)
-class Settled:
+class AlreadyDone:
     """This very message has its outcome already; only its deletion was missed."""
 
 
@@ -64,12 +65,15 @@ class Leased:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """This content of the identity waits out a back-off, until `until` (Unix seconds)."""
+    """This content of the identity is not to be tried again until `until` (Unix seconds).
+
+    A failed attempt leads to a back-off, a 429 or a blocked Space to a wait for the gate.
+    """
 
     until: float
 
 
-ClaimResult = Claimed | Settled | Duplicate | Leased | Waiting
+ClaimResult = Claimed | AlreadyDone | Duplicate | Leased | Waiting
 
 
 @dataclass(frozen=True, slots=True)

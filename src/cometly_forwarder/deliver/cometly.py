@@ -1,6 +1,6 @@
 """The HTTP call to Cometly: one event, one POST, no redirect followed.
 
-It is repeated in two cases alone: with a new token, and where a kept connection reached out dead.
+It is repeated in two cases alone: with a new token, and where a kept connection turned out dead.
 """
 
 from __future__ import annotations

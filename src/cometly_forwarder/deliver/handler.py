@@ -90,7 +90,11 @@ def batch_deliveries() -> BatchDeliveries:
 
 
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Deliver one batch of one queue; answers with the messages that stay on it."""
+    """Deliver one batch of one queue; answers with the messages that stay on it.
+
+    `BatchDelivery._release` has hidden them, each for its time. They are answered as
+    batchItemFailures; Lambda deletes the rest (`ReportBatchItemFailures` in template.yaml).
+    """
     journal.begin(context.aws_request_id)
     deadline = time.time() + context.get_remaining_time_in_millis() / 1000
     records = event["Records"]
@@ -107,6 +111,6 @@ def _message(record: dict[str, Any]) -> Message:
         id=record["messageId"],
         body=record["body"],
         sent_at=int(record["attributes"]["SentTimestamp"]) / 1000,
-        receipt=record["receiptHandle"],
+        receipt_handle=record["receiptHandle"],
         receives=int(record["attributes"]["ApproximateReceiveCount"]),
     )

@@ -15,7 +15,7 @@ class Message:
     id: str
     body: str
     sent_at: float
-    receipt: str
+    receipt_handle: str
     receives: int = 1
 
 
@@ -41,11 +41,16 @@ class Job:
         return self.claimed.claims > 1
 
     @property
-    def kept(self) -> Outcome:
-        """What stays of the identity's history while it waits."""
-        before = self.claimed
+    def waiting(self) -> Outcome:
+        """The outcome of an event that waits, with what stays of its identity's history."""
         return Outcome(
-            State.WAITING, before.attempts, blocks=before.blocks, blocked_at=before.blocked_at
+            State.WAITING,
+            self.claimed.attempts,
+            # There is an outcome: no worker died, so that neither claims nor deaths add up.
+            claims=0,
+            deaths=0,
+            blocks=self.claimed.blocks,
+            blocked_at=self.claimed.blocked_at,
         )
 
 

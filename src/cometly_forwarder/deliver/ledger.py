@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from botocore.exceptions import BotoCoreError, ClientError
 
 from cometly_forwarder.deliver.claims import (
+    AlreadyDone,
     Claim,
     Claimed,
     ClaimResult,
     Duplicate,
     Leased,
     Outcome,
-    Settled,
     State,
     Waiting,
 )
@@ -29,12 +29,12 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb.literals import ReturnValueType
 
 RETENTION_SECONDS = 30 * 24 * 3600
-# No lease and no back-off reaches farther: the longest is an hour.
+# No lease and no `retry_at` lies farther ahead: the longest wait is an hour, a back-off.
 FARTHEST_SECONDS = 2 * 3600
 
 # An identity is free when no message has it, when what it waited for is over, or when the worker
-# that had it left no outcome. A back-off is that of the content which failed: a correction need not
-# wait for it. What is parked is free for another message than the one that was.
+# that had it left no outcome. The wait is that of the content which was tried: a correction need
+# not wait for it. What is parked is free for another message than the one that was.
 # An item of a version before retry_at waits for nothing.
 _FREE = (
     "attribute_not_exists(event_id)"
@@ -51,7 +51,7 @@ _CLAIM = (
 )
 # A claim is settled by its holder alone, save that an event was delivered: that is true whoever
 # holds the claim by then.
-_HELD = "#owner = :owner AND #state = :claimed AND lease = :lease"
+_IS_HOLDER = "#owner = :owner AND #state = :claimed AND lease = :lease"
 _NOT_DELIVERED = "attribute_not_exists(event_id) OR #state <> :delivered"
 _BEGIN = "SET deaths = :deaths, #content = :content, updated_at = :now, expires_at = :expires_at"
 _SETTLE = (
@@ -105,7 +105,7 @@ class DynamoLedger:
         try:
             return _claim_in(self._update(claim, _CLAIM, condition, values, "ALL_NEW"), claim)
         except _Refused as refused:
-            return _held(refused.item, claim, write_id)
+            return _obstacle(refused.item, claim, write_id)
 
     def begin(self, claim: Claim, deaths: int) -> None:
         """Count a post of a suspect before it begins."""
@@ -116,7 +116,7 @@ class DynamoLedger:
             ":deaths": _number(deaths),
         }
         try:
-            self._update(claim, _BEGIN, _HELD, values, "NONE")
+            self._update(claim, _BEGIN, _IS_HOLDER, values, "NONE")
         except _Refused as refused:
             raise Unavailable("the claim has passed to another message") from refused
 
@@ -139,7 +139,7 @@ class DynamoLedger:
             ":retry_at": _number(outcome.retry_at),
         }
         update = _SETTLE
-        condition = _NOT_DELIVERED if outcome.state is State.DELIVERED else _HELD
+        condition = _NOT_DELIVERED if outcome.state is State.DELIVERED else _IS_HOLDER
         if outcome.verdict:
             update += ", answer = :answer, request_id = :request_id"
             values |= {
@@ -225,7 +225,7 @@ def _claim_in(item: _Item, claim: Claim) -> Claimed:
     )
 
 
-def _held(item: _Item, claim: Claim, write_id: str) -> ClaimResult:
+def _obstacle(item: _Item, claim: Claim, write_id: str) -> ClaimResult:
     """Tell what stands in the way of a claim that was refused."""
     if "state" not in item:
         # Whose it is was not said: to call it a duplicate would drop the message unheard.
@@ -239,6 +239,6 @@ def _held(item: _Item, claim: Claim, write_id: str) -> ClaimResult:
         case State.WAITING:
             return Waiting(_value(item, "retry_at"))
         case State.PARKED:
-            return Settled()
+            return AlreadyDone()
         case State.DELIVERED:
-            return Settled() if is_same else Duplicate()
+            return AlreadyDone() if is_same else Duplicate()

@@ -47,14 +47,16 @@ class Outcomes:
     def retried(self, job: Job, verdict: Verdict, delay: float) -> Later:
         """Count an attempt, and wait."""
         attempts = job.claimed.attempts + 1
-        outcome = replace(job.kept, attempts=attempts, verdict=verdict, retry_at=self.now() + delay)
+        outcome = replace(
+            job.waiting, attempts=attempts, verdict=verdict, retry_at=self.now() + delay
+        )
         self._settle(job, outcome)
         self._log("delivery.retried", job, verdict, tries=1, delay=round(delay, 1))
         return Later(delay)
 
     def throttled(self, job: Job, verdict: Verdict, delay: float) -> Later:
         """Wait. The Space, not the event, was the reason: it costs no attempt."""
-        self._settle(job, replace(job.kept, verdict=verdict, retry_at=self.now() + delay))
+        self._settle(job, replace(job.waiting, verdict=verdict, retry_at=self.now() + delay))
         self._log("delivery.throttled", job, verdict)
         return Later(delay)
 
@@ -62,7 +64,7 @@ class Outcomes:
         """Wait, likewise, but remember how often and when the Space was the reason."""
         now = self.now()
         outcome = replace(
-            job.kept, verdict=verdict, blocks=blocks, blocked_at=now, retry_at=now + delay
+            job.waiting, verdict=verdict, blocks=blocks, blocked_at=now, retry_at=now + delay
         )
         self._settle(job, outcome)
         self._log("delivery.blocked", job, verdict)
@@ -83,8 +85,12 @@ class Outcomes:
         return Done()
 
     def unclaim(self, job: Job, later: Later) -> Later:
-        """Undo a claim that led to no post, with all that it counts."""
-        before = replace(job.kept, claims=job.claimed.claims - 1, deaths=job.claimed.deaths)
+        """Undo a claim, with all that it counted, and free its identity at once.
+
+        Nothing was posted; or Cometly refused the event for good, and the dead-letter queue is
+        away: then it is posted and refused once more.
+        """
+        before = replace(job.waiting, claims=job.claimed.claims - 1, deaths=job.claimed.deaths)
         self._settle(job, before)
         return later
 

@@ -18,8 +18,8 @@ from cometly_forwarder.journal import Journal
 
 # What a post and what follows it may take: 14 s for Cometly's answer, three calls to AWS of 9 s
 # (the gate, the ledger, the queue), and half a second (the sum: test_template.py). With every
-# service at its slowest, an event that is parked, or whose token is renewed, takes longer: its
-# claim is left.
+# service at its slowest, an event that is parked, or whose token is renewed, takes longer. Then the
+# invocation ends first, and the claim is over when its lease is.
 POST_SECONDS = 41.5
 # A thread that wakes later than this after its slot gives it up: the gate's sums rest on it.
 LATE_SECONDS = 0.2
@@ -61,7 +61,7 @@ class Posting:
             self.cometly.make_ready()
             if job.is_suspect:
                 self.ledger.begin(job.claim, job.claimed.deaths + 1)
-            if later := self._reach(job, slot):
+            if later := self._missed(job, slot):
                 return self.outcomes.unclaim(job, later)
             verdict = judge(self.cometly.post(job.envelope.event), self.now())
         except TokenMissing as exc:
@@ -70,15 +70,15 @@ class Posting:
         except Unavailable as exc:
             self._give_back(slot)
             return self.outcomes.unclaim(job, self.failures.unavailable(exc, event_id))
-        return self.settlement.settle(job, verdict, slot)
+        return self.settlement.act_on(job, verdict, slot)
 
     def postpone(self, job: Job) -> Later:
         """Let a suspect come back at another time than the others; its claim did not count."""
         seconds = 1 + self.random() * UNAVAILABLE_SECONDS
         return self.outcomes.unclaim(job, Later(seconds))
 
-    def _reach(self, job: Job, slot: Slot) -> Later | None:
-        """Sleep until the slot; returns a wait if it was missed, or the gate closed before."""
+    def _missed(self, job: Job, slot: Slot) -> Later | None:
+        """Sleep until the slot; returns a wait if the thread is late, or the gate closed before."""
         event_id = job.claim.event_id
         self._sleep_until(slot.at - self.gate.refresh_lead())
         try:

@@ -9,12 +9,12 @@ from datetime import UTC, datetime
 
 from cometly_forwarder import jsontext
 from cometly_forwarder.deliver.claims import (
+    AlreadyDone,
     Claim,
     Claimed,
     Duplicate,
     Leased,
     Ledger,
-    Settled,
     Waiting,
 )
 from cometly_forwarder.deliver.failures import Failures
@@ -26,9 +26,10 @@ from cometly_forwarder.errors import Unavailable, summary_of
 from cometly_forwarder.event.envelope import Envelope, Source, read_envelope
 from cometly_forwarder.journal import Journal
 
-# An event on which this many workers died is parked. The first death is not counted as one: it
-# only makes the event a suspect, whose posts are.
-MAX_DEATHS = 5
+# An event on which five workers died is poison, and parked: the first made it a suspect and was
+# not counted, the next four are counted deaths (`Ledger.begin`).
+_COUNTED_DEATHS = 4
+MAX_DEATHS = _COUNTED_DEATHS + 1
 _LONGEST_PATIENCE_SECONDS = 64.0
 
 
@@ -70,7 +71,7 @@ class Preparation:
                     return self._hold(arrival, until - self.now() + 1)
                 case Duplicate():
                     return self._drop(arrival)
-                case Settled():
+                case AlreadyDone():
                     self.journal.record("delivery.settled_before", event_id=envelope.event_id)
             return Done()
         except Unavailable as exc:
@@ -87,8 +88,9 @@ class Preparation:
         if job.envelope.faults:
             message = summary_of(job.envelope.faults)
             return self._park(job, Verdict(Kind.PERMANENT, "invalid", message=message))
-        if job.is_suspect and job.claimed.deaths >= MAX_DEATHS - 1:
+        if job.is_suspect and job.claimed.deaths >= _COUNTED_DEATHS:
             return self._park(job, Verdict(Kind.PERMANENT, "poison"))
+        # Since it was sent, not accepted: an event that is resent has the whole horizon again.
         if self.now() - job.message.sent_at > self.horizon_seconds:
             return self._park(job, Verdict(Kind.PERMANENT, "expired"))
         return job
@@ -97,7 +99,7 @@ class Preparation:
         return self.outcomes.park(job, verdict, tries=0)
 
     def _hold(self, arrival: Arrival, seconds: float) -> Later:
-        """Wait for what becomes of another message of the identity, or for its back-off."""
+        """Wait for what becomes of another message, or until the identity may be tried again."""
         delay = max(seconds, 1.0)
         self.journal.record(
             "delivery.held", event_id=arrival.envelope.event_id, delay=round(delay, 1)

@@ -18,10 +18,11 @@ from cometly_forwarder.gate.quota import RateHeaders
 MAX_BLOCKS = 5
 # "While" allows for answers that overtook each other, in seconds.
 _OVERTAKING_SECONDS = 5.0
-# Whoever was refused so lets others probe first; refused alone, it comes back after about a minute,
-# then less and less often.
+# An event that was blocked comes back so much later than the gate opens: others probe first.
 _YIELD_SECONDS = 15.0
-_ALONE_STEP = 4
+# One that is refused while others are taken backs off as if it had failed so many times more: at
+# first for up to two minutes, then less and less often.
+_ATTEMPTS_AHEAD = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,13 @@ class Settlement:
     failures: Failures
     random: Callable[[], float]
 
-    def settle(self, job: Job, verdict: Verdict, slot: Slot) -> End:
+    def act_on(self, job: Job, verdict: Verdict, slot: Slot) -> End:
+        """Tell the gate and the ledger what an answer means.
+
+        Delivered: ledger, then gate, for until the ledger knows it a crash leads to a second post.
+        Permanent: gate, then dead-letter queue, then ledger. Others: gate, which then says for how
+        long to wait, then ledger.
+        """
         if verdict.limit is not None and verdict.remaining is not None:
             self.gate.observe(RateHeaders(verdict.limit, verdict.remaining, slot.at))
         best_effort = self.failures.best_effort
@@ -52,26 +59,29 @@ class Settlement:
             case Kind.THROTTLED:
                 best_effort(lambda: self.gate.throttled(verdict.retry_after))
                 return self.outcomes.throttled(job, verdict, self._when_open())
-            case Kind.BLOCKED if self._is_alone(job):
-                return self._blamed(job, verdict, slot)
+            case Kind.BLOCKED if self._is_refused_alone(job):
+                return self._blame_event(job, verdict, slot)
             case Kind.BLOCKED:
                 best_effort(lambda: self.gate.blocked(is_sure=slot.probe))
                 delay = self.gate.wait() + _YIELD_SECONDS * (1 + self.random())
-                return self.outcomes.blocked(job, verdict, delay, max(job.claimed.blocks, 1))
+                # The first such answer is remembered. More of them are not counted here, for
+                # they may all be about the Space.
+                blocks = max(job.claimed.blocks, 1)
+                return self.outcomes.blocked(job, verdict, delay, blocks)
 
     def token_missing(self, job: Job) -> Later:
         """Close the gate; nothing was posted."""
         self.failures.best_effort(lambda: self.gate.blocked(is_sure=True))
         return self.outcomes.unclaim(job, Later(self._when_open()))
 
-    def _is_alone(self, job: Job) -> bool:
-        """Say whether an event was blocked before, and others were taken since."""
+    def _is_refused_alone(self, job: Job) -> bool:
+        """Say whether this event was blocked before, and others were taken since."""
         blocked_at = job.claimed.blocked_at
         if not job.claimed.blocks:
             return False
         return self.gate.last_taken() > blocked_at + _OVERTAKING_SECONDS
 
-    def _blamed(self, job: Job, verdict: Verdict, slot: Slot) -> End:
+    def _blame_event(self, job: Job, verdict: Verdict, slot: Slot) -> End:
         """Leave the gate open: the event, not the Space, is the reason."""
         if slot.probe:
             self.failures.best_effort(lambda: self.gate.give_back((), probe=True))
@@ -79,7 +89,7 @@ class Settlement:
         if blocks >= MAX_BLOCKS:
             reason = f"HTTP {verdict.status}, again and again, while other events were taken"
             return self.outcomes.park(job, replace(verdict, reason=reason), tries=1)
-        delay = back_off(_ALONE_STEP + job.claimed.blocks, self.random())
+        delay = back_off(_ATTEMPTS_AHEAD + job.claimed.blocks, self.random())
         return self.outcomes.blocked(job, verdict, delay, blocks)
 
     def _when_open(self) -> float:

@@ -12,7 +12,7 @@ from cometly_forwarder.gate.rules import Reservation
 
 
 class Gate(Protocol):
-    """What paces all workers together (see `gate`). The calls raise Unavailable."""
+    """What paces all workers together (see `gate/gate.py`). The calls raise Unavailable."""
 
     def admit(self, count: int, latest: float) -> Reservation: ...
 
@@ -29,7 +29,7 @@ class Gate(Protocol):
     def observe(self, quota: RateHeaders) -> None: ...
 
     def last_taken(self) -> float:
-        """Say when an event was last taken or refused for its own sake, as Unix time; 0: never."""
+        """Say when an event was last taken, as Unix time; 0: never."""
 
     def throttled(self, retry_after: float | None) -> None: ...
 
@@ -37,7 +37,8 @@ class Gate(Protocol):
 
     def failed(self, *, probe: bool) -> None: ...
 
-    def succeeded(self, *, probe: bool, is_booked: bool) -> None: ...
+    def succeeded(self, *, probe: bool, is_booked: bool) -> None:
+        """Report that an event was taken: booked, or refused for its own sake."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,7 @@ class CometlyResponse:
 
 @dataclass(frozen=True, slots=True)
 class NoResponse:
-    """Why nothing came back, in a word or two, such as `timeout` or `connection refused`."""
+    """Why nothing came back, in a few words, such as `no answer in time`."""
 
     reason: str
 
@@ -80,19 +80,21 @@ _REQUEST_ID_LENGTH = 200
 def judge(answer: CometlyResponse | NoResponse, now: float) -> Verdict:
     """Decide what an answer means (the table in docs/architecture.md). `now` is Unix time."""
     if isinstance(answer, NoResponse):
-        return Verdict(Kind.TRANSIENT, answer.reason)
+        return Verdict(kind=Kind.TRANSIENT, reason=answer.reason)
     # A date in Retry-After is Cometly's; its own clock says how far ahead that is.
     sent_at = _time_in(answer.headers.get("date", ""))
     kind, reason = _class_of(answer)
     return Verdict(
-        kind,
-        reason,
-        answer.status,
-        _message_of(answer),
-        _request_id_of(answer),
-        _seconds_in(answer.headers.get("retry-after", ""), now if sent_at is None else sent_at),
-        _whole_number_in(answer.headers.get("x-ratelimit-limit", "")),
-        _whole_number_in(answer.headers.get("x-ratelimit-remaining", "")),
+        kind=kind,
+        reason=reason,
+        status=answer.status,
+        message=_message_of(answer),
+        request_id=_request_id_of(answer),
+        retry_after=_seconds_in(
+            answer.headers.get("retry-after", ""), now if sent_at is None else sent_at
+        ),
+        limit=_whole_number_in(answer.headers.get("x-ratelimit-limit", "")),
+        remaining=_whole_number_in(answer.headers.get("x-ratelimit-remaining", "")),
     )
 
 
