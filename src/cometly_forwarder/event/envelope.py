@@ -28,7 +28,7 @@ MAX_BODY_BYTES = 768 * 1024
 
 _EVENT_ID = re.compile("evt_[0-9a-f]{32}")
 _PHONE = re.compile("[1-9][0-9]{0,31}")
-_MARK = "cometly_forwarder"
+_VERSION_FIELD = "cometly_forwarder"
 _VERSION = 1
 
 
@@ -103,7 +103,7 @@ def read_envelope(body: str, queue: Source, phone_region: str | None = None) -> 
 def _body_of(event_id: str, accepted_at: datetime, event: Mapping[str, Any]) -> str:
     return jsontext.dump(
         {
-            _MARK: _VERSION,
+            _VERSION_FIELD: _VERSION,
             "event_id": event_id,
             "accepted_at": accepted_at.isoformat(),
             "event": event,
@@ -130,7 +130,7 @@ def _event_id(identity: tuple[str, ...]) -> str:
 
 
 def _is_sealed(content: Mapping[str, Any]) -> bool:
-    version = content.get(_MARK)
+    version = content.get(_VERSION_FIELD)
     return type(version) is int and version == _VERSION  # True == 1, for Python
 
 

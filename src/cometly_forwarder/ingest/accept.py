@@ -41,7 +41,7 @@ class EventQueue(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Intake:
-    """How events come in: what the front needs to take them."""
+    """How events come in: what ingest needs to take them."""
 
     event_queue: EventQueue
     now: Callable[[], datetime]

@@ -165,10 +165,17 @@ _ERRORS: Mapping[type[Exception], Callable[[Any], ApiResponse[str]]] = {
     Unavailable: unavailable,
     Exception: crashed,
 }
-for _path, _methods in ROUTES.items():
-    for _method, _endpoint in _methods.items():
-        app.route(_path, _method)(_endpoint)
-app.exception_handler_manager.update_exception_handlers(_ERRORS)
+
+
+def _register() -> None:
+    """Tell Powertools what answers at each path, and for each error."""
+    for path, methods in ROUTES.items():
+        for method, endpoint in methods.items():
+            app.route(path, method)(endpoint)
+    app.exception_handler_manager.update_exception_handlers(_ERRORS)
+
+
+_register()
 
 
 def _request() -> Request:
