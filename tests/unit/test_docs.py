@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import json
 import re
@@ -165,6 +166,41 @@ def test_the_files_that_the_documents_name_exist() -> None:
 
     assert named
     assert {name for name in named if not any(any(it.glob(name)) for it in places)} == set()
+
+
+def members_by_class() -> dict[str, set[str]]:
+    """What each class of src has of its own. Classes of one name are taken together."""
+    members: dict[str, set[str]] = {}
+    for path in (ROOT / "src").rglob("*.py"):
+        for node in ast.walk(ast.parse(text_of(path))):
+            if isinstance(node, ast.ClassDef):
+                members.setdefault(node.name, set()).update(
+                    name for statement in node.body for name in _names_bound_by(statement)
+                )
+    return members
+
+
+def _names_bound_by(statement: ast.stmt) -> list[str]:
+    match statement:
+        case ast.FunctionDef(name=name) | ast.AnnAssign(target=ast.Name(id=name)):
+            return [name]
+        case ast.Assign(targets=[ast.Name(id=name)]):
+            return [name]
+        case _:
+            return []
+
+
+def test_the_members_of_our_classes_that_the_documents_name_exist() -> None:
+    members = members_by_class()
+    named = {
+        (match[1], match[2])
+        for path in (ROOT / "docs").rglob("*.md")
+        for name in names_in(path)
+        if (match := re.fullmatch(r"([A-Z]\w*)\.(\w+)(\(.*\))?", name)) and match[1] in members
+    }
+
+    assert ("Posting", "_missed") in named
+    assert {(kind, name) for kind, name in named if name not in members[kind]} == set()
 
 
 @dataclass
