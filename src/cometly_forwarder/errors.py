@@ -3,6 +3,7 @@
 ForwarderError
 ├── InvalidEvent        an event breaks Cometly's rules or ours; carries every fault
 │   └── TooLarge        no message of the queue can carry it
+├── BadValue            a field's value cannot be read; the message says what would be right
 ├── Unreadable          a request body or queue message is not the JSON that it should be
 ├── SettingsError       the function's environment lacks or garbles a setting
 └── Unavailable         an AWS service did not do what was asked; trying again is right
@@ -44,6 +45,10 @@ class InvalidEvent(ForwarderError):
 
 class TooLarge(InvalidEvent):
     """An event that no message of the queue can carry."""
+
+
+class BadValue(ForwarderError):
+    """A field's value that cannot be read. The message says what would be right, without quoting it."""
 
 
 class Unreadable(ForwarderError):
