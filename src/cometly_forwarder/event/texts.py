@@ -1,0 +1,305 @@
+"""Texts as people, templates and programs write them: names, addresses, keys, order ids, booleans.
+
+What reads a value here gives the same for what it gave before: the queue's reader reads once more.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from typing import Literal
+
+from cometly_forwarder.errors import BadValue
+
+Warn = Callable[[str], None]
+
+# What shows nothing wherever it stands: control characters (but not tab and line breaks), soft
+# hyphen, fillers, zero-width space, direction marks, word joiner, byte order mark, annotations.
+_INVISIBLE = (
+    "\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b\u200e"
+    "\u200f\u202a-\u202e\u2060-\u206f\u3164\ufeff\uffa0\ufff0-\ufffb\U0001d173-\U0001d17a"
+)
+# What shows nothing itself, and changes what stands beside it: joiners of Persian and Indic names
+# and of emoji, selectors of a character's variant, tags of flags.
+_JOINERS = "\u180b-\u180d\u180f\u200c\u200d\ufe00-\ufe0f\U000e0000-\U000e007f\U000e0100-\U000e01ef"
+# What may go at both ends: every blank of Unicode, and joiners with nothing to join.
+_AT_THE_ENDS = (
+    "\t\n\v\f\r\x1c\x1d\x1e\x1f \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007"
+    "\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000\u200c\u200d"
+)
+_LARGEST_EXACT = 2**53  # from here on a float no longer holds every integer
+
+_WORDS_FOR_NOTHING = frozenset(
+    {
+        "undefined",
+        "null",
+        "nan",
+        "nat",
+        "none",
+        "nil",
+        "n/a",
+        "#n/a",
+        "#ref!",
+        "#value!",
+        "#name?",
+        "<na>",
+        "<nil>",
+        "<none>",
+        "<null>",
+        "<no value>",
+        "\\n",
+        "(null)",
+        "(none)",
+        "(nil)",
+        "(empty)",
+        "(not set)",
+        "(not provided)",
+        "(unknown)",
+        "(undefined)",
+        "not set",
+        "not available",
+        "unknown",
+        "invalid date",
+    }
+)
+_HALVES_FOR_NOTHING = frozenset({"undefined", "null", "nan", "none"})
+# Which tool writes which: {{x}} Liquid, Mustache, tag managers, Klaviyo, HubSpot and the macros of
+# Meta, Snap, Reddit, LinkedIn; {%x%} Liquid; %%x%% Marketing Cloud; ${x} scripts, Display & Video;
+# the others: #{x} Ruby; <%x%> ERB, EJS; *|x|* Mailchimp; [[x]] GetResponse; __X__ TikTok.
+_UNMISTAKABLE = (
+    r"\{\{\{?[^{}]*\}\}\}?|\{%[^{}]*%\}|%%[^%]*%%|[$#]\{[^{}]*\}|<%[^<>]*%>|\*\|[^|*]*\|\*"
+    r"|\[\[[^\[\]]*\]\]|##[^#]*##|__[a-z0-9]+(?:_[a-z0-9]+)*__"
+)
+# These stand around values too, so a name has to be within: {x} Google, Microsoft; {!x} Salesforce;
+# %x% ActiveCampaign; %x! Campaign Manager; $x$ Outbrain; ~x~ Keap; [x] VAST; <x> documentation.
+_NAME = r"(?:[a-z_][a-z_ .:|-]*|[a-z_]+\d)"
+_NAMED = (
+    rf"\{{!?{_NAME}\}}|%{_NAME}%|%[a-z]+!|\${_NAME}\$|~{_NAME}~|\[{_NAME}\]|<{_NAME}>"
+    r"|\[object [a-z]*\]"
+)
+_PLACEHOLDERS = rf"(?:(?:{_UNMISTAKABLE})[\s./|:;,-]*)+|{_NAMED}"
+_LONGEST_PLACEHOLDER = 256
+# Letters in brackets that are a value all the same, such as {deadbeef}.
+_HEX = r"[^0-9a-f]?[0-9a-f-]{8,}[^0-9a-f]?"
+
+_QUOTES = "\"'`\u2018\u2019\u201c\u201d\u201e\u00ab\u00bb"
+_EMAIL = "ada@example.com"
+_LONGEST_EMAIL = 1000  # an address has 254 characters at most; the rest may be around it
+_TWO_HALVES = r"[^\s@]+@[^\s@]+"
+_SHOPIFY_ORDER = r"gid://shopify/order(?:identity)?/(\d+)/?(?:[?#].*)?"
+_SHOPIFY_IN_BASE64 = "Z2lkOi8vc2hvcGlmeS9PcmRlc"  # gid://shopify/Order
+# The numbers 1, 1.0 and true are one key of a dict, as are 0, 0.0 and false.
+_BOOLEANS: dict[str | float, bool] = {
+    **dict.fromkeys((1, "true", "1", "1.0", "yes", "y", "t", "on"), True),
+    **dict.fromkeys((0, "false", "0", "0.0", "no", "n", "f", "off"), False),
+}
+
+
+def clean_text(value: str, warn: Warn, *, keep_joiners: bool = False) -> str:
+    """Take out what shows nothing, so that one thing in two spellings is one.
+
+    `keep_joiners` is for what people read, such as names and campaigns: joiners and variants mean
+    something there. In what identifies, nobody sees them.
+    """
+    text = value.strip()
+    if text.isascii() and text.isprintable():
+        return text
+    whole = _with_whole_characters(text)
+    if whole != text:
+        warn("held half of a surrogate pair, which became U+FFFD")
+    shown = without_invisible(whole, keep_joiners=keep_joiners)
+    if shown != whole:
+        warn("held characters that show nothing, which are removed")
+    composed = _composed(shown)
+    if composed != shown:
+        warn("was rewritten in its composed form (Unicode NFC)")
+    return composed
+
+
+def without_invisible(text: str, *, keep_joiners: bool = False) -> str:
+    """Remove what shows nothing, and blanks around the rest, without a warning."""
+    hidden = _INVISIBLE if keep_joiners else _INVISIBLE + _JOINERS
+    return re.sub(f"[{hidden}]", "", text).strip(_AT_THE_ENDS)
+
+
+def _with_whole_characters(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return text
+
+
+def _composed(text: str, form: Literal["NFC", "NFKC"] = "NFC") -> str:
+    if text.isascii():
+        return text
+    # A megabyte of tables, which ASCII does not need.
+    from unicodedata import normalize  # noqa: PLC0415
+
+    return normalize(form, text)
+
+
+def read_text(value: object, warn: Warn, *, keep_joiners: bool = False) -> str:
+    """Read text, or the number that stands for it: 1001 and 1001.0 are "1001".
+
+    A whole number in a float is read as far as floats hold every integer: beyond, two order
+    numbers could be one.
+    """
+    match value:
+        case str():
+            return clean_text(value, warn, keep_joiners=keep_joiners)
+        case bool():
+            raise BadValue("must be text")
+        case int():
+            return _digits_of(value)
+        case float():
+            return _text_of(value)
+        case _:
+            raise BadValue("must be text")
+
+
+def _digits_of(number: int) -> str:
+    try:
+        return str(number)
+    except ValueError:  # Python writes no integer of more than 4300 digits
+        raise BadValue("must be text, or a number with fewer digits") from None
+
+
+def _text_of(number: float) -> str:
+    if not math.isfinite(number):
+        raise BadValue("must be text: NaN and Infinity are none")
+    if not number.is_integer():
+        return repr(number)
+    if abs(number) >= _LARGEST_EXACT:
+        raise BadValue("must be text: a number as large as this has lost digits")
+    return str(int(number))
+
+
+def is_placeholder(text: str) -> bool:
+    """Say whether a text stands for no value: a word such as null, or a template left unfilled.
+
+    For what identifies: a name may be Null. A value in braces, such as a GUID, is no placeholder.
+    """
+    bare = text.strip().lower()
+    if len(bare) > _LONGEST_PLACEHOLDER:
+        return False
+    if bare in _WORDS_FOR_NOTHING or _HALVES_FOR_NOTHING.issuperset(bare.split()):
+        return True
+    if bare.isascii() and not any(map(str.isalnum, bare)):
+        return True
+    if bare[:1].isalnum():
+        return False
+    # A link that was clicked before its macros were filled in.
+    bare = bare.replace("%7b", "{").replace("%7d", "}")
+    return bool(re.fullmatch(_PLACEHOLDERS, bare)) and not re.fullmatch(_HEX, bare)
+
+
+def read_email(value: object, warn: Warn) -> str:
+    """Read an e-mail address out of what surrounds it, in lower case.
+
+    Its form is not checked (decision 9): what has no @ is sent with a warning.
+    """
+    if not isinstance(value, str):
+        raise BadValue(f"must be text, such as {_EMAIL}")
+    text = clean_text(value, warn).lower()
+    email = _address_in(text)
+    if email != text:
+        several = text.count("@") > 1
+        warn("holds several; the first is sent" if several else "was read out of what surrounds it")
+    if not re.fullmatch(_TWO_HALVES, email):
+        warn("does not look like an e-mail address; it is sent as it is")
+    return email
+
+
+def _address_in(text: str) -> str:
+    """Read one address; the same again for what this returns."""
+    if len(text) > _LONGEST_EMAIL:
+        return text
+    # An address that was typed with a Japanese keyboard is one of wide letters.
+    plain = _composed(text, "NFKC")
+    if plain.startswith("mailto:"):
+        plain = plain.removeprefix("mailto:").partition("?")[0]
+    if "@" not in plain:
+        plain = plain.replace("%40", "@").replace("&#64;", "@")
+    if "@" not in plain:
+        return text
+    if plain.startswith('"') and re.fullmatch(r'"[^"@]*"@[^\s@"]+', plain):
+        return plain
+    if bracketed := re.search(r"<\s*([^<>\s]+@[^<>\s]+)\s*>", plain):
+        plain = bracketed[1]
+    plain = re.sub(r"\s*@\s*|(?<=@)([^\s@,;]+)\s+(?=\.)", _without_blanks, plain)
+    plain = _bare(_first_of(_bare(plain)))
+    return plain if plain == text or "@" not in plain else _address_in(plain)
+
+
+def _without_blanks(match: re.Match[str]) -> str:
+    return "".join(match[0].split())
+
+
+def _bare(text: str) -> str:
+    if "@[" in text:  # an address literal, whose brackets are a part of it
+        return text
+    return text.strip(_QUOTES + "<>()[],;: \t\r\n").rstrip(".")
+
+
+def _first_of(text: str) -> str:
+    """Tell two addresses apart. Words in front of the only one could be a part of it: they stay."""
+    pieces = [piece for piece in re.split(r"[,;|]+|\s+", text) if "@" in piece]
+    first = _bare(pieces[0]) if pieces else ""
+    if len(pieces) == 1 and first.count("@") > 1:
+        pieces = [piece for piece in re.split(r"[/&+]", first) if re.fullmatch(_TWO_HALVES, piece)]
+        return pieces[0] if len(pieces) > 1 else text
+    if not re.fullmatch(_TWO_HALVES, first):
+        return text
+    begins = text.startswith((first, *_QUOTES))
+    certain = len(pieces) > 1 or re.search("[,;|]", text) or (begins and "." in first.split("@")[1])
+    return first if certain else text
+
+
+def read_key(value: object, warn: Warn) -> str:
+    """Read an idempotency key, out of the quotes in which its header's draft has it (RFC 8941)."""
+    text = read_text(value, warn)
+    key = _unquoted(text)
+    if key != text:
+        warn("was in quotes, which are no part of it")
+    return key
+
+
+def _unquoted(text: str) -> str:
+    while quoted := re.fullmatch(r'"((?:[^"\\]|\\["\\])*)"', text):
+        text = re.sub(r"\\(.)", r"\1", quoted[1]).strip()
+    return text
+
+
+def read_order_id(value: object, warn: Warn) -> str:
+    """Read an order's id. What is `5001` to Shopify's webhooks has longer forms in its pixel."""
+    text = read_text(value, warn)
+    order = _shopify_order_in(_unquoted(text))
+    if order != text:
+        warn("was read as the number of the order in it")
+    return order
+
+
+def _shopify_order_in(text: str) -> str:
+    plain = _from_base64(text) if text.startswith(_SHOPIFY_IN_BASE64) else text
+    found = re.fullmatch(_SHOPIFY_ORDER, plain, re.ASCII | re.IGNORECASE)
+    return found[1] if found else text
+
+
+def _from_base64(text: str) -> str:
+    from binascii import Error, a2b_base64  # noqa: PLC0415 - few orders come in it
+
+    standard = text.rstrip("=").replace("-", "+").replace("_", "/")
+    try:
+        return a2b_base64(standard + "=" * (-len(standard) % 4)).decode()
+    except (Error, ValueError):
+        return text
+
+
+def read_boolean(value: object, _warn: Warn) -> bool:
+    """Read true or false in the words of forms and of other languages' programs."""
+    word = value.strip().lower() if isinstance(value, str) else value
+    if not isinstance(word, str | int | float) or word not in _BOOLEANS:
+        raise BadValue("must be true or false")
+    return _BOOLEANS[word]

@@ -1,0 +1,531 @@
+"""Texts in the forms in which programs, templates and people write them."""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given as of
+from hypothesis import strategies as some
+
+from cometly_forwarder.errors import BadValue
+from cometly_forwarder.event.texts import (
+    clean_text,
+    is_placeholder,
+    read_boolean,
+    read_email,
+    read_key,
+    read_order_id,
+    read_text,
+)
+
+GUID = "38627e30-e7b2-4c14-9f3e-2f8a1b0c9d11"
+FAMILY = "\U0001f468\u200d\U0001f469\u200d\U0001f467"
+
+
+def quiet(message: str) -> None:
+    pytest.fail(f"nothing was changed, and yet: {message}")
+
+
+# --- What shows nothing -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "hidden",
+    [
+        *"\x00\x01\x0e\x1b\x7f\x80\x9f\xad\u034f\u061c\u115f\u180b\u180e\u200b\u200c\u200d",
+        *"\u200e\u200f\u202a\u202e\u2060\u2064\u2066\u2069\u206f\u3164\ufe0f\ufeff\uffa0\ufff9",
+        *"\U000e0041\U000e0100\U0001d173",
+    ],
+    ids=ascii,
+)
+@pytest.mark.parametrize(
+    "template", ["{}ada@example.com", "ada@{}example.com", "ada@example.com{}"]
+)
+def test_what_shows_nothing_goes_from_what_identifies(template: str, hidden: str) -> None:
+    warnings: list[str] = []
+
+    assert clean_text(template.format(hidden), warnings.append) == "ada@example.com"
+    assert len(warnings) == 1
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("می\u200cخواهم", id="Persian, with a non-joiner"),
+        pytest.param("ක්\u200dෂ", id="Sinhala, with a joiner"),
+        pytest.param(FAMILY, id="a family of emoji"),
+        pytest.param("\u2764\ufe0f", id="a red heart"),
+        pytest.param("葛\U000e0100城", id="a variant of a Japanese name"),
+        pytest.param(
+            "\U0001f3f4\U000e0067\U000e0062\U000e0073\U000e0063\U000e0074\U000e007f",
+            id="the flag of Scotland",
+        ),
+        pytest.param("Zoë", id="Latin"),
+        pytest.param("Two  Words\tand\nlines", id="blanks within"),
+    ],
+)
+def test_joiners_stay_in_what_people_read(name: str) -> None:
+    assert clean_text(name, quiet, keep_joiners=True) == name
+
+
+def test_joiners_with_nothing_to_join_go_from_names_as_well() -> None:
+    warnings: list[str] = []
+
+    assert clean_text("\u200d \u200cAda\u200d ", warnings.append, keep_joiners=True) == "Ada"
+    assert len(warnings) == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [
+        ("Ada\ud83d", "Ada\ufffd"),
+        ("\udc00Ada", "\ufffdAda"),
+        ("A\ud83d\ud83d", "A\ufffd\ufffd"),
+        ("\ud83d\ude00", "\U0001f600"),
+    ],
+    ids=ascii,
+)
+def test_half_a_surrogate_pair_becomes_the_replacement_character(given: str, sent: str) -> None:
+    warnings: list[str] = []
+
+    assert clean_text(given, warnings.append) == sent
+    assert len(warnings) == 1
+
+
+def test_one_word_in_two_encodings_is_one() -> None:
+    warnings: list[str] = []
+
+    assert clean_text("Zoe\u0308", warnings.append) == clean_text("Zo\u00eb", quiet) == "Zo\u00eb"
+    assert len(warnings) == 1
+
+
+@pytest.mark.parametrize(
+    "blank", [" ", "\t\r\n", "\u00a0\u2003", "\u200b", "\ufeff \u200d"], ids=ascii
+)
+def test_nothing_but_blanks_is_the_empty_text(blank: str) -> None:
+    assert clean_text(blank, lambda _: None) == ""
+
+
+def test_a_long_text_is_cleaned_in_one_pass() -> None:
+    # A search that starts anew at each blank would not come back in minutes.
+    text = "\u00e9" + " \u200b" * 200_000 + "x"
+
+    assert clean_text(text, lambda _: None) == "\u00e9" + " " * 200_000 + "x"
+
+
+# --- Text ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("  1001 ", "1001"),
+        (1001, "1001"),
+        (0, "0"),
+        (-5, "-5"),
+        (7311111111111111111, "7311111111111111111"),
+        (10**100, "1" + "0" * 100),
+        (1001.0, "1001"),
+        (1.6505551212e10, "16505551212"),
+        (-0.0, "0"),
+        (2.0**53 - 1, "9007199254740991"),
+        (10.5, "10.5"),
+        (1e-7, "1e-07"),
+    ],
+    ids=lambda value: repr(value)[:24],
+)
+def test_text_is_read_from(value: object, text: str) -> None:
+    assert read_text(value, quiet) == text
+
+
+@pytest.mark.parametrize(
+    "value",
+    [None, True, False, [], ["x"], {"a": 1}, math.nan, math.inf, 2.0**53, 7.3e18, 1e300, 10**5000],
+    ids=lambda value: "huge" if value == 10**5000 else repr(value)[:24],
+)
+def test_text_is_not_read_from(value: object) -> None:
+    with pytest.raises(BadValue, match="must be text"):
+        read_text(value, quiet)
+
+
+# --- Missing values that do not look missing ----------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(
+            "undefined",
+            "null",
+            "NULL",
+            " Null ",
+            "NaN",
+            "None",
+            "nil",
+            "N/A",
+            "#N/A",
+            "#REF!",
+            "NaT",
+        ),
+        *("(not set)", "(none)", "(null)", "(not provided)", "<nil>", "<NA>", "\\N", "<no value>"),
+        *("[object Object]", "[object HTMLInputElement]", "unknown", "not set", "Invalid Date"),
+        *(
+            "undefined undefined",
+            "null null",
+            '""',
+            "''",
+            '"',
+            "-",
+            "--",
+            "...",
+            "?",
+            "#",
+            "{}",
+            "[]",
+        ),
+    ],
+)
+def test_a_word_for_nothing_is_a_placeholder(text: str) -> None:
+    assert is_placeholder(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("{{ checkout.email }}", id="Liquid"),
+        pytest.param("{{{email}}}", id="Mustache"),
+        pytest.param("{{ person.email|default:'' }}", id="Klaviyo"),
+        pytest.param("{{DLV - transaction id}}", id="tag manager"),
+        pytest.param("{{prénom}}", id="with an accent"),
+        pytest.param("{{ad.id}}", id="Meta's macro"),
+        pytest.param("{{campaign.id}}-{{ad.id}}", id="two of them"),
+        pytest.param("{{first_name}} {{last_name}}", id="two with a blank"),
+        pytest.param("%7B%7Bad.id%7D%7D", id="in a link"),
+        pytest.param("%7b%7bad.id%7d%7d", id="in a link, small letters"),
+        pytest.param("{% raw %}", id="Liquid's tag"),
+        pytest.param("%%emailaddr%%", id="Marketing Cloud"),
+        pytest.param("%%=v(@email)=%%", id="AMPscript"),
+        pytest.param("%EMAIL%", id="ActiveCampaign"),
+        pytest.param("%eaid!", id="Campaign Manager"),
+        pytest.param("${order.id}", id="script"),
+        pytest.param("#{order.id}", id="Ruby"),
+        pytest.param("<%= order.id %>", id="ERB"),
+        pytest.param("*|EMAIL|*", id="Mailchimp"),
+        pytest.param("[[email]]", id="GetResponse"),
+        pytest.param("##EMAIL##", id="hashes"),
+        pytest.param("__CLICKID__", id="TikTok"),
+        pytest.param("__CAMPAIGN_ID__", id="TikTok, two words"),
+        pytest.param("{gclid}", id="ValueTrack"),
+        pytest.param("{_campaign}", id="ValueTrack, custom"),
+        pytest.param("{param1}", id="ValueTrack, numbered"),
+        pytest.param("{CampaignId}", id="Microsoft"),
+        pytest.param("{!Contact.Email}", id="Salesforce"),
+        pytest.param("~Contact.Email~", id="Keap"),
+        pytest.param("$ad_id$", id="Outbrain"),
+        pytest.param("[CACHEBUSTING]", id="VAST"),
+        pytest.param("<your-email>", id="documentation"),
+    ],
+)
+def test_a_template_left_unfilled_is_a_placeholder(text: str) -> None:
+    assert is_placeholder(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(
+            GUID,
+            "{" + GUID + "}",
+            "{deadbeef}",
+            "{12345}",
+            "{ORD-1}",
+            "[1001]",
+            "[ABC-1001]",
+            "#1001",
+        ),
+        *(
+            "order-{{id}}",
+            "{{a}} real {{b}}",
+            "100%",
+            "50% off 20%",
+            "%41",
+            "$49.90$",
+            "__init",
+            "a__b__",
+        ),
+        *(
+            "0",
+            "1001",
+            "Null Island",
+            "nully",
+            "none@example.com",
+            "Nan Goldin",
+            "N/A Corp",
+            "mr. null",
+        ),
+        *('{"a": 1}', "<ada@example.com>", "~1001~", "\U0001f600", "日本", "{{" + "x" * 300 + "}}"),
+        "__A__B__C__" * 20 + "!",
+    ],
+)
+def test_a_value_is_no_placeholder(text: str) -> None:
+    assert not is_placeholder(text)
+
+
+# --- E-mail -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "Ada <ada@example.com>",
+        '"Lovelace, Ada" <ADA@example.com>',
+        "<ada@example.com>",
+        "mailto:ada@example.com",
+        "MAILTO:Ada@Example.com?subject=Hello%20you",
+        "'ada@example.com'",
+        '"ada@example.com"',
+        "\"'ada@example.com'\"",
+        "\u201cada@example.com\u201d",
+        "(ada@example.com)",
+        "[ada@example.com]",
+        "ada@example.com.",
+        "ada@example.com,",
+        ";ada@example.com;",
+        "ada%40example.com",
+        "ada&#64;example.com",
+        "ada @example.com",
+        "ada@ example.com",
+        "ada@example .com",
+        "ada@example.com (work)",
+        "ada@example.com\u200b",
+        "\ufeffada@example.com",
+        "ad\u00ada@exam\u200dple.com",
+        "\uff41\uff44\uff41\uff20\uff45\uff58\uff41\uff4d\uff50\uff4c\uff45.com",
+        "ada@example.com, grace@example.com",
+        "ada@example.com;grace@example.com",
+        "ada@example.com grace@example.com",
+        "ada@example.com / grace@example.com",
+        "ada@example.com/grace@example.com",
+        "ada@example.com | ada@example.com",
+        "Ada <ada@example.com>, Grace <grace@example.com>",
+        "Ada Lovelace, ada@example.com",
+    ],
+    ids=ascii,
+)
+def test_an_address_is_read_out_of_what_surrounds_it(given: str) -> None:
+    warnings: list[str] = []
+
+    assert read_email(given, warnings.append) == "ada@example.com"
+    assert len(warnings) == 1
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "ada@example.com",
+        " Ada@Example.COM ",
+        "o'neil@example.com",
+        "ada+shop@example.com",
+        "a/b@example.com",
+        "{ada}@example.com",
+        "ada%40home@example.com",
+        "ada@example",
+        "ada@[192.0.2.1]",
+        "用户@例子.广告",
+        "zoë@example.com",
+    ],
+)
+def test_an_address_stays_as_it_is(given: str) -> None:
+    assert read_email(given, quiet) == given.strip().lower()
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "grace",
+        "ada lovelace@example.com",
+        "ada ada@example.com",
+        "a@b@c",
+        "@",
+        "a" * 64,
+        "@" * 5000,
+    ],
+    ids=lambda text: text[:30],
+)
+def test_what_can_be_no_address_is_sent_with_a_warning(given: str) -> None:
+    warnings: list[str] = []
+
+    assert read_email(given, warnings.append) == given
+    assert warnings == ["does not look like an e-mail address; it is sent as it is"]
+
+
+def test_of_several_addresses_the_warning_says_so() -> None:
+    warnings: list[str] = []
+
+    read_email("ada@example.com, grace@example.com", warnings.append)
+
+    assert warnings == ["holds several; the first is sent"]
+
+
+@pytest.mark.parametrize("value", [7, 1.5, True, ["ada@example.com"], {"x": 1}], ids=repr)
+def test_an_address_must_be_text(value: object) -> None:
+    with pytest.raises(BadValue, match="must be text, such as ada@"):
+        read_email(value, quiet)
+
+
+# --- Keys and order ids -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("given", "key"),
+    [
+        (f'"{GUID}"', GUID),
+        (f' "{GUID}" ', GUID),
+        (r'"a\"b\\c"', r'a"b\c'),
+        (r'"\"twice\""', "twice"),
+        ('""', ""),
+    ],
+)
+def test_a_key_is_read_out_of_its_quotes(given: str, key: str) -> None:
+    warnings: list[str] = []
+
+    assert read_key(given, warnings.append) == key
+    assert len(warnings) == 1
+    assert read_key(key, quiet) == key
+
+
+@pytest.mark.parametrize("given", [GUID, 'a"b', '"open', 'shut"', '"a" and "b"', r'"a\b"', "'a'"])
+def test_a_key_without_quotes_around_it_stays(given: str) -> None:
+    assert read_key(given, quiet) == given
+
+
+def encoded(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "gid://shopify/Order/5001",
+        "gid://shopify/OrderIdentity/5001",
+        "gid://shopify/OrderIdentity/5001?key=abc",
+        "GID://Shopify/Order/5001",
+        encoded("gid://shopify/Order/5001"),
+        encoded("gid://shopify/Order/5001").rstrip("="),
+        encoded("gid://shopify/OrderIdentity/5001?key=?>"),
+        base64.urlsafe_b64encode(b"gid://shopify/OrderIdentity/5001?key=?>").decode(),
+        '"5001"',
+        '"gid://shopify/Order/5001"',
+        "5001\u200b",
+    ],
+)
+def test_an_order_has_one_id_at_the_pixel_and_at_the_webhook(given: str) -> None:
+    warnings: list[str] = []
+
+    assert read_order_id(given, warnings.append) == "5001"
+    assert len(warnings) == 1
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        *(
+            "5001",
+            "#1001",
+            "wc_order_a1b2",
+            "pi_3abc",
+            "1001.0",
+            "0005001",
+            "gid://shopify/Checkout/5001",
+        ),
+        *("gid://shopify/Order/", "gid://shopify/Order/abc", "gid://shopify/DraftOrder/5001"),
+        *("gid://shopify/Order/5001/x", "Z2lkOi8vc2hvcGlmeS9PcmRlc!", "Z2lkOi8vc2hvcGlmeS9PcmRlc"),
+        "Z2lkOi8vc2hvcGlmeS9PcmRlc////",
+    ],
+)
+def test_any_other_order_id_stays(given: str) -> None:
+    assert read_order_id(given, quiet) == given
+
+
+@pytest.mark.parametrize("value", [["5001"], {"id": 5001}, True], ids=repr)
+def test_a_key_or_an_order_id_is_no_object_and_no_list(value: object) -> None:
+    with pytest.raises(BadValue):
+        read_key(value, quiet)
+    with pytest.raises(BadValue):
+        read_order_id(value, quiet)
+
+
+# --- Booleans -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "value", [True, 1, 1.0, "1", "1.0", "true", " TRUE ", "yes", "Y", "t", "On"], ids=repr
+)
+def test_true_is_read_from(value: object) -> None:
+    assert read_boolean(value, quiet) is True
+
+
+@pytest.mark.parametrize(
+    "value", [False, 0, 0.0, "0", "0.0", "False", "NO", "n", "F", "off"], ids=repr
+)
+def test_false_is_read_from(value: object) -> None:
+    assert read_boolean(value, quiet) is False
+
+
+@pytest.mark.parametrize(
+    "value",
+    [None, 2, -1, 0.5, math.nan, "", "maybe", "2", "ja", [], [True], {}, 10**5000],
+    ids=lambda value: "huge" if value == 10**5000 else repr(value),
+)
+def test_a_boolean_is_not_read_from(value: object) -> None:
+    with pytest.raises(BadValue, match="must be true or false"):
+        read_boolean(value, quiet)
+
+
+# --- Reading again ------------------------------------------------------------------------------
+
+PIECES = (
+    "a",
+    "b",
+    "@",
+    ".",
+    ",",
+    " ",
+    ";",
+    "/",
+    "|",
+    "<",
+    ">",
+    '"',
+    "'",
+    "(",
+    "mailto:",
+    "?",
+    "%40",
+)
+ODD_ONES = (
+    "\u200b",
+    "\u200d",
+    "\\",
+    "\uff20",
+    "e\u0301",
+    "\u0130",
+    "\ufb01",
+    "\ud800",
+    "\u00a0",
+    "&",
+)
+
+
+@pytest.mark.parametrize("read", [read_text, read_email, read_key, read_order_id])
+@of(pieces=some.lists(some.sampled_from(PIECES + ODD_ONES), max_size=10))
+def test_what_was_read_is_read_as_it_is(
+    read: Callable[[object, Callable[[str], None]], str], pieces: list[str]
+) -> None:
+    # The queue's reader reads an event once more, and its identity must not change by it.
+    once = read("".join(pieces), lambda _: None)
+
+    assert read(once, lambda _: None) == once
