@@ -1,0 +1,265 @@
+"""Other vocabularies, in Cometly's words: field names and event names.
+
+Read are Cometly's own names in any case, with any separators or none (`orderId`, `Event-Name`), and
+those of Meta's, GA4's, Segment's, TikTok's, Pinterest's, Snap's, Klaviyo's and Shopify's events, as
+far as they can be one thing only. Not read, because they can be two:
+
+- `id`, `name`, `user_id`, `client_id`, `external_id`, `anonymousId`: whose, and of what?
+- `price`, `subtotal`, `amount_total`: of a part, or in cents. `created_at`, `time`: of what?
+- `order_number`: the id of an order in one shop, its name in another.
+- the events `checkout` (a purchase to Pinterest, the way there to others), `SubmitForm`,
+  `PlaceAnOrder` (TikTok knows `CompletePayment` beside it), `PageView`, `Search`.
+
+Nor are UTM parameters Cometly's attribution: that is for its script to say.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+from cometly_forwarder.event.texts import is_placeholder, without_invisible
+
+Warn = Callable[[str], None]
+WarnOf = Callable[[str, str], None]
+
+# Each field in others' words. Where several are given and differ, the first of a row is taken. A
+# word is written with every separator that it may have.
+_FIELDS_IN_OTHER_WORDS: Mapping[str, tuple[str, ...]] = {
+    "event_name": ("event", "event_type"),
+    "amount": (
+        *("value", "revenue", "total", "total_price", "order_total", "order_value", "total_value"),
+        *("total_amount", "grand_total", "purchase_amount", "conversion_value", "event_value"),
+        *("transaction_value", "transaction_total", "transaction_revenue"),
+    ),
+    "order_id": ("transaction_id",),
+    "idempotency_key": (
+        *("event_id", "message_id", "insert_id", "client_dedup_id", "deduplication_id"),
+        *("deduplication_key", "dedup_id"),
+    ),
+    "event_time": (
+        *("time_stamp", "event_timestamp", "timestamp_micros", "original_timestamp", "occurred_at"),
+        *("conversion_time", "conversion_date_time"),
+    ),
+    "email": ("e_mail_address", "user_email", "customer_email", "contact_email", "mail", "em"),
+    "phone": (
+        *("phone_number", "telephone", "telephone_number", "phone_no", "mobile_phone"),
+        *("mobile_number", "user_phone", "customer_phone", "contact_phone", "tel", "ph"),
+    ),
+    "first_name": ("given_name", "customer_first_name", "fn"),
+    "last_name": ("sur_name", "family_name", "customer_last_name", "ln"),
+    "ip": (
+        "client_ip_address",
+        "ip_address",
+        "client_ip",
+        "user_ip",
+        "user_ip_address",
+        "remote_addr",
+    ),
+    "user_agent": ("client_user_agent", "http_user_agent", "browser_user_agent"),
+    "url": ("event_source_url", "page_url", "page_location", "event_url"),
+    "fingerprint": ("comet_fingerprint", "cometly_fingerprint"),
+}
+_ALSO_WRITTEN = {"email": "e_mail", "fingerprint": "finger_print"}
+# Meta's short names are of hashed values, and may be lists.
+_SHORT = frozenset({"em", "ph", "fn", "ln"})
+_HASHED = frozenset({"email", "phone", "first_name", "last_name"})
+_HASH = r"[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{64}"
+
+# Objects around fields: Meta's and Snap's, Segment's, GA4's, TikTok's. In this order, and behind
+# all that stands outside of them.
+_WRAPPERS = (
+    *("custom_data", "user_data", "properties", "params", "ecommerce", "traits", "user", "page"),
+    "context",
+)
+_WITHIN_CONTEXT = ("traits", "user", "page")
+
+_EVENTS_IN_OTHER_WORDS: Mapping[str, tuple[str, ...]] = {
+    "purchase": (
+        *("complete_payment", "order_completed", "checkout_completed", "placed_order"),
+        *("ecommerce_purchase", "fb_mobile_purchase", "purchase_completed"),
+    ),
+    "lead_generated": ("lead", "generate_lead"),
+    "view_content": (
+        *("view_item", "product_viewed", "viewed_product", "view_product"),
+        "fb_mobile_content_view",
+    ),
+    "add_to_cart": (
+        *("product_added", "product_added_to_cart", "added_to_cart", "add_cart"),
+        *("add_to_basket", "add_to_bag"),
+        "fb_mobile_add_to_cart",
+    ),
+    "initiate_checkout": (
+        *("begin_checkout", "checkout_started", "started_checkout", "start_checkout"),
+        *("initiated_checkout", "fb_mobile_initiated_checkout"),
+    ),
+    "add_payment_info": (
+        *("payment_info_entered", "payment_info_submitted", "add_billing"),
+        "fb_mobile_add_payment_info",
+    ),
+    "complete_registration": ("fb_mobile_complete_registration",),
+    "sign_up": ("signed_up",),
+    "start_trial": ("trial_started",),
+}
+_LONGEST_NAME = 64
+_LAST = 99
+_SEPARATORS = r"[\s_\-./:]+"
+
+
+def translated(
+    raw: Mapping[str, object], known: Collection[str], warn: WarnOf
+) -> Mapping[str, object]:
+    """Put an event into Cometly's field names, each with a warning of the name that was read.
+
+    A field that is given by its own name stays as it is; another name for it, with another value,
+    is left out with a warning. Of several other names the first is taken: Cometly's name in another
+    spelling, then others' in the order above, first outside of wrappers. `known` are the names that
+    need no translation. What no name could be read from stays, for others to judge.
+    """
+    names = frozenset(known)
+    if names.issuperset(raw):
+        return raw
+    found = sorted(_readings(raw, names), key=lambda reading: reading.order)
+    taken = {reading.outermost for reading in found}
+    result = {name: value for name, value in raw.items() if name not in taken}
+    for reading in found:
+        _take(reading, result, warn)
+    for wrapper in _WRAPPERS:
+        if wrapper in taken and _holds_more(raw[wrapper], wrapper, found):
+            warn(wrapper, "holds more than what was read; the rest is left out")
+    return result
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """A value that stands for one of Cometly's fields. `order`: what is first outranks the rest."""
+
+    order: tuple[int, int]
+    field: str
+    value: object
+    path: tuple[str, ...]
+
+    @property
+    def outermost(self) -> str:
+        return self.path[0]
+
+    @property
+    def name(self) -> str:
+        return ".".join(self.path)[:_LONGEST_NAME]
+
+
+def _readings(raw: Mapping[str, object], known: frozenset[str]) -> Iterator[_Reading]:
+    unknown = {name: value for name, value in raw.items() if name not in known}
+    yield from _within(unknown, known, 0)
+    paths = [(name,) for name in _WRAPPERS] + [("context", name) for name in _WITHIN_CONTEXT]
+    for depth, path in enumerate(paths, start=1):
+        yield from _within(_at(path, unknown), known, depth, path)
+    # GA4 names an event beside its parameters; anywhere else a name is anybody's.
+    if isinstance(unknown.get("params"), Mapping) and isinstance(unknown.get("name"), str):
+        yield _Reading((0, _LAST), "event_name", unknown["name"], ("name",))
+
+
+def _at(path: tuple[str, ...], content: object) -> Mapping[str, object]:
+    for name in path:
+        content = content.get(name) if isinstance(content, Mapping) else None
+    return content if isinstance(content, Mapping) else {}
+
+
+def _within(
+    content: Mapping[str, object], known: frozenset[str], depth: int, path: tuple[str, ...] = ()
+) -> Iterator[_Reading]:
+    """Find what can be read, each name in its first spelling."""
+    meanings, seen = _meanings(known), set[str]()
+    for name, value in content.items():
+        folded = _folded(name)
+        if folded not in meanings or folded in seen:
+            continue
+        field, rank, word = meanings[folded]
+        first = value[0] if isinstance(value, list) and value and word in _SHORT else value
+        if _is_spelled_as(name, word) and (isinstance(first, str | int | float) or first is None):
+            seen.add(folded)
+            yield _Reading((depth, rank), field, first, (*path, name))
+
+
+def _take(reading: _Reading, result: dict[str, object], warn: WarnOf) -> None:
+    field, value = reading.field, reading.value
+    if not _is_given(value):
+        return
+    if field in _HASHED and isinstance(value, str) and re.fullmatch(_HASH, value.strip().lower()):
+        warn(reading.name, "is a hash, which Cometly cannot match, and is left out")
+    elif not _is_given(result.get(field)):
+        result[field] = value
+        warn(reading.name, f'was read as "{field}"')
+    elif result[field] != value:
+        warn(reading.name, f'is left out: "{field}" is given with another value')
+
+
+def _holds_more(content: object, wrapper: str, found: list[_Reading]) -> bool:
+    read = {reading.path[1] for reading in found if reading.outermost == wrapper}
+    return isinstance(content, Mapping) and not read.issuperset(content)
+
+
+def _is_given(value: object) -> bool:
+    if isinstance(value, str):
+        return bool(value.strip()) and not is_placeholder(value)
+    return value is not None
+
+
+@lru_cache(maxsize=4)
+def _meanings(known: frozenset[str]) -> Mapping[str, tuple[str, int, str]]:
+    """Map each name, folded, to its field, its rank behind the field's own name, and itself."""
+    meanings = {_folded(name): (name, 0, _ALSO_WRITTEN.get(name, name)) for name in known}
+    for field, names in _FIELDS_IN_OTHER_WORDS.items():
+        for rank, name in enumerate(names, start=1):
+            if field in known:
+                meanings.setdefault(_folded(name), (field, rank, name))
+    return meanings
+
+
+def read_event_name(text: str, names: Collection[str], warn: Warn) -> str | None:
+    """Read an event's name in any case and spelling, or in another vocabulary; None if it is none.
+
+    `names` are Cometly's. There is a warning of all but another case.
+    """
+    shown = without_invisible(text)
+    found = _events(frozenset(names)).get(_folded(shown))
+    if not found or not _is_spelled_as(shown, found[1]):
+        return None
+    if text.strip().lower() != found[0]:
+        warn(f'was read as "{found[0]}"')
+    return found[0]
+
+
+@lru_cache(maxsize=4)
+def _events(names: frozenset[str]) -> Mapping[str, tuple[str, str]]:
+    events = {_folded(name): (name, name) for name in names}
+    for name, others in _EVENTS_IN_OTHER_WORDS.items():
+        for other in others:
+            if name in names:
+                events.setdefault(_folded(other), (name, other))
+    return events
+
+
+# --- Spelling -----------------------------------------------------------------------------------
+
+
+def _words(name: str) -> list[str]:
+    return re.split(_SEPARATORS, name[: _LONGEST_NAME + 1].lower().lstrip("$").strip(" _-"))
+
+
+def _folded(name: str) -> str:
+    return "".join(_words(name))
+
+
+def _is_spelled_as(name: str, meant: str) -> bool:
+    """Say whether a name has separators only where the one that is meant has some.
+
+    `addtocart` and `AddToCart` are `add_to_cart`; `custom_event_1_1` is not `custom_event_11`.
+    """
+    return _ends_of(_words(name)) <= _ends_of(_words(meant))
+
+
+def _ends_of(words: list[str]) -> set[int]:
+    return {sum(map(len, words[: place + 1])) for place in range(len(words))}
