@@ -55,10 +55,12 @@ def read_ip(value: object, warn: Warn) -> str | None:
 
 
 def _visitor_in(text: str) -> IPv4Address | IPv6Address | None:
-    forwarded = re.findall(_FORWARDED, text, re.IGNORECASE)
+    forwarded = re.findall(_FORWARDED, text, re.IGNORECASE) if "=" in text else []
     chain = [_address(part) for part in forwarded or re.split(r"[,;\s]+", text) if part]
     if not chain or chain[0] is None:
         return None  # whoever hid the first did so on purpose, and the next is a proxy
+    if len(chain) == 1:
+        return chain[0]
     public = (address for address in chain if address and not _is_internal(address))
     return next(public, chain[0])
 
@@ -86,11 +88,11 @@ def _is_nobodys(address: IPv4Address | IPv6Address) -> bool:
 
 
 def _is_internal(address: IPv4Address | IPv6Address) -> bool:
-    return any(address in network for network in _internal_networks())
+    return any(address in network for network in _internal_networks(address.version))
 
 
 @cache
-def _internal_networks() -> tuple[IPv4Network | IPv6Network, ...]:
+def _internal_networks(version: int) -> tuple[IPv4Network | IPv6Network, ...]:
     from ipaddress import ip_network  # noqa: PLC0415
 
-    return tuple(map(ip_network, _INTERNAL))
+    return tuple(net for net in map(ip_network, _INTERNAL) if net.version == version)

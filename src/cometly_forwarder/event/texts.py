@@ -86,6 +86,7 @@ _HEX = r"[^0-9a-f]?[0-9a-f-]{8,}[^0-9a-f]?"
 _QUOTES = "\"'`\u2018\u2019\u201c\u201d\u201e\u00ab\u00bb"
 _EMAIL = "ada@example.com"
 _LONGEST_EMAIL = 1000  # an address has 254 characters at most; the rest may be around it
+_USUAL_EMAIL = r"[a-z0-9][a-z0-9._+-]*@[a-z0-9.-]*[a-z0-9]"
 _TWO_HALVES = r"[^\s@]+@[^\s@]+"
 _SHOPIFY_ORDER = r"gid://shopify/order(?:identity)?/(\d+)/?(?:[?#].*)?"
 _SHOPIFY_IN_BASE64 = "Z2lkOi8vc2hvcGlmeS9PcmRlc"  # gid://shopify/Order
@@ -119,6 +120,8 @@ def clean_text(value: str, warn: Warn, *, keep_joiners: bool = False) -> str:
 
 def without_invisible(text: str, *, keep_joiners: bool = False) -> str:
     """Remove what shows nothing, and blanks around the rest, without a warning."""
+    if text.isascii() and text.isprintable():
+        return text.strip()
     hidden = _INVISIBLE if keep_joiners else _INVISIBLE + _JOINERS
     return re.sub(f"[{hidden}]", "", text).strip(_AT_THE_ENDS)
 
@@ -203,6 +206,8 @@ def read_email(value: object, warn: Warn) -> str:
     if not isinstance(value, str):
         raise BadValue(f"must be text, such as {_EMAIL}")
     text = clean_text(value, warn).lower()
+    if re.fullmatch(_USUAL_EMAIL, text, re.ASCII):
+        return text
     email = _address_in(text)
     if email != text:
         several = text.count("@") > 1

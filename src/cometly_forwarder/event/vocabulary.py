@@ -155,7 +155,8 @@ def _readings(raw: Mapping[str, object], known: frozenset[str]) -> Iterator[_Rea
     yield from _within(unknown, known, 0)
     paths = [(name,) for name in _WRAPPERS] + [("context", name) for name in _WITHIN_CONTEXT]
     for depth, path in enumerate(paths, start=1):
-        yield from _within(_at(path, unknown), known, depth, path)
+        if path[0] in unknown:
+            yield from _within(_at(path, unknown), known, depth, path)
     # GA4 names an event beside its parameters; anywhere else a name is anybody's.
     if isinstance(unknown.get("params"), Mapping) and isinstance(unknown.get("name"), str):
         yield _Reading((0, _LAST), "event_name", unknown["name"], ("name",))
@@ -171,15 +172,15 @@ def _within(
     content: Mapping[str, object], known: frozenset[str], depth: int, path: tuple[str, ...] = ()
 ) -> Iterator[_Reading]:
     """Find what can be read, each name in its first spelling."""
-    meanings, seen = _meanings(known), set[str]()
+    seen = set[str]()
     for name, value in content.items():
-        folded = _folded(name)
-        if folded not in meanings or folded in seen:
+        meaning = _meaning_of(name[: _LONGEST_NAME + 1], known)
+        if meaning is None or meaning[2] in seen:
             continue
-        field, rank, word = meanings[folded]
+        field, rank, word = meaning
         first = value[0] if isinstance(value, list) and value and word in _SHORT else value
-        if _is_spelled_as(name, word) and (isinstance(first, str | int | float) or first is None):
-            seen.add(folded)
+        if isinstance(first, str | int | float) or first is None:
+            seen.add(word)
             yield _Reading((depth, rank), field, first, (*path, name))
 
 
@@ -207,6 +208,13 @@ def _is_given(value: object) -> bool:
     return value is not None
 
 
+@lru_cache(maxsize=1024)
+def _meaning_of(name: str, known: frozenset[str]) -> tuple[str, int, str] | None:
+    """Look a name up. Cached: the names of a source are always the same."""
+    meaning = _meanings(known).get(_folded(name))
+    return meaning if meaning and _is_spelled_as(name, meaning[2]) else None
+
+
 @lru_cache(maxsize=4)
 def _meanings(known: frozenset[str]) -> Mapping[str, tuple[str, int, str]]:
     """Map each name, folded, to its field, its rank behind the field's own name, and itself."""
@@ -223,6 +231,8 @@ def read_event_name(text: str, names: Collection[str], warn: Warn) -> str | None
 
     `names` are Cometly's. There is a warning of all but another case.
     """
+    if text in names:
+        return text
     shown = without_invisible(text)
     found = _events(frozenset(names)).get(_folded(shown))
     if not found or not _is_spelled_as(shown, found[1]):
