@@ -85,8 +85,9 @@ _ZONE = rf"""
 (?: \ ?(?P<name>[A-Z]{{1,5}})(?![A-Z]) )? (?: \ ?{_OFFSET} (?: \ [A-Z]{{2,5}} | \ [-+]\d\d )? )?
 (?: \ ?\([^()]*\) )? (?: \ M=[-+]\d+\.\d+ )? (?P<tags>(?:\[[^\[\]]*\])*)"""
 _TEXT = rf"{_DATE} (?: {_BETWEEN} {_TIME} )? {_ZONE}"
-# With these between date and time, an offset behind a date would look the same.
-_CLOSE_TEXT = rf"{_DATE} [-:] (?=\d\d[:.]?\d\d[:.]?\d\d) {_TIME} {_ZONE}"
+# What could be an offset as well has to have seconds: 2024-01-15+10:30 is a date of XML with its
+# offset, or a date and a time out of a form, in which + is a blank.
+_CLOSE_TEXT = rf"{_DATE} [-:+] (?=\d\d[:.]?\d\d[:.]?\d\d) {_TIME} {_ZONE}"
 # Unix's asctime and date have the year at the end.
 _YEAR_LAST = (
     r"^((?:[A-Z]{3,9},? )?[A-Z]{3,9} \d\d?) (\d\d?:\d\d:\d\d(?: [AP]M)?)"
@@ -153,7 +154,8 @@ def _from_text(text: str, warn: Warn) -> datetime | None:
     text = re.sub(_YEAR_LAST, r"\1 \4 \2\3", text, flags=re.ASCII)
     text = re.sub(_RUN_TOGETHER, r"\1T\2", text, flags=re.ASCII)
     for form in (_TEXT, _CLOSE_TEXT):
-        if found := re.fullmatch(form, text, re.ASCII | re.VERBOSE):
+        found = re.fullmatch(form, text, re.ASCII | re.VERBOSE)
+        if found and (_has_time(found) or not found["sign"]):
             return _from_parts(found, warn)
     raise BadValue(_FORMS)
 
@@ -289,12 +291,15 @@ def _is_informal(part: dict[str, str]) -> bool:
     return bool(part["first"] or part["m"] or part["md"])
 
 
+def _has_time(found: re.Match[str]) -> bool:
+    return bool(found["H"] or found["H2"] or found["H3"])
+
+
 def _zone_in(found: re.Match[str]) -> timezone:
     """Read the offset. It decides, whatever zone is named beside it (RFC 9557)."""
     name, sign = found["name"], found["sign"]
-    has_time = found["H"] or found["H2"] or found["H3"]
-    if sign and (name in {"Z", "ZULU"} or (sign == "-" and not has_time)):
-        raise ValueError  # 2024-01-15-10:30 is an XML date with an offset, or a date and a time
+    if sign and name in {"Z", "ZULU"}:
+        raise ValueError
     if name and name not in _UTC_NAMES:
         hours = _RFC_2822_HOURS.get(name) if found["d"] and found["H"] and not sign else None
         if hours is None:
