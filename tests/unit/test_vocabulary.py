@@ -352,6 +352,11 @@ def test_cometlys_names_are_read_in_any_spelling(name: str) -> None:
         *(("Order Completed", "purchase"), ("order_completed", "purchase")),
         *(("checkout_completed", "purchase"), ("Placed Order", "purchase")),
         *(("fb_mobile_purchase", "purchase"), ("ecommerce_purchase", "purchase")),
+        *(
+            ("af_purchase", "purchase"),
+            ("make_purchase", "purchase"),
+            ("af_subscribe", "subscribe"),
+        ),
         *(("Lead", "lead_generated"), ("generate_lead", "lead_generated")),
         *(("ViewContent", "view_content"), ("VIEW_CONTENT", "view_content")),
         *(("view_item", "view_content"), ("Product Viewed", "view_content")),

@@ -76,32 +76,35 @@ _WRAPPERS = (
 )
 _WITHIN_CONTEXT = ("traits", "user", "page")
 
+# `fb_mobile_` and `af_` are of apps: Meta's SDK and AppsFlyer's.
 _EVENTS_IN_OTHER_WORDS: Mapping[str, tuple[str, ...]] = {
     "purchase": (
         *("complete_payment", "order_completed", "checkout_completed", "placed_order"),
-        *("ecommerce_purchase", "fb_mobile_purchase", "purchase_completed"),
+        *("purchase_completed", "make_purchase", "ecommerce_purchase"),
+        *("fb_mobile_purchase", "af_purchase"),
     ),
     "lead_generated": ("lead", "generate_lead"),
     "view_content": (
         *("view_item", "product_viewed", "viewed_product", "view_product"),
-        "fb_mobile_content_view",
+        *("fb_mobile_content_view", "af_content_view"),
     ),
     "add_to_cart": (
         *("product_added", "product_added_to_cart", "added_to_cart", "add_cart"),
-        *("add_to_basket", "add_to_bag"),
-        "fb_mobile_add_to_cart",
+        *("add_to_basket", "add_to_bag", "fb_mobile_add_to_cart", "af_add_to_cart"),
     ),
     "initiate_checkout": (
-        *("begin_checkout", "checkout_started", "started_checkout", "start_checkout"),
-        *("initiated_checkout", "fb_mobile_initiated_checkout"),
+        *("begin_checkout", "start_checkout", "checkout_started", "started_checkout"),
+        *("initiated_checkout", "initiate_purchase"),
+        *("fb_mobile_initiated_checkout", "af_initiated_checkout"),
     ),
     "add_payment_info": (
         *("payment_info_entered", "payment_info_submitted", "add_billing"),
-        "fb_mobile_add_payment_info",
+        *("fb_mobile_add_payment_info", "af_add_payment_info"),
     ),
-    "complete_registration": ("fb_mobile_complete_registration",),
+    "complete_registration": ("fb_mobile_complete_registration", "af_complete_registration"),
     "sign_up": ("signed_up",),
-    "start_trial": ("trial_started",),
+    "subscribe": ("af_subscribe",),
+    "start_trial": ("trial_started", "af_start_trial"),
 }
 _LONGEST_NAME = 64
 _LAST = 99
