@@ -342,6 +342,11 @@ def test_an_address_stays_as_it_is(given: str) -> None:
     assert read_email(given, quiet) == given.strip().lower()
 
 
+def test_an_address_with_a_quoted_name_stays() -> None:
+    # RFC 5321 has blanks in it so; few take it, so there is a warning.
+    assert read_email('"ada lovelace"@example.com', lambda _: None) == '"ada lovelace"@example.com'
+
+
 @pytest.mark.parametrize(
     "given",
     [

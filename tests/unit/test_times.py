@@ -69,6 +69,8 @@ def read(value: object) -> tuple[datetime, list[str]]:
         pytest.param("2024/1/15 10:30", id="year first, no zeros"),
         pytest.param("2024.01.15 10:30:00", id="year first, dots"),
         pytest.param("2024. 1. 15. 10:30", id="Korean, Hungarian"),
+        pytest.param("2024年1月15日 10:30", id="Japanese, Chinese"),
+        pytest.param("2024년 1월 15일 10:30", id="Korean in words"),
         pytest.param("2024:01:15 10:30:00", id="EXIF"),
         pytest.param("2024-01-15-10.30.00.000000", id="DB2"),
         pytest.param("2024-01-15_10:30:00", id="underscore"),

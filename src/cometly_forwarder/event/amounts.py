@@ -68,6 +68,7 @@ VUV WST XAF XCD XOF XPF YER ZAR ZMW ZWG
 _WORDS = """
 EURO EUROS DOLLAR DOLLARS POUND POUNDS YEN YUAN RUPEES KR KR. ZŁ KČ FT LEI ЛВ ЛВ. РУБ РУБ. Р. ГРН
 ГРН. RS RS. RP RP. RM FR FR. SFR SFR. TL Đ VNĐ DIN DIN. ДИН ДИН. KM DHS NT KSH TSH USH BS BS. BR
+CFA FCFA
 元 円 圓 원 บาท रु ש״ח ש"ח د.إ ر.س ر.ق ج.م د.ك د.ت د.ج د.م. د.ب ر.ع. د.ا د.ع ل.ل ريال درهم دينار جنيه
 """  # noqa: RUF001
 # Behind an amount these would be litres, quarts and the like.
@@ -77,7 +78,8 @@ A AR AU B BD BZ C CA CDN CN E EC EG FJ GB HK J JA JP MX N NA NT NZ R RD RMB S SG
 """
 # By law or by habit these have no decimals: three digits behind a mark are thousands.
 _WITHOUT_DECIMALS = """
-BIF CLP DJF GNF IDR ISK JPY KMF KRW PYG RWF UGX VND VUV XAF XOF XPF RP RP. YEN Đ VNĐ 円 원 ₩ ₫ ₲
+BIF CLP COP DJF GNF HUF IDR ISK JPY KMF KRW PYG RWF UGX VND VUV XAF XOF XPF CFA FCFA FT RP RP. YEN
+Đ VNĐ 円 원 ₩ ₫ ₲
 """
 
 
@@ -142,17 +144,21 @@ def _formatted(text: str) -> int | float:
         raise BadValue(_MAYBE_NEGATIVE)
     sign = "-" if "-" in before else "+"
     before = re.sub(r"^[-+] ?|(?<=.)[-+]$| [-+] ?$", "", before.rstrip(" "), count=1).strip()
-    if before[-1:] in {".", ",", _POINT} and not _is_currency(before):
+    if before[-1:] in {".", ",", _POINT} and not _may_stand_before(before):
         before, core = before[:-1], before[-1:] + core
     if no_cents := re.match(_NO_CENTS, behind):
         core += (_POINT if no_cents[1] == ":" else no_cents[1]) + "00"
         behind = behind[no_cents.end() :]
     before, behind = before.strip(), behind.strip()
-    if not (_is_currency(before) or before in _ONLY_BEFORE) or not _is_currency(behind):
+    if not (_may_stand_before(before) and _is_currency(behind)):
         raise BadValue(_FORMS)
     currencies = {before.upper(), behind.upper()}
     number = _number_of(core, has_decimals=not _lacks_decimals(currencies, core))
     return -number if sign == "-" else number
+
+
+def _may_stand_before(text: str) -> bool:
+    return text in _ONLY_BEFORE or _is_currency(text)
 
 
 def _is_currency(text: str) -> bool:

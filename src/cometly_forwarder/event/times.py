@@ -37,6 +37,10 @@ _NO_OFFSET = (
 _READ_AS_UTC = "has no offset from UTC and was read as UTC"
 
 _LONGEST = 128
+# East Asia's dates name their year, month and day behind each, in this order.
+_SAME = str.maketrans(
+    {"\N{MINUS SIGN}": "-", **dict.fromkeys("年月년월", "-"), "日": " ", "일": " "}
+)
 _NUMBER = r"([+-]?\d+)(?:[.,]\d*)?"
 # Below each bound, a number counts that many units a second.
 _UNITS = (
@@ -133,7 +137,7 @@ def _moment_of(value: object, warn: Warn) -> datetime | None:
 def _plain(text: str) -> str:
     """Put a text into one script, one case and single blanks, out of quotes around it."""
     if not text.isascii():
-        shown = without_invisible(text).replace("\N{MINUS SIGN}", "-")
+        shown = without_invisible(text).translate(_SAME)
         text = "".join(str(int(char)) if char.isdecimal() else char for char in shown)
     return " ".join(text.strip(" \t\r\n\"'").upper().split())
 
