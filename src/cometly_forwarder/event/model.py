@@ -28,7 +28,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from cometly_forwarder.errors import Fault, InvalidEvent
-from cometly_forwarder.event.phones import normalise_phone
+from cometly_forwarder.event.phones import read_phone
 
 STANDARD_NAMES = (
     "lead_generated",
@@ -128,16 +128,8 @@ def _email(value: object, info: ValidationInfo) -> str:
 
 
 def _phone(value: object, info: ValidationInfo) -> str | None:
-    phone = normalise_phone(_identifier(value), _reading(info).phone_region)
-    if not phone.digits:
-        _reading(info).warn("phone", "holds no digit and is left out")
-        return None
-    if not phone.recognised:
-        _reading(info).warn(
-            "phone",
-            "could not be read as a phone number with a country code; its bare digits are sent",
-        )
-    return phone.digits
+    reading = _reading(info)
+    return read_phone(value, reading.phone_region, functools.partial(reading.warn, "phone"))
 
 
 def _amount(value: object) -> int | float:

@@ -1,62 +1,31 @@
-"""Phone numbers, from what people type to what Cometly matches on: digits with country code."""
+"""Phone numbers, from what people type to what Cometly matches on: digits with country code.
+
+A phone is never a stranger's: without a warning, no number is sent that is another country's than
+the one written (decision 19).
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
 
-# Numbers are short; what is longer is not worth a parser's time.
-_LONGEST_INPUT = 64
-_LONGEST_NUMBER = 32
+from cometly_forwarder.errors import BadValue
 
 
-@dataclass(frozen=True, slots=True)
-class Phone:
-    """`digits` as they are sent; `recognised` when they are known to carry a country code."""
+def read_phone(value: object, region: str | None, warn: Callable[[str], None]) -> str | None:
+    """Return the digits to send, such as 16505551212, or None where the number is left out.
 
-    digits: str
-    recognised: bool
-
-
-def normalise_phone(text: str, region: str | None) -> Phone:
-    """Read a phone number; `region` (ISO 3166) is where numbers without a country code belong.
-
-    Digits alone may be a number of the region or an international one, the form that Cometly asks
-    for. Where numbers are dialled with a 0 in front, digits without it are taken for international
-    first; elsewhere, as in the US, for the region's.
+    `region` (ISO 3166) is where numbers without a country code belong. `warn` gets the end of a
+    sentence that begins with "phone", for whatever is not a number that is read with its country
+    for certain. No value raises.
     """
     # The library is 40 ms to import, and many events carry no phone.
-    from phonenumbers import normalize_digits_only  # noqa: PLC0415
-
-    text = text[:_LONGEST_INPUT]
-    bare = normalize_digits_only(text)
-    digits = bare.lstrip("0")
-    first, second = (text, region), ("+" + bare if text == bare else "", None)
-    if _dials_with_zero(region):
-        first, second = second, first
-    for candidate, origin in (first, second, ("+" + digits, None), (digits, region)):
-        if found := _valid_number(candidate, origin):
-            return Phone(found, recognised=True)
-    return Phone(digits[:_LONGEST_NUMBER], recognised=False)
-
-
-def _dials_with_zero(region: str | None) -> bool:
-    from phonenumbers import PhoneMetadata  # noqa: PLC0415
-
-    metadata = PhoneMetadata.metadata_for_region(region) if region else None
-    return metadata is not None and metadata.national_prefix == "0"
-
-
-def _valid_number(text: str, region: str | None) -> str | None:
-    from phonenumbers import (  # noqa: PLC0415
-        NumberParseException,
-        PhoneNumberFormat,
-        format_number,
-        is_valid_number,
-        parse,
-    )
+    from cometly_forwarder.event.phonerules import read_number  # noqa: PLC0415
 
     try:
-        number = parse(text, region)
-    except NumberParseException:
+        reading = read_number(value, region)
+    except BadValue as exc:
+        warn(str(exc))
         return None
-    return format_number(number, PhoneNumberFormat.E164)[1:] if is_valid_number(number) else None
+    for warning in reading.warnings:
+        warn(warning)
+    return reading.digits
