@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 from cometly_forwarder.errors import Unreadable
+
+
+class Ambiguous(dict[str, Any]):
+    """An object that names a key twice: `repeated` is that key."""
+
+    repeated: str = ""
 
 
 def parse(text: str | bytes) -> Any:  # noqa: ANN401 - JSON can be anything
@@ -14,10 +22,22 @@ def parse(text: str | bytes) -> Any:  # noqa: ANN401 - JSON can be anything
     NaN and Infinity pass, as they do in Python's json: the event's own rules refuse them, each
     with the name of its field.
     """
+    return _parsed(text, _unique)
+
+
+def parse_each(text: str | bytes) -> Any:  # noqa: ANN401 - JSON can be anything
+    """Parse in the same way, but let what an object names twice spoil that object alone.
+
+    Such an object is an `Ambiguous`, and so is what holds it as a member.
+    """
+    return _parsed(text, _members)
+
+
+def _parsed(text: str | bytes, of_pairs: Callable[[list[tuple[str, Any]]], object]) -> object:
     try:
         # RFC 8259 lets a reader ignore a byte order mark, which some callers put in front.
         decoded = text.decode("utf-8-sig") if isinstance(text, bytes) else text
-        return json.loads(decoded, object_pairs_hook=_unique)
+        content: object = json.loads(decoded, object_pairs_hook=of_pairs)
     except UnicodeDecodeError as exc:
         raise Unreadable("it is not UTF-8") from exc
     except RecursionError as exc:
@@ -26,6 +46,7 @@ def parse(text: str | bytes) -> Any:  # noqa: ANN401 - JSON can be anything
         raise Unreadable(f"line {exc.lineno}, column {exc.colno}: {exc.msg}") from None
     except ValueError as exc:
         raise Unreadable("it holds a number with too many digits") from exc
+    return content
 
 
 def dump(value: object) -> str:
@@ -38,3 +59,14 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(members) != len(pairs):
         raise Unreadable("an object names the same key twice")
     return members
+
+
+def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    inner = next((name for name, value in pairs if type(value) is Ambiguous), None)
+    if len(members) == len(pairs) and inner is None:
+        return members
+    spoilt = Ambiguous(members)
+    counts = Counter(name for name, _ in pairs)
+    spoilt.repeated = next((name for name, count in counts.items() if count > 1), inner or "")
+    return spoilt

@@ -17,6 +17,7 @@ METRICS = {
     "ingest.limited": "Limited",
     "ingest.unavailable": "Unavailable",
     "ingest.crashed": "Crashed",
+    "ingest.warned": "Warned",
     "delivery.crashed": "Crashed",
     "delivery.delivered": "Delivered",
     "delivery.duplicate": "Duplicate",
@@ -26,6 +27,7 @@ METRICS = {
     "delivery.blocked": "Blocked",
     "delivery.paused": "Paused",
     "delivery.unavailable": "Unavailable",
+    "delivery.warned": "Warned",
 }
 # Counted once more for the page queue: a flood of pages that expires is no purchase lost.
 _PAGE_METRICS = {"delivery.parked": "PagesParked"}

@@ -15,6 +15,7 @@ from cometly_forwarder.deliver.posting import Cometly, Posting
 from cometly_forwarder.deliver.preparation import Preparation
 from cometly_forwarder.deliver.settlement import Settlement
 from cometly_forwarder.deliver.slots import Gate
+from cometly_forwarder.event.model import DEFAULT_RULES, EventRules
 from cometly_forwarder.journal import Journal
 
 
@@ -38,7 +39,7 @@ class Ports:
     sleep: Callable[[float], None]
     random: Callable[[], float]
     horizon_seconds: float
-    phone_region: str | None = None
+    rules: EventRules = DEFAULT_RULES
 
 
 def assemble(ports: Ports) -> BatchDelivery:
@@ -55,7 +56,7 @@ def assemble(ports: Ports) -> BatchDelivery:
             failures=failures,
             now=ports.now,
             horizon_seconds=ports.horizon_seconds,
-            phone_region=ports.phone_region,
+            rules=ports.rules,
         ),
         posting=Posting(
             ledger=ports.ledger,

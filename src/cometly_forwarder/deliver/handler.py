@@ -78,7 +78,7 @@ def batch_deliveries() -> BatchDeliveries:
         sleep=time.sleep,
         random=random.random,
         horizon_seconds=settings.delivery_horizon_hours * 3600,
-        phone_region=settings.default_phone_region,
+        rules=settings.event_rules,
     )
     pages = replace(
         events,

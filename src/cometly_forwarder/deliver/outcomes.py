@@ -12,6 +12,7 @@ from cometly_forwarder.deliver.failures import Failures
 from cometly_forwarder.deliver.jobs import Done, End, Job, Later
 from cometly_forwarder.deliver.verdict import Verdict
 from cometly_forwarder.errors import Unavailable
+from cometly_forwarder.event.model import warned_fields
 from cometly_forwarder.journal import Journal
 
 
@@ -42,6 +43,7 @@ class Outcomes:
             return self.failures.after(job.claim.lease)
         age = max(self.now() - job.claim.accepted_at.timestamp(), 0.0)
         self._log("delivery.delivered", job, verdict, tries=1, latency=age)
+        self._log_warnings(job)
         return Done(is_delivered=True)
 
     def retried(self, job: Job, verdict: Verdict, delay: float) -> Later:
@@ -82,6 +84,7 @@ class Outcomes:
         # Even if this fails the dead-letter queue has it, and the claim ends with its lease.
         self._settle(job, Outcome(State.PARKED, attempts, verdict))
         self._log("delivery.parked", job, verdict, tries=tries)
+        self._log_warnings(job)
         return Done()
 
     def unclaim(self, job: Job, later: Later) -> Later:
@@ -111,6 +114,11 @@ class Outcomes:
             request_id=verdict.request_id,
             **keys,
         )
+
+    def _log_warnings(self, job: Job) -> None:
+        """Name what was odd about an event whose sender could not be told: once, at its end."""
+        if fields := warned_fields(job.envelope.warnings):
+            self.journal.record("delivery.warned", event_id=job.claim.event_id, fields=fields)
 
 
 def _parked_body(job: Job) -> str:

@@ -24,6 +24,7 @@ from cometly_forwarder.deliver.verdict import Kind, Verdict
 from cometly_forwarder.deliver.waits import patience
 from cometly_forwarder.errors import Unavailable, summary_of
 from cometly_forwarder.event.envelope import Envelope, Source, read_envelope
+from cometly_forwarder.event.model import DEFAULT_RULES, EventRules
 from cometly_forwarder.journal import Journal
 
 # An event on which five workers died is poison, and parked: the first made it a suspect and was
@@ -43,10 +44,10 @@ class Preparation:
     failures: Failures
     now: Callable[[], float]
     horizon_seconds: float
-    phone_region: str | None = None
+    rules: EventRules = DEFAULT_RULES
 
     def read(self, message: Message) -> Arrival:
-        return Arrival(message, read_envelope(message.body, _source_of(message), self.phone_region))
+        return Arrival(message, read_envelope(message.body, _source_of(message), self.rules))
 
     def prepare(self, arrival: Arrival, lease: float) -> Job | End:
         """Claim an event for its message; returns a job if it is to be posted."""

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from typing import Annotated, Self
 from urllib.parse import SplitResult, urlsplit
 
-from pydantic import AfterValidator, BaseModel, Field
+from pydantic import AfterValidator, Field
 
 from cometly_forwarder import settings
 from cometly_forwarder.errors import SettingsError
+from cometly_forwarder.event.settings import EventSettings
 
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
@@ -29,7 +30,7 @@ def _is_local(parts: SplitResult) -> bool:
     return parts.scheme == "http" and parts.hostname in _LOOPBACK
 
 
-class DeliverSettings(BaseModel, frozen=True):
+class DeliverSettings(EventSettings, frozen=True):
     """The environment of the deliver function. Without a page queue its two names are empty."""
 
     event_queue_url: str
@@ -41,7 +42,6 @@ class DeliverSettings(BaseModel, frozen=True):
     cometly_url: Annotated[str, AfterValidator(_safe_url)]
     cometly_requests_per_minute: int = Field(ge=1, lt=10**9, title="a whole number from 1 on")
     delivery_horizon_hours: int = Field(ge=1, lt=10**9, title="a whole number from 1 on")
-    default_phone_region: str | None = None
 
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> Self:

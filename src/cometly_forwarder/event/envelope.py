@@ -3,7 +3,8 @@
 An event's identity decides what is a duplicate, by Cometly's own rules (first match wins):
 
 (a) the caller's `idempotency_key`;
-(b) event name + `order_id` + customer;
+(b) event name + `order_id` + customer; of an upsell, that it is one, its amount and its `order_name`
+    too, for Cometly books an upsell under a name of its own beside the order;
 (c) the id that the event's source gave it: SNS message, EventBridge event, or a fresh one.
 
 The key that goes to Cometly is the caller's in (a) and the event id in (c). In (b), and wherever an
@@ -21,7 +22,7 @@ from typing import Any
 
 from cometly_forwarder import jsontext
 from cometly_forwarder.errors import Fault, InvalidEvent, TooLarge, Unreadable
-from cometly_forwarder.event.model import Event, iso_time, read_event
+from cometly_forwarder.event.model import DEFAULT_RULES, Event, EventRules, iso_time, read_event
 
 # A queue message holds 1 MiB (SQS, since August 2025), and a parked one carries its reasons too.
 MAX_BODY_BYTES = 768 * 1024
@@ -54,6 +55,8 @@ class Envelope:
     event: Mapping[str, Any]
     faults: tuple[Fault, ...] = ()
     is_bare: bool = False
+    # What nobody was told of an event that came by a way without answers.
+    warnings: tuple[Fault, ...] = field(default=(), compare=False)
     # What `seal` wrote to weigh the event; empty in an envelope that was read.
     _body: str = field(default="", repr=False, compare=False)
 
@@ -64,7 +67,7 @@ class Envelope:
 
 def seal(event: Event, source: Source) -> Envelope:
     """Fix an event's identity and time; raises TooLarge when it cannot travel."""
-    event_id = _event_id(_identity(event, source))
+    event_id = _event_id(identity_of(event, source))
     fields = event.fields()
     fields.setdefault("event_time", iso_time(source.time))
     if not (event.idempotency_key or event.order_id or event.order_name):
@@ -75,7 +78,7 @@ def seal(event: Event, source: Source) -> Envelope:
     return Envelope(event_id, source.time, fields, _body=body)
 
 
-def read_envelope(body: str, queue: Source, phone_region: str | None = None) -> Envelope:
+def read_envelope(body: str, queue: Source, rules: EventRules = DEFAULT_RULES) -> Envelope:
     """Read a queue message, whoever sent it: ingest, SNS (raw or wrapped) or EventBridge.
 
     `queue` is the queue's own view, used where the body names no better source. Never raises for
@@ -88,12 +91,12 @@ def read_envelope(body: str, queue: Source, phone_region: str | None = None) -> 
     try:
         content = jsontext.parse(body)
         if isinstance(content, dict) and _is_sealed(content):
-            return _unsealed(content, phone_region)
+            return _unsealed(content, rules)
         # A rule may put its events on a topic: then the event is within both.
         while wrapper := _wrapper_of(content, queue):
             source, content = wrapper, _inside(content)
-        event, _ = read_event(content, phone_region)
-        return replace(seal(event, source), is_bare=source is queue)
+        event, warnings = read_event(content, rules, source.time)
+        return replace(seal(event, source), is_bare=source is queue, warnings=warnings)
     except InvalidEvent as exc:
         return _faulty(source, exc.faults)
     except Unreadable as exc:
@@ -111,7 +114,8 @@ def _body_of(event_id: str, accepted_at: datetime, event: Mapping[str, Any]) -> 
     )
 
 
-def _identity(event: Event, source: Source) -> tuple[str, ...]:
+def identity_of(event: Event, source: Source) -> tuple[str, ...]:
+    """Return what makes an event the one that it is, its kind first."""
     if event.idempotency_key:
         return "key", event.idempotency_key
     if event.order_id:
@@ -120,7 +124,11 @@ def _identity(event: Event, source: Source) -> tuple[str, ...]:
 
 
 def _order_of(event: Event) -> tuple[str, ...]:
-    return "order", event.event_name, event.order_id or "", event.customer or ""
+    order = (event.event_name, event.order_id or "", event.customer or "")
+    if not event.is_upsell:
+        return "order", *order
+    amount = "" if event.amount is None else repr(float(event.amount))
+    return "upsell", *order, amount, event.order_name or ""
 
 
 def _event_id(identity: tuple[str, ...]) -> str:
@@ -134,15 +142,15 @@ def _is_sealed(content: Mapping[str, Any]) -> bool:
     return type(version) is int and version == _VERSION  # True == 1, for Python
 
 
-def _unsealed(content: Mapping[str, Any], phone_region: str | None) -> Envelope:
+def _unsealed(content: Mapping[str, Any], rules: EventRules) -> Envelope:
     event_id, fields, accepted_at = (content.get(k) for k in ("event_id", "event", "accepted_at"))
     if not (isinstance(event_id, str) and _EVENT_ID.fullmatch(event_id)):
         raise Unreadable("the envelope has no event_id such as ingest makes")
     if not (isinstance(fields, dict) and isinstance(accepted_at, str)):
         raise Unreadable("the envelope lacks accepted_at or event")
     moment = _moment(accepted_at)
-    event, _ = read_event(fields, phone_region)
-    if not _may_be_called(event_id, event):
+    event, _ = read_event(fields, rules, moment)
+    if not (_may_be_called(event_id, event) or _was_called(event_id, fields)):
         raise InvalidEvent((Fault("", "the envelope's event_id is that of another event"),))
     sealed = event.fields() | _sealed_phone(fields)
     sealed.setdefault("event_time", iso_time(moment))
@@ -150,7 +158,7 @@ def _unsealed(content: Mapping[str, Any], phone_region: str | None) -> Envelope:
 
 
 def _sealed_phone(fields: Mapping[str, Any]) -> dict[str, str]:
-    """Keep a phone number that has the form in which ingest seals them (decision 10)."""
+    """Keep a phone number that has the form in which ingest seals them (decision 19)."""
     match fields.get("phone"):
         case str(phone) if _PHONE.fullmatch(phone):
             return {"phone": phone}
@@ -168,6 +176,18 @@ def _may_be_called(event_id: str, event: Event) -> bool:
     if event.order_id:
         return event_id == _event_id(_order_of(event))
     return event.order_name is not None
+
+
+def _was_called(event_id: str, fields: Mapping[str, Any]) -> bool:
+    """Say the same by the rules of versions before 1.0, whose messages an upgrade finds queued.
+
+    They took each field as it was written, and the first of three for the customer.
+    """
+    if key := fields.get("idempotency_key"):
+        return event_id in {key, _event_id(("key", str(key)))}
+    customer = fields.get("email") or fields.get("comet_token") or fields.get("fingerprint")
+    order = (fields.get("event_name"), fields.get("order_id"), customer)
+    return event_id == _event_id(("order", *map(str, order)))
 
 
 def _wrapper_of(content: object, source: Source) -> Source | None:

@@ -1,7 +1,9 @@
 """Event: Cometly's 28 fields, validated and normalised.
 
-The rules are those of Cometly's reference for `POST /public-api/v1/events/track`; where it is
-silent, an event is let through with a warning rather than refused, for a refused event is lost.
+The rules are those of Cometly's reference for `POST /public-api/v1/events/track`. A refused event is
+lost, so only four things refuse one (decision 20): an event name that is missing or unknown, nothing
+that identifies the customer, an amount or a time that cannot be read, a key or an order id that is
+an object or a list. Any other value that cannot be read is left out, with a warning that names it.
 """
 
 from __future__ import annotations
@@ -9,12 +11,10 @@ from __future__ import annotations
 import difflib
 import functools
 import math
-import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from decimal import Decimal
-from typing import Annotated, Any, NoReturn, cast
+from typing import Annotated, Any, cast
 
 from pydantic import (
     BaseModel,
@@ -27,8 +27,26 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from cometly_forwarder.errors import Fault, InvalidEvent
-from cometly_forwarder.event.phones import read_phone
+from cometly_forwarder import jsontext
+from cometly_forwarder.errors import BadValue, Fault, InvalidEvent
+from cometly_forwarder.event.addresses import read_ip
+from cometly_forwarder.event.amounts import read_amount
+from cometly_forwarder.event.phones import is_region, read_phone
+from cometly_forwarder.event.texts import (
+    is_placeholder,
+    read_boolean,
+    read_email,
+    read_key,
+    read_order_id,
+    read_text,
+    with_whole_characters,
+)
+from cometly_forwarder.event.times import read_time
+from cometly_forwarder.event.vocabulary import read_event_name, translated
+
+Warn = Callable[[str], None]
+Amend = Callable[[Mapping[str, object]], Mapping[str, object]]
+Reader = Callable[[Any, "Reading", Warn], object]
 
 STANDARD_NAMES = (
     "lead_generated",
@@ -51,26 +69,65 @@ EVENT_NAMES = frozenset(STANDARD_NAMES + CUSTOM_NAMES)
 
 # An event with thousands of unknown fields gets a bounded answer for bounded work.
 MAX_UNKNOWN_NAMED = 10
+# Tells the country of one event's phone number; it does not go to Cometly.
+REGION_FIELD = "phone_region"
 
-_MILLISECONDS_FROM = 10**11  # as seconds: the year 5138
-_MILLISECONDS_UNTIL = 10**13  # the year 2286; beyond lie dates without separators, microseconds
-_AMOUNT_LIMIT = 10**15  # up to here a JSON number keeps every integer and most cents
-_WHOLE_LIMIT = 10**18  # below: an integer that stands for its digits
-_LONGEST_NUMBER = 64
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
-_INTEGER = re.compile(r"[+-]?\d+", re.ASCII)
-# ISO 8601's basic form of a date, such as 20240115: as seconds it would be some day of 1970.
-_BASIC_DATE = re.compile(r"(19|20|21)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])", re.ASCII)
-_UNIX_TIME = re.compile(r"\d+(\.\d+)?", re.ASCII)
+_NOT_ADMITTED = "is not taken from browsers here (the parameter BrowserEventNames can admit it)"
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
-_TIME_FORMS = "must be ISO 8601, such as 2024-01-15T10:30:00Z, or Unix time in seconds"
-_BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
+# Where the word for a missing value would be taken for a person or an order.
+_IDENTIFYING = frozenset(
+    {
+        "email",
+        "comet_token",
+        "fingerprint",
+        "ip",
+        "tracking_id",
+        "phone",
+        "order_id",
+        "order_name",
+        "checkout_token",
+        "upsell_common_id",
+        "idempotency_key",
+    }
+)
+
+
+@dataclass(frozen=True)
+class EventRules:
+    """How a deployment wants its events to be read.
+
+    `phone_region` (ISO 3166) is the country of phone numbers that do not name one. `passed_on` are
+    names of fields that Cometly's reference does not list and that go to Cometly as they are; one
+    that ends with `*` stands for every name that begins so. `event_names` are those that are taken;
+    pages may not send each.
+    """
+
+    phone_region: str | None = None
+    passed_on: frozenset[str] = frozenset()
+    event_names: frozenset[str] = EVENT_NAMES
+
+    def passes_on(self, name: str) -> bool:
+        return name in self.passed_on or name.startswith(self._beginnings)
+
+    @functools.cached_property
+    def known(self) -> frozenset[str]:
+        """The names that need no translation out of another vocabulary."""
+        return _KNOWN | self.passed_on | {REGION_FIELD}
+
+    @functools.cached_property
+    def _beginnings(self) -> tuple[str, ...]:
+        return tuple(name[:-1] for name in self.passed_on if name.endswith("*"))
+
+
+DEFAULT_RULES = EventRules()
 
 
 @dataclass(slots=True)
 class Reading:
     """What validation needs beside the event, and the warnings that it gathers on the way."""
 
+    rules: EventRules
+    accepted_at: datetime
     phone_region: str | None = None
     warnings: list[Fault] = field(default_factory=list)
 
@@ -78,12 +135,33 @@ class Reading:
         self.warnings.append(Fault(name, message))
 
 
-def _reading(info: ValidationInfo) -> Reading:
-    return cast("Reading", info.context)
+def _always(_: object) -> bool:
+    return True
 
 
-def _refuse(message: str) -> NoReturn:
-    raise PydanticCustomError("fault", "{message}", {"message": message})
+def _never(_: object) -> bool:
+    return False
+
+
+def _is_many(value: object) -> bool:
+    return isinstance(value, Mapping | list)
+
+
+def _by(read: Reader, *, refusing: Callable[[object], bool] = _never) -> BeforeValidator:
+    """Read a field; what cannot be read is refused if `refusing` says so, and else left out."""
+
+    def validate(value: object, info: ValidationInfo) -> object:
+        reading, name = cast("Reading", info.context), info.field_name or ""
+        try:
+            found = read(value, reading, functools.partial(reading.warn, name))
+        except BadValue as exc:
+            if refusing(value):
+                raise PydanticCustomError("fault", "{message}", {"message": str(exc)}) from None
+            reading.warn(name, f"{exc}; it is left out")
+            return None
+        return None if found == "" else found
+
+    return BeforeValidator(validate)
 
 
 @functools.lru_cache(maxsize=512)
@@ -93,100 +171,25 @@ def _hint(name: str, known: tuple[str, ...]) -> str:
     return f'; did you mean "{close[0]}"?' if close else ""
 
 
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        _refuse("must be text (a JSON string)")
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        _refuse("must be valid Unicode: it holds half of a surrogate pair")
-    return value.strip()
-
-
-def _identifier(value: object) -> str:
-    """Shops number their orders: an integer is as good as its digits."""
-    if isinstance(value, int) and not isinstance(value, bool) and abs(value) < _WHOLE_LIMIT:
-        return str(value)
-    return _text(value)
-
-
-def _event_name(value: object) -> str:
-    name = _text(value)
-    if name in EVENT_NAMES:
-        return name
+def _event_name(value: object, reading: Reading, warn: Warn) -> str:
+    name = value.strip() if isinstance(value, str) else ""
+    found = name if name in EVENT_NAMES else read_event_name(name, EVENT_NAMES, warn)
+    if found in reading.rules.event_names:
+        return found
+    if found:
+        raise BadValue(_NOT_ADMITTED)
     hint = _hint(name.lower()[:64], STANDARD_NAMES + CUSTOM_NAMES)
-    _refuse(
-        "must be one of Cometly's standard names or custom_event_1 to custom_event_50" + hint,
+    raise BadValue(
+        "must be one of Cometly's standard names or custom_event_1 to custom_event_50" + hint
     )
 
 
-def _email(value: object, info: ValidationInfo) -> str:
-    email = _text(value).lower()
-    if "@" not in email:
-        _reading(info).warn("email", "does not look like an e-mail address; it is sent as it is")
-    return email
+def _phone(value: object, reading: Reading, warn: Warn) -> str | None:
+    return read_phone(value, reading.phone_region, warn)
 
 
-def _phone(value: object, info: ValidationInfo) -> str | None:
-    reading = _reading(info)
-    return read_phone(value, reading.phone_region, functools.partial(reading.warn, "phone"))
-
-
-def _amount(value: object) -> int | float:
-    number = _number_in(value.strip()) if isinstance(value, str) else value
-    if isinstance(number, bool) or not isinstance(number, int | float):
-        _refuse("must be a number, such as 99.99")
-    if isinstance(number, float) and not math.isfinite(number):
-        _refuse("must be a finite number: NaN and Infinity are refused")
-    if abs(number) > _AMOUNT_LIMIT:
-        _refuse("must lie between -1e15 and 1e15")
-    return number
-
-
-def _number_in(text: str) -> object:
-    """Turn a numeric string into the number it spells, to the last digit, or leave it alone."""
-    if len(text) > _LONGEST_NUMBER or not _NUMBER.fullmatch(text):
-        return text if text.lower() not in {"nan", "inf", "infinity", "-inf"} else float(text)
-    if _INTEGER.fullmatch(text):
-        return int(text)
-    number = float(text)
-    if math.isfinite(number) and Decimal(repr(number)) != Decimal(text):
-        _refuse("has more digits than a JSON number can carry exactly")
-    return number
-
-
-def _boolean(value: object) -> bool:
-    key = str(value).strip().lower() if isinstance(value, str | int) else ""
-    if key not in _BOOLEANS:
-        _refuse("must be true or false")
-    return _BOOLEANS[key]
-
-
-def _event_time(value: object, info: ValidationInfo) -> str:
-    text = value.strip() if isinstance(value, str) else value
-    if isinstance(text, str) and (_BASIC_DATE.fullmatch(text) or not _UNIX_TIME.fullmatch(text)):
-        return iso_time(_from_iso(text))
-    if isinstance(text, bool) or not isinstance(text, str | int | float):
-        _refuse(_TIME_FORMS)
-    return iso_time(_from_unix(text, _reading(info)))
-
-
-def _from_iso(text: str) -> datetime:
-    try:
-        moment = datetime.fromisoformat(text.upper())
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
-    except (ValueError, OverflowError):
-        _refuse(_TIME_FORMS)
-
-
-def _from_unix(value: str | float, reading: Reading) -> datetime:
-    number = Decimal(value)
-    if not number.is_finite() or not 0 <= number < _MILLISECONDS_UNTIL:
-        _refuse("must be a Unix time in seconds, such as 1705314600, when it is a number")
-    if number >= _MILLISECONDS_FROM:
-        reading.warn("event_time", "was read as milliseconds; Cometly takes seconds")
-        number /= 1000
-    return datetime.fromtimestamp(int(number), UTC)
+def _event_time(value: object, reading: Reading, warn: Warn) -> str:
+    return iso_time(read_time(value, reading.accepted_at, warn))
 
 
 def iso_time(moment: datetime) -> str:
@@ -194,119 +197,112 @@ def iso_time(moment: datetime) -> str:
     return moment.astimezone(UTC).replace(microsecond=0, tzinfo=None).isoformat() + "Z"
 
 
-# What is accepted, where that is more than what is sent on; docs/openapi.json shows it. The same as
-# types (`json_schema_input_type`) would add 2 ms to each cold start.
-_ANY_NAME = WithJsonSchema(
-    {"type": "string", "pattern": rf"^\s*({'|'.join(STANDARD_NAMES + CUSTOM_NAMES)})\s*$"}
-)
-_TEXT_OR_WHOLE = WithJsonSchema(
-    {
-        "type": ["string", "integer", "null"],
-        "exclusiveMinimum": -_WHOLE_LIMIT,
-        "exclusiveMaximum": _WHOLE_LIMIT,
-    }
-)
-_TEXT_OR_UNIX_TIME = WithJsonSchema(
-    {
-        "type": ["string", "number", "null"],
-        "minimum": 0,
-        "exclusiveMaximum": _MILLISECONDS_UNTIL,
-    }
-)
-_NUMBER_OR_NUMERAL = WithJsonSchema(
-    {
-        "anyOf": [
-            {"type": "number", "minimum": -_AMOUNT_LIMIT, "maximum": _AMOUNT_LIMIT},
-            {
-                "type": "string",
-                "pattern": r"^\s*([+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?)?\s*$",
-            },
-            {"type": "null"},
-        ]
-    }
-)
-_TRUE_OR_FALSE = WithJsonSchema(
-    {
-        "anyOf": [
-            {"type": "boolean"},
-            {"enum": [0, 1]},
-            {"type": "string", "pattern": r"^\s*([Tt][Rr][Uu][Ee]|[Ff][Aa][Ll][Ss][Ee]|0|1)?\s*$"},
-            {"type": "null"},
-        ],
-        "examples": [True, "false", 1],
-    }
-)
+def _plain(read: Callable[[object, Warn], object]) -> Reader:
+    """Adapt a reader that needs nothing but the value."""
+    return lambda value, _, warn: read(value, warn)
 
-Text = Annotated[str | None, BeforeValidator(_text)]
-Identifier = Annotated[str | None, BeforeValidator(_identifier), _TEXT_OR_WHOLE]
-Boolean = Annotated[bool | None, BeforeValidator(_boolean), _TRUE_OR_FALSE]
+
+# What is read without being left out; docs/openapi.json shows it. The same as types
+# (`json_schema_input_type`) would add 2 ms to each cold start.
+_TEXT_OR_NUMBER = WithJsonSchema({"type": ["string", "number", "null"]})
+_BOOLEAN_OR_WORD = WithJsonSchema(
+    {"type": ["boolean", "string", "number", "null"], "examples": [True, "false", 1, "yes"]}
+)
+_READ_NAME = functools.partial(read_text, keep_joiners=True)
+
+# For people: joiners of letters and of emoji stay.
+Name = Annotated[str | None, _by(_plain(_READ_NAME)), _TEXT_OR_NUMBER]
+Identifier = Annotated[str | None, _by(_plain(read_text)), _TEXT_OR_NUMBER]
+Boolean = Annotated[bool | None, _by(_plain(read_boolean)), _BOOLEAN_OR_WORD]
 
 
 class Event(BaseModel):
-    """One conversion event in Cometly's terms. A field that is None is absent."""
+    """One conversion event in Cometly's terms, and what is passed on beside them.
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    A field that is None is absent.
+    """
 
-    event_name: Annotated[str, BeforeValidator(_event_name), _ANY_NAME] = Field(
-        description="One of the 14 standard names, or custom_event_1 to custom_event_50.",
-        examples=["purchase", "custom_event_1"],
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    event_name: Annotated[
+        str, _by(_event_name, refusing=_always), WithJsonSchema({"type": "string"})
+    ] = Field(
+        description=(
+            "One of the 14 standard names, or custom_event_1 to custom_event_50, in any case; or "
+            "the name that Meta, GA4, Segment, TikTok, Pinterest, Snap or Shopify has for it."
+        ),
+        examples=["purchase", "custom_event_1", "AddToCart"],
     )
-    email: Annotated[str | None, BeforeValidator(_email)] = Field(
+    email: Annotated[str | None, _by(_plain(read_email))] = Field(
         None, description="Identifies the customer alone. Sent trimmed and in lower case."
     )
-    comet_token: Text = Field(
+    comet_token: Identifier = Field(
         None, description="Identifies the customer alone; cometToken() of the page's pixel."
     )
-    fingerprint: Text = Field(
+    fingerprint: Identifier = Field(
         None, description="Identifies together with ip; cometFingerprint() of the page's pixel."
     )
-    ip: Text = Field(None, description="Identifies together with fingerprint.")
+    ip: Annotated[str | None, _by(_plain(read_ip))] = Field(
+        None, description="Identifies together with fingerprint."
+    )
     tracking_id: Identifier = Field(
         None, description="Events with the same value belong to one contact."
     )
-    full_name: Text = None
-    first_name: Text = None
-    last_name: Text = None
-    phone: Annotated[str | None, BeforeValidator(_phone), _TEXT_OR_WHOLE] = Field(
+    full_name: Name = None
+    first_name: Name = None
+    last_name: Name = None
+    phone: Annotated[str | None, _by(_phone), _TEXT_OR_NUMBER] = Field(
         None,
-        description="Sent as digits with country code, such as 16505551212.",
+        description=(
+            "Sent as digits with country code, such as 16505551212. Left out where its country is "
+            "not known and it could be a stranger's."
+        ),
         examples=["+1 (650) 555-1212", "16505551212"],
     )
-    user_agent: Text = None
-    event_time: Annotated[str | None, BeforeValidator(_event_time), _TEXT_OR_UNIX_TIME] = Field(
+    user_agent: Name = None
+    event_time: Annotated[str | None, _by(_event_time, refusing=_always), _TEXT_OR_NUMBER] = Field(
         None,
         description="ISO 8601 (UTC without an offset) or Unix seconds; absent: time of acceptance.",
         examples=["2024-01-15T10:30:00Z", "2024-01-15T11:30:00+01:00", 1705314600, "1705314600"],
     )
-    url: Text = None
-    amount: Annotated[int | float | None, BeforeValidator(_amount), _NUMBER_OR_NUMERAL] = Field(
+    url: Name = None
+    amount: Annotated[
+        int | float | None, _by(_plain(read_amount), refusing=_always), _TEXT_OR_NUMBER
+    ] = Field(
         None,
-        description="A finite number, or a string that spells one.",
-        examples=[99.99, "99.99"],
+        description="A finite number, or text that spells one.",
+        examples=[99.99, "99.99", "1.234,56 €"],
     )
-    order_id: Identifier = None
+    order_id: Annotated[
+        str | None, _by(_plain(read_order_id), refusing=_is_many), _TEXT_OR_NUMBER
+    ] = None
     order_name: Identifier = None
     checkout_token: Identifier = None
     is_upsell: Boolean = None
     upsell_common_id: Identifier = None
-    comet_source: Text = None
-    comet_network: Text = None
-    comet_campaign: Identifier = None
-    comet_ad_group: Identifier = None
+    comet_source: Name = None
+    comet_network: Name = None
+    comet_campaign: Name = None
+    comet_ad_group: Name = None
     comet_ad_id: Identifier = None
-    comet_keyword: Text = None
-    comet_type: Text = None
-    idempotency_key: Identifier = Field(
-        None, description="The same key is the same event. Without one the order decides."
-    )
+    comet_keyword: Name = None
+    comet_type: Name = None
+    idempotency_key: Annotated[
+        str | None, _by(_plain(read_key), refusing=_is_many), _TEXT_OR_NUMBER
+    ] = Field(None, description="The same key is the same event. Without one the order decides.")
     do_not_capi: Boolean = Field(
         None, description="Keeps the event from the ad platforms' Conversions APIs."
     )
 
     @property
     def customer(self) -> str | None:
-        """What identifies the customer: the first given of e-mail, token and fingerprint."""
-        return self.email or self.comet_token or self.fingerprint
+        """What identifies the customer: the first given of e-mail, token and fingerprint.
+
+        A text without an @ is not the customer where a token or a fingerprint is.
+        """
+        other = self.comet_token or self.fingerprint
+        is_address = self.email is not None and "@" in self.email
+        return self.email if is_address or not other else other
 
     def fields(self) -> dict[str, Any]:
         """The fields that are given, ready for JSON."""
@@ -317,40 +313,94 @@ FIELDS = tuple(Event.model_fields)
 _KNOWN = frozenset(FIELDS)
 
 
-def read_event(raw: object, phone_region: str | None = None) -> tuple[Event, tuple[Fault, ...]]:
+def read_event(
+    raw: object, rules: EventRules, accepted_at: datetime, amend: Amend = dict
+) -> tuple[Event, tuple[Fault, ...]]:
     """Validate and normalise one posted event; returns it with what the caller should know.
 
-    `phone_region` is an ISO 3166 code for phone numbers written without a country code.
-    Raises InvalidEvent with every fault at once.
+    `accepted_at` takes the place of a time that cannot be one. `amend` puts in what the way in knows
+    better than the sender, after other vocabularies were translated. Raises InvalidEvent with every
+    fault at once.
     """
     if not isinstance(raw, Mapping):
         raise InvalidEvent((Fault("", "an event must be a JSON object"),))
-    reading = Reading(phone_region)
-    _warn_of_unknown(raw, reading)
-    given = _given_in(raw)
-    _warn_of_lost_bytes(given, reading)
-    faults = _identification_faults(given)
-    event = _validated(given, reading, faults)
+    if isinstance(raw, jsontext.Ambiguous):
+        raise InvalidEvent((Fault(raw.repeated[:64], "must be given once: it is there twice"),))
+    reading = Reading(rules, accepted_at)
+    told = amend(translated(raw, rules.known, reading.warn))
+    passed_on = _passed_on(told, reading)
+    given = _given_in(told, reading)
+    _warn_of_unknown(told, reading)
+    reading.phone_region = _region_in(told, reading) or rules.phone_region
+    event, faults = _validated(given | passed_on, reading)
+    if event is None:
+        faults += _identification_faults(given)
+    else:
+        event = _without_lone_half(event, reading)
+        faults = _identification_faults(event.fields())
     if event is None or faults:
         raise InvalidEvent(tuple(faults), tuple(reading.warnings))
+    if event.event_name == "purchase" and event.amount is None:
+        reading.warn("amount", "is absent: Cometly books this purchase without a value")
     return event, tuple(reading.warnings)
 
 
-def _given_in(raw: Mapping[Any, object]) -> dict[str, object]:
+def warned_fields(warnings: Sequence[Fault]) -> list[str]:
+    """Name the fields of warnings for a log; names that a sender made up are not told."""
+    return sorted({it.field if it.field in _KNOWN else "(other)" for it in warnings})
+
+
+def _given_in(raw: Mapping[Any, object], reading: Reading) -> dict[str, object]:
     """What an event holds of Cometly's fields, as it is; what is blank counts as absent."""
-    return {name: raw[name] for name in FIELDS if name in raw and not _is_blank(raw[name])}
+    return {
+        name: raw[name]
+        for name in FIELDS
+        if name in raw and not _is_blank(raw[name]) and not _is_empty_word(name, raw[name], reading)
+    }
 
 
 def _is_blank(value: object) -> bool:
     return value is None or (isinstance(value, str) and not value.strip())
 
 
-def _validated(given: dict[str, object], reading: Reading, faults: list[Fault]) -> Event | None:
-    try:
-        return Event.model_validate(given, context=reading)
-    except ValidationError as exc:
-        faults[:0] = [_fault_from(error) for error in exc.errors(include_url=False)]
+def _is_empty_word(name: str, value: object, reading: Reading) -> bool:
+    """Tell a value that a program wrote for a missing one, such as undefined, or {{email}}."""
+    if name not in _IDENTIFYING or not isinstance(value, str) or not is_placeholder(value):
+        return False
+    reading.warn(name, "holds what programs write for a missing value; it counts as absent")
+    return True
+
+
+def _passed_on(raw: Mapping[Any, object], reading: Reading) -> dict[str, object]:
+    """What goes to Cometly as it is, beside the fields that its reference lists."""
+    found: dict[str, object] = {}
+    for name, value in raw.items():
+        if name in _KNOWN or not isinstance(name, str) or not reading.rules.passes_on(name):
+            continue
+        if isinstance(value, str):
+            found[name] = with_whole_characters(value)
+        elif isinstance(value, int | float) and math.isfinite(value):
+            found[name] = value
+        elif value is not None:
+            reading.warn(name, "must be text, a number or true or false; it is left out")
+    return found
+
+
+def _region_in(raw: Mapping[Any, object], reading: Reading) -> str | None:
+    region = raw.get(REGION_FIELD)
+    if _is_blank(region):
         return None
+    if isinstance(region, str) and is_region(code := region.strip().upper()):
+        return code
+    reading.warn(REGION_FIELD, "must be a country of ISO 3166, such as US; it is left out")
+    return None
+
+
+def _validated(given: Mapping[str, object], reading: Reading) -> tuple[Event | None, list[Fault]]:
+    try:
+        return Event.model_validate(given, context=reading), []
+    except ValidationError as exc:
+        return None, [_fault_from(error) for error in exc.errors(include_url=False)]
 
 
 def _fault_from(error: Mapping[str, Any]) -> Fault:
@@ -358,29 +408,38 @@ def _fault_from(error: Mapping[str, Any]) -> Fault:
     return Fault(str(error["loc"][0]), message)
 
 
+def _without_lone_half(event: Event, reading: Reading) -> Event:
+    """Leave out an address without a fingerprint, or a fingerprint without an address.
+
+    Cometly refuses one without the other. Where nothing else identifies, so do we.
+    """
+    if bool(event.ip) == bool(event.fingerprint) or not (event.email or event.comet_token):
+        return event
+    lone, other = ("ip", "fingerprint") if event.ip else ("fingerprint", "ip")
+    reading.warn(lone, f"is left out: Cometly takes it only together with {other}")
+    return event.model_copy(update={lone: None})
+
+
 def _identification_faults(given: Mapping[str, object]) -> list[Fault]:
-    if "fingerprint" in given and "ip" not in given:
+    if given.keys() & {"email", "comet_token"} or given.keys() >= {"fingerprint", "ip"}:
+        return []
+    if "fingerprint" in given:
         return [Fault("ip", "must be given together with fingerprint")]
-    if "ip" in given and "fingerprint" not in given:
+    if "ip" in given:
         return [Fault("fingerprint", "must be given together with ip")]
-    if not given.keys() & {"email", "comet_token", "fingerprint"}:
-        return [
-            Fault("email", "or comet_token, or fingerprint with ip, must identify the customer")
-        ]
-    return []
-
-
-def _warn_of_lost_bytes(given: Mapping[str, object], reading: Reading) -> None:
-    """Decision 12: what a body in another charset may have become on its way here."""
-    for name, value in given.items():
-        if isinstance(value, str) and _REPLACEMENT in value:
-            reading.warn(name, "holds U+FFFD, as text does that is not UTF-8; it is sent as it is")
+    return [Fault("email", "or comet_token, or fingerprint with ip, must identify the customer")]
 
 
 def _warn_of_unknown(raw: Mapping[Any, object], reading: Reading) -> None:
-    unknown = [str(name) for name in raw if name not in _KNOWN]
+    unknown = [str(name) for name in raw if not _is_known(name, reading.rules)]
     for name in unknown[:MAX_UNKNOWN_NAMED]:
         hint = _hint(name[:64].strip().lower(), FIELDS)
         reading.warn(name[:64], f"is not a field that Cometly knows and is left out{hint}")
     if len(unknown) > MAX_UNKNOWN_NAMED:
         reading.warn("", f"{len(unknown) - MAX_UNKNOWN_NAMED} more unknown fields are left out")
+
+
+def _is_known(name: object, rules: EventRules) -> bool:
+    return (
+        name in _KNOWN or name == REGION_FIELD or (isinstance(name, str) and rules.passes_on(name))
+    )

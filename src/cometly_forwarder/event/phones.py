@@ -29,3 +29,10 @@ def read_phone(value: object, region: str | None, warn: Callable[[str], None]) -
     for warning in reading.warnings:
         warn(warning)
     return reading.digits
+
+
+def is_region(code: str) -> bool:
+    """Say whether a code of ISO 3166 names a country that has phone numbers."""
+    from phonenumbers import SUPPORTED_REGIONS  # noqa: PLC0415
+
+    return code in SUPPORTED_REGIONS

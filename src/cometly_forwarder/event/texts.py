@@ -106,7 +106,7 @@ def clean_text(value: str, warn: Warn, *, keep_joiners: bool = False) -> str:
     text = value.strip()
     if text.isascii() and text.isprintable():
         return text
-    whole = _with_whole_characters(text)
+    whole = with_whole_characters(text)
     if whole != text:
         warn("held half of a surrogate pair, which became U+FFFD")
     shown = without_invisible(whole, keep_joiners=keep_joiners)
@@ -126,7 +126,7 @@ def without_invisible(text: str, *, keep_joiners: bool = False) -> str:
     return re.sub(f"[{hidden}]", "", text).strip(_AT_THE_ENDS)
 
 
-def _with_whole_characters(text: str) -> str:
+def with_whole_characters(text: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -8,9 +8,10 @@ from datetime import datetime
 from enum import IntEnum
 from typing import Protocol
 
-from cometly_forwarder.errors import Fault, InvalidEvent, TooLarge
-from cometly_forwarder.event.envelope import Envelope, Source, seal
-from cometly_forwarder.event.model import read_event
+from cometly_forwarder.errors import BadValue, Fault, InvalidEvent, TooLarge
+from cometly_forwarder.event.envelope import Envelope, Source, identity_of, seal
+from cometly_forwarder.event.model import DEFAULT_RULES, Amend, EventRules, read_event
+from cometly_forwarder.event.texts import is_placeholder, read_key
 
 
 class Status(IntEnum):
@@ -46,22 +47,27 @@ class Intake:
     event_queue: EventQueue
     now: Callable[[], datetime]
     new_id: Callable[[], str]
-    phone_region: str | None = None
+    rules: EventRules = DEFAULT_RULES
 
 
-def accept(
-    raws: Sequence[object],
-    intake: Intake,
-    key: str | None = None,
-    prepare: Callable[[object], object] = lambda raw: raw,
-) -> list[Receipt]:
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What would become of one event: the envelope that would be queued, if it is valid."""
+
+    envelope: Envelope | None
+    identity: tuple[str, ...] = ()
+    faults: tuple[Fault, ...] = ()
+    warnings: tuple[Fault, ...] = ()
+    is_too_large: bool = False
+
+
+def accept(raws: Sequence[object], intake: Intake, amend: Amend = dict) -> list[Receipt]:
     """Take each event that is valid; returns a receipt each, in order.
 
-    `key` is the request's Idempotency-Key header, which goes with a single event. `prepare` is what
-    a route does to each event first; it may raise InvalidEvent.
-    A receipt says ACCEPTED only after the queue has confirmed that very message.
+    `amend` is what a route does to each event (see `read_event`). A receipt says ACCEPTED only
+    after the queue has confirmed that very message.
     """
-    read = [_read(raw, intake, key, prepare) for raw in raws]
+    read = [_read(raw, intake, amend) for raw in raws]
     sealed = [place for place, (envelope, _) in enumerate(read) if envelope]
     refused = intake.event_queue.send([envelope.body() for envelope, _ in read if envelope])
     lost = {sealed[position] for position in refused}
@@ -71,25 +77,54 @@ def accept(
     ]
 
 
-def _read(
-    raw: object, intake: Intake, key: str | None, prepare: Callable[[object], object]
-) -> tuple[Envelope | None, Receipt]:
-    try:
-        event, warnings = read_event(_with_key(prepare(raw), key), intake.phone_region)
-        envelope = seal(event, Source("http", intake.new_id(), intake.now()))
-    except InvalidEvent as exc:
-        status = Status.TOO_LARGE if isinstance(exc, TooLarge) else Status.INVALID
-        return None, Receipt(status, faults=exc.faults, warnings=exc.warnings)
-    return envelope, Receipt(Status.ACCEPTED, envelope.event_id, warnings=warnings)
+def preview(raws: Sequence[object], intake: Intake, amend: Amend = dict) -> list[Preview]:
+    """Read each event as `accept` does, and queue nothing."""
+    return [_previewed(raw, intake, amend) for raw in raws]
 
 
-def _with_key(raw: object, key: str | None) -> object:
-    """Add the header's key to an event without one; an event with another one is refused."""
-    if not isinstance(raw, Mapping) or not (key := (key or "").strip()):
-        return raw
-    own = raw.get("idempotency_key")
-    if own is None or (type(own) in {str, int} and str(own).strip() in {"", key}):
-        return {**raw, "idempotency_key": key}
-    raise InvalidEvent(
-        (Fault("idempotency_key", "differs from the Idempotency-Key header; give one of them"),)
+def _read(raw: object, intake: Intake, amend: Amend) -> tuple[Envelope | None, Receipt]:
+    found = _previewed(raw, intake, amend)
+    if found.envelope is None:
+        status = Status.TOO_LARGE if found.is_too_large else Status.INVALID
+        return None, Receipt(status, faults=found.faults, warnings=found.warnings)
+    return found.envelope, Receipt(
+        Status.ACCEPTED, found.envelope.event_id, warnings=found.warnings
     )
+
+
+def _previewed(raw: object, intake: Intake, amend: Amend) -> Preview:
+    source = Source("http", intake.new_id(), intake.now())
+    try:
+        event, warnings = read_event(raw, intake.rules, source.time, amend)
+        envelope = seal(event, source)
+    except InvalidEvent as exc:
+        return Preview(None, (), exc.faults, exc.warnings, isinstance(exc, TooLarge))
+    return Preview(envelope, identity_of(event, source), (), warnings)
+
+
+def with_key(header: str | None) -> Amend:
+    """Add an Idempotency-Key header to an event without a key; another key refuses the event."""
+    key = read_key(header or "", _ignore)
+
+    def amend(raw: Mapping[str, object]) -> Mapping[str, object]:
+        own = raw.get("idempotency_key")
+        if not key or (isinstance(own, str | int | float) and _is_key(own, key)):
+            return raw
+        if own is None or (isinstance(own, str) and (not own.strip() or is_placeholder(own))):
+            return {**raw, "idempotency_key": key}
+        raise InvalidEvent(
+            (Fault("idempotency_key", "differs from the Idempotency-Key header; give one of them"),)
+        )
+
+    return amend
+
+
+def _is_key(own: object, key: str) -> bool:
+    try:
+        return read_key(own, _ignore) == key
+    except BadValue:
+        return False
+
+
+def _ignore(_: str) -> None:
+    """Drop a warning: the event's own reading gives it."""

@@ -8,11 +8,12 @@ is: address and agent are the connection's.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
-from cometly_forwarder.errors import Fault, InvalidEvent
-from cometly_forwarder.event.model import EVENT_NAMES
+from cometly_forwarder.event.model import EVENT_NAMES, iso_time
 
 # These carry money, and first in wins: a visitor could book an order before the back end does.
 MONEY_NAMES = frozenset({"purchase", "subscribe", "start_trial"})
@@ -21,9 +22,13 @@ _EVERY_NAME = "*"
 # A page that is being left may send 64 KiB with keepalive, by the Fetch standard.
 MAX_BODY_BYTES = 64 * 1024
 MAX_EVENTS = 20
-_OWN_FIELDS = ("ip", "user_agent")
+# How long ago an event was, by the page's clock, which counts seconds right where it is set wrong.
+AGE_FIELD = "seconds_ago"
+_NOT_THE_PAGES = ("ip", "user_agent", AGE_FIELD)
+# The script keeps an event for three days; a clock that was put on makes more of it.
+_LONGEST_AGE_SECONDS = 4 * 86400
+_SUBDOMAIN = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)*", re.ASCII)
 _LONGEST_AGENT = 1024
-_NOT_ADMITTED = "is not taken from browsers here (the parameter BrowserEventNames can admit it)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,38 +41,56 @@ class Visitor:
 
 
 @dataclass(frozen=True, slots=True)
-class BrowserRules:
-    """Who may come in, and with what. Without an origin no page may.
+class AllowedOrigins:
+    """Whose pages may send: `exact` origins as browsers write them, and those of subdomains.
 
-    Origins are compared whole and exactly, as browsers write them: scheme, host, port.
+    `wild` holds what stands before and behind the `*` of https://*.shop.example.com, which stands
+    for at least one name, and for as many as there are.
     """
 
-    origins: frozenset[str]
-    event_names: frozenset[str] = PAGE_NAMES
+    exact: frozenset[str] = frozenset()
+    wild: tuple[tuple[str, str], ...] = ()
+
+    @classmethod
+    def of(cls, origins: Iterable[str]) -> AllowedOrigins:
+        exact = frozenset(origin for origin in origins if "*" not in origin)
+        wild = [origin.partition("*") for origin in origins if origin not in exact]
+        return cls(exact, tuple((before, behind) for before, _, behind in wild))
+
+    def __bool__(self) -> bool:
+        return bool(self.exact or self.wild)
+
+    def __contains__(self, origin: str) -> bool:
+        return origin in self.exact or any(
+            origin.startswith(before)
+            and origin.endswith(behind)
+            and _SUBDOMAIN.fullmatch(origin[len(before) : -len(behind)]) is not None
+            for before, behind in self.wild
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class BrowserRules:
+    """Who may come in, and with what. Without an origin no page may."""
+
+    origins: AllowedOrigins = AllowedOrigins()
     proxy_hops: int = 0
 
-    def event_from(self, raw: object, visitor: Visitor) -> object:
-        """Put the visitor into an event in place of what the page claims.
-
-        Raises InvalidEvent for an event name that browsers may not send.
-        """
-        if not isinstance(raw, Mapping):
-            return raw
-        self._check_name(raw.get("event_name"))
-        event = {name: value for name, value in raw.items() if name not in _OWN_FIELDS}
+    def amended(
+        self, raw: Mapping[str, object], visitor: Visitor, now: datetime
+    ) -> dict[str, object]:
+        """Put the visitor into an event in place of what the page claims, and take its age off `now`."""
+        event = {name: value for name, value in raw.items() if name not in _NOT_THE_PAGES}
         if visitor.user_agent:
             event["user_agent"] = visitor.user_agent[:_LONGEST_AGENT]
         if visitor.url and not event.get("url"):
             event["url"] = visitor.url
+        if not str(event.get("event_time") or "").strip():
+            event |= _time_from(raw.get(AGE_FIELD), now)
         # Cometly takes an address only together with a fingerprint.
         if str(event.get("fingerprint") or "").strip():
             event["ip"] = visitor.ip
         return event
-
-    def _check_name(self, name: object) -> None:
-        """Refuse what pages may not send. What is no name at all is left to the validation."""
-        if isinstance(name, str) and name.strip() in EVENT_NAMES - self.event_names:
-            raise InvalidEvent((Fault("event_name", _NOT_ADMITTED),))
 
 
 def visitor_of(source_ip: str, headers: Mapping[str, str], proxy_hops: int) -> Visitor:
@@ -98,6 +121,14 @@ def _address(text: str) -> str | None:
     return None if address.scope_id else str(address.ipv4_mapped or address)
 
 
+def _time_from(age: object, now: datetime) -> dict[str, str]:
+    if isinstance(age, bool) or not isinstance(age, int | float):
+        return {}
+    if not 0 <= age <= _LONGEST_AGE_SECONDS:
+        return {}
+    return {"event_time": iso_time(now - timedelta(seconds=age))}
+
+
 def names_in(text: str) -> frozenset[str]:
     """Read a comma-separated setting."""
     return frozenset(name.strip() for name in text.split(",") if name.strip())
@@ -115,6 +146,8 @@ def cors_headers(origin: str) -> dict[str, str]:
     """What a browser needs to hear before a page of this origin may read the answer."""
     return {
         "Access-Control-Allow-Origin": origin,
+        # sendBeacon with a JSON Blob, and fetch that includes credentials, are let in by this alone.
+        "Access-Control-Allow-Credentials": "true",
         "Access-Control-Expose-Headers": "Retry-After",
         "Vary": "Origin",
     }
@@ -124,6 +157,6 @@ def preflight_headers(origin: str) -> dict[str, str]:
     return {
         **cors_headers(origin),
         "Access-Control-Allow-Methods": "POST",
-        "Access-Control-Allow-Headers": "content-type",
+        "Access-Control-Allow-Headers": "content-type, idempotency-key, x-requested-with",
         "Access-Control-Max-Age": "7200",
     }

@@ -55,11 +55,10 @@
   };
   const sealed = (item) => {
     const now = Date.now();
-    if (now - item.at > 6e4) item.e.event_time = item.e.event_time || Math.floor(item.at / 1e3);
     item.tries++;
     item.next = now + 5e3;
     save(item);
-    return JSON.stringify(item.e);
+    return JSON.stringify({ ...item.e, seconds_ago: (now - item.at) / 1e3 });
   };
   const send = async (item) => {
     let wait = 2 ** item.tries * (500 + 500 * Math.random());

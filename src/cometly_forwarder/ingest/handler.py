@@ -20,6 +20,7 @@ from aws_lambda_powertools.event_handler.exceptions import NotFoundError
 from cometly_forwarder import aws, jsontext
 from cometly_forwarder.errors import Unavailable, Unreadable, trace_of
 from cometly_forwarder.ingest.accept import Intake
+from cometly_forwarder.ingest.bodies import Refused, Request
 from cometly_forwarder.ingest.queue import SqsEventQueue
 from cometly_forwarder.ingest.responses import (
     CRASHED_MESSAGE,
@@ -27,7 +28,7 @@ from cometly_forwarder.ingest.responses import (
     Response,
     refusal,
 )
-from cometly_forwarder.ingest.routes import Refused, Request, Routes
+from cometly_forwarder.ingest.routes import Routes
 from cometly_forwarder.ingest.settings import IngestSettings
 from cometly_forwarder.ingest.shares import Shares
 from cometly_forwarder.observability import Journal, make_logger, make_metrics
@@ -53,10 +54,14 @@ def routes() -> Routes:
     event_queue = SqsEventQueue(
         aws.client("sqs"), settings.event_queue_url, journal, time.monotonic
     )
-    intake = Intake(event_queue, _utc_now, lambda: str(uuid.uuid4()), settings.default_phone_region)
+    intake = Intake(event_queue, _utc_now, lambda: str(uuid.uuid4()), settings.event_rules)
     return Routes(
         intake=intake,
-        page_intake=replace(intake, event_queue=replace(event_queue, url=settings.page_queue_url)),
+        page_intake=replace(
+            intake,
+            event_queue=replace(event_queue, url=settings.page_queue_url),
+            rules=replace(intake.rules, event_names=settings.browser_event_names),
+        ),
         keys=ServerKeys(secret),
         browser=settings.browser,
         shares=Shares(settings.visitor_events_per_minute, Stopwatch()),
@@ -67,10 +72,24 @@ def routes() -> Routes:
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Answer one request of the HTTP API (payload format 2.0)."""
     journal.begin(context.aws_request_id)
+    is_head = event["requestContext"]["http"]["method"] == "HEAD"
     try:
-        return app.resolve(event, context)
+        answer = app.resolve(_normal(event), context)
+        return {**answer, "body": ""} if is_head else answer
     finally:
         journal.flush()
+
+
+def _normal(event: dict[str, Any]) -> dict[str, Any]:
+    """Read HEAD as GET, and a path with a slash at its end as the one without."""
+    path, about = event["rawPath"], event["requestContext"]
+    method = "GET" if about["http"]["method"] == "HEAD" else about["http"]["method"]
+    http = {**about["http"], "method": method}
+    return {
+        **event,
+        "rawPath": path.rstrip("/") or "/",
+        "requestContext": {**about, "http": http},
+    }
 
 
 def health() -> ApiResponse[str]:
@@ -187,6 +206,7 @@ def _request() -> Request:
         if event.is_base64_encoded
         else body.encode(errors="surrogatepass"),
         source_ip=event.request_context.http.source_ip,
+        query=event.query_string_parameters,
     )
 
 

@@ -8,13 +8,21 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cometly_forwarder.errors import Fault, summary_of
-from cometly_forwarder.ingest.accept import Receipt, Status
+from cometly_forwarder.ingest.accept import Preview, Receipt, Status
 
 RETRY_AFTER_SECONDS = 5
 ACCEPTED_MESSAGE = "Event accepted and queued for processing."
 CRASHED_MESSAGE = "Something went wrong here; please try again."
 UNAVAILABLE_MESSAGE = "The event could not be queued; please send it again."
 _MULTI_STATUS = 207
+# What the parts of an identity are. One without parts is an event of its own each time it is sent.
+_ORDER = ("event_name", "order_id", "customer")
+_IDENTITIES: dict[str, tuple[str, ...]] = {
+    "key": ("idempotency_key",),
+    "order": _ORDER,
+    "upsell": (*_ORDER, "amount", "order_name"),
+    "source": (),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +61,41 @@ def response_to_many(receipts: Sequence[Receipt]) -> Response:
     message = f"{counts[Status.ACCEPTED]} of {len(receipts)} events accepted."
     body = {"status": status, "message": message, "results": results}
     return Response(status, body, _retry_header(status))
+
+
+def response_to_preview(found: Preview) -> Response:
+    """Say what would be posted to Cometly, who the event is, and what was noticed: 200, or 422."""
+    return Response(_preview_status(found), _preview_body(found))
+
+
+def response_to_previews(found: Sequence[Preview]) -> Response:
+    """Say the same for each event of an array."""
+    valid = sum(one.envelope is not None for one in found)
+    results = [{"status": _preview_status(one), **_preview_body(one)} for one in found]
+    message = f"{valid} of {len(found)} events are valid. Nothing was queued."
+    return Response(200, {"status": 200, "message": message, "results": results})
+
+
+def _preview_status(found: Preview) -> int:
+    if found.envelope:
+        return 200
+    return Status.TOO_LARGE if found.is_too_large else Status.INVALID
+
+
+def _preview_body(found: Preview) -> dict[str, Any]:
+    warnings = _listed(found.warnings)
+    if found.envelope is None:
+        errors = _listed(found.faults)
+        return {"message": summary_of(found.faults), "errors": errors, "warnings": warnings}
+    kind, *parts = found.identity
+    return {
+        "message": "The event is valid. Nothing was queued.",
+        "event_id": found.envelope.event_id,
+        "identity": dict(zip(_IDENTITIES[kind], parts, strict=False)),
+        "event": dict(found.envelope.event),
+        "errors": [],
+        "warnings": warnings,
+    }
 
 
 def _joint_status(counts: Counter[Status]) -> int:

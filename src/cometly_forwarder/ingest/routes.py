@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from cometly_forwarder import jsontext
+from cometly_forwarder.event.model import Amend, warned_fields
 from cometly_forwarder.ingest import browser
-from cometly_forwarder.ingest.accept import Intake, Receipt, Status, accept
+from cometly_forwarder.ingest.accept import Intake, Receipt, Status, accept, preview, with_key
+from cometly_forwarder.ingest.bodies import Refused, Request, content_of
 from cometly_forwarder.ingest.browser import (
     BrowserRules,
     Visitor,
@@ -19,10 +20,11 @@ from cometly_forwarder.ingest.browser import (
 )
 from cometly_forwarder.ingest.responses import (
     Response,
-    refusal,
     response_as_cometly,
     response_to_many,
     response_to_one,
+    response_to_preview,
+    response_to_previews,
 )
 from cometly_forwarder.ingest.shares import Shares
 from cometly_forwarder.journal import Journal
@@ -30,14 +32,8 @@ from cometly_forwarder.journal import Journal
 MAX_BODY_BYTES = 1024 * 1024
 MAX_EVENTS = 500
 
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """An HTTP request; header names are in lower case, as HTTP APIs write them."""
-
-    headers: Mapping[str, str]
-    body: bytes
-    source_ip: str
+_BATCHES = ("data", "events", "batch")
+_FLAGS = {"": True, "true": True, "1": True, "false": False, "0": False}
 
 
 class Keys(Protocol):
@@ -45,14 +41,6 @@ class Keys(Protocol):
 
     def admit(self, key: str) -> bool:
         """Say whether a key is valid; raises Unavailable."""
-
-
-class Refused(Exception):
-    """Ends a request with an answer, wherever it is raised."""
-
-    def __init__(self, status: int, message: str, **headers: str) -> None:
-        super().__init__()
-        self.response = refusal(status, message, **headers)
 
 
 _OUTCOMES = {
@@ -75,26 +63,36 @@ class Routes:
     journal: Journal
 
     def services(self, request: Request) -> Response:
-        """`POST /v1/events`: one event, or an array of them."""
+        """`POST /v1/events`: one event, or an array of them. With `dry_run` nothing is queued."""
         self._authenticate(request)
-        content = _content_of(request, MAX_BODY_BYTES)
+        content = _events_in(content_of(request, MAX_BODY_BYTES))
         key = request.headers.get("idempotency-key")
+        is_dry = _flag(request, "dry_run")
         if isinstance(content, list):
             if key:
                 raise Refused(422, "Idempotency-Key goes with one event: give each its own key.")
-            return response_to_many(self._accept(_bounded(content, MAX_EVENTS), self.intake))
-        return response_to_one(self._accept([content], self.intake, key)[0])
+            events = _bounded(content, MAX_EVENTS)
+            if is_dry:
+                return response_to_previews(preview(events, self.intake))
+            return response_to_many(self._accept(events, self.intake))
+        if is_dry:
+            return response_to_preview(preview([content], self.intake, with_key(key))[0])
+        return response_to_one(self._accept([content], self.intake, with_key(key))[0])
 
     def drop_in(self, request: Request) -> Response:
         """`POST /public-api/v1/events/track`: what Cometly takes, answered as Cometly answers."""
         self._authenticate(request)
-        content = _content_of(request, MAX_BODY_BYTES)
-        key = request.headers.get("idempotency-key")
-        return response_as_cometly(self._accept([content], self.intake, key)[0])
+        content = content_of(request, MAX_BODY_BYTES)
+        if isinstance(_events_in(content), list):
+            raise Refused(
+                422, "This path takes one event, as Cometly does: arrays go to /v1/events."
+            )
+        key = with_key(request.headers.get("idempotency-key"))
+        return response_as_cometly(self._accept_unheard([content], self.intake, key)[0])
 
     def pages(self, request: Request) -> Response:
         """`POST /collect`: what a page sends, after `admit_page`."""
-        content = _content_of(request, browser.MAX_BODY_BYTES)
+        content = _events_in(content_of(request, browser.MAX_BODY_BYTES))
         visitor = visitor_of(request.source_ip, request.headers, self.browser.proxy_hops)
 
         if isinstance(content, list):
@@ -119,22 +117,27 @@ class Routes:
         if wait := self.shares.take(visitor.ip, len(raws)):
             self.journal.record("ingest.limited", count=len(raws))
             raise Refused(429, _too_many(self.shares), Retry_After=str(math.ceil(wait)))
-        return self._accept(
-            raws, self.page_intake, prepare=lambda raw: self.browser.event_from(raw, visitor)
+        now = self.page_intake.now()
+        return self._accept_unheard(
+            raws, self.page_intake, lambda raw: self.browser.amended(raw, visitor, now)
         )
 
     def _authenticate(self, request: Request) -> None:
         if not self.keys.admit(_presented_key(request.headers)):
             raise Refused(401, "The key is missing or wrong.", WWW_Authenticate="Bearer")
 
-    def _accept(
-        self,
-        raws: Sequence[object],
-        intake: Intake,
-        key: str | None = None,
-        prepare: Callable[[object], object] = lambda raw: raw,
+    def _accept_unheard(
+        self, raws: Sequence[object], intake: Intake, amend: Amend
     ) -> list[Receipt]:
-        receipts = accept(raws, intake, key, prepare)
+        """Accept where nobody reads the warnings: the operator hears of them."""
+        receipts = self._accept(raws, intake, amend)
+        for receipt in receipts:
+            if warned := warned_fields(receipt.warnings):
+                self.journal.record("ingest.warned", event_id=receipt.event_id, fields=warned)
+        return receipts
+
+    def _accept(self, raws: Sequence[object], intake: Intake, amend: Amend = dict) -> list[Receipt]:
+        receipts = accept(raws, intake, amend)
         for receipt in receipts:
             self.journal.record(
                 _OUTCOMES[receipt.status],
@@ -145,11 +148,20 @@ class Routes:
         return receipts
 
 
-def _content_of(request: Request, most: int) -> object:
-    if len(request.body) > most:
-        raise Refused(413, f"A request must not exceed {most // 1024} KiB.")
-    content: object = jsontext.parse(request.body)
+def _events_in(content: object) -> object:
+    """Find the array in the object that other APIs' batches have around it."""
+    if isinstance(content, dict) and "event_name" not in content:
+        for name in _BATCHES:
+            if isinstance(content.get(name), list):
+                return content[name]
     return content
+
+
+def _flag(request: Request, name: str) -> bool:
+    text = request.query.get(name, "false").strip().lower()
+    if text not in _FLAGS:
+        raise Refused(422, f"The parameter {name} must be true or false.")
+    return _FLAGS[text]
 
 
 def _too_many(shares: Shares) -> str:

@@ -6,16 +6,24 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Self
 
-from pydantic import BaseModel, BeforeValidator, Field
+from pydantic import BeforeValidator, Field
 
 from cometly_forwarder import settings
 from cometly_forwarder.errors import SettingsError
-from cometly_forwarder.ingest.browser import PAGE_NAMES, BrowserRules, event_names_in, names_in
-
-# As the parameter AllowedOrigins has it.
-_ORIGIN = re.compile(
-    r"https?://([a-z0-9-]+(\.[a-z0-9-]+)*|\[[0-9a-f:.]+\])(:[1-9][0-9]{0,4})?", re.ASCII
+from cometly_forwarder.event.settings import EventSettings
+from cometly_forwarder.ingest.browser import (
+    PAGE_NAMES,
+    AllowedOrigins,
+    BrowserRules,
+    event_names_in,
+    names_in,
 )
+
+# As the parameter AllowedOrigins has it: `null` is that of a sandboxed frame.
+_ORIGIN = re.compile(
+    r"null|https?://((\*\.)?[a-z0-9-]+(\.[a-z0-9-]+)*|\[[0-9a-f:.]+\])(:[1-9][0-9]{0,4})?", re.ASCII
+)
+_TOO_WIDE = re.compile(r"https?://\*\.[^.]+")
 _OWN_PORTS = {"http": ":80", "https": ":443"}
 
 
@@ -23,7 +31,13 @@ def _origins(text: str) -> frozenset[str]:
     """Read origins, which are compared letter for letter with what browsers write."""
     origins = names_in(text)
     for origin in sorted(origins):
-        if not _ORIGIN.fullmatch(origin) or origin.endswith(_OWN_PORTS[origin.partition(":")[0]]):
+        if _TOO_WIDE.fullmatch(origin):
+            raise SettingsError(
+                f"ALLOWED_ORIGINS: {origin!r} would admit every site of a top-level domain; write"
+                " https://*.shop.example.com"
+            )
+        own_port = _OWN_PORTS.get(origin.partition(":")[0], ":")
+        if not _ORIGIN.fullmatch(origin) or origin.endswith(own_port):
             raise SettingsError(
                 f"ALLOWED_ORIGINS: no browser writes {origin!r}; write https://shop.example.com: "
                 "in lower case, with no path, no slash or dot at the end, no :443 of https, no :80"
@@ -31,13 +45,12 @@ def _origins(text: str) -> frozenset[str]:
     return origins
 
 
-class IngestSettings(BaseModel, frozen=True):
+class IngestSettings(EventSettings, frozen=True):
     """The environment of the ingest function. Pages have a queue where an origin is allowed."""
 
     event_queue_url: str
     page_queue_url: str = ""
     server_keys_secret_arn: str
-    default_phone_region: str | None = None
     allowed_origins: Annotated[frozenset[str], BeforeValidator(_origins)] = frozenset()
     browser_event_names: Annotated[frozenset[str], BeforeValidator(event_names_in)] = PAGE_NAMES
     trusted_proxy_hops: int = Field(0, ge=0, le=9, title="a whole number from 0 to 9")
@@ -54,4 +67,4 @@ class IngestSettings(BaseModel, frozen=True):
 
     @property
     def browser(self) -> BrowserRules:
-        return BrowserRules(self.allowed_origins, self.browser_event_names, self.trusted_proxy_hops)
+        return BrowserRules(AllowedOrigins.of(self.allowed_origins), self.trusted_proxy_hops)
