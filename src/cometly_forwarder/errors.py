@@ -48,7 +48,7 @@ class TooLarge(InvalidEvent):
 
 
 class BadValue(ForwarderError):
-    """A field's value that cannot be read. The message says what would be right, without quoting it."""
+    """A field's value that cannot be read. The message says what would be right; it quotes none."""
 
 
 class Unreadable(ForwarderError):

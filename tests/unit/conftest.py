@@ -9,12 +9,16 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
 from hypothesis import HealthCheck, settings
 from moto import mock_aws
+
+from cometly_forwarder.errors import Fault
+from cometly_forwarder.event.model import Event, EventRules, read_event
 
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
@@ -28,6 +32,9 @@ settings.register_profile("ci", settings.get_profile("unit"), derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "unit")
 
 REGION = "eu-central-1"
+READ_AT = datetime(2026, 7, 1, 12, 0, 0, tzinfo=UTC)
+# The default of the parameter PassedOnFields.
+PASSED_ON = frozenset({"currency", "profile_field_*"})
 SERVER_KEY = "key-of-the-shop-0001"
 
 
@@ -41,6 +48,13 @@ def _closed_sockets(request: pytest.FixtureRequest) -> None:
 def an_event(**fields: object) -> dict[str, object]:
     """Build the least that is a valid event, with more or other fields."""
     return {"event_name": "purchase", "email": "grace@example.com", **fields}
+
+
+def read(
+    raw: object, phone_region: str | None = None, *, at: datetime = READ_AT
+) -> tuple[Event, tuple[Fault, ...]]:
+    """Read an event as a stack of that region does."""
+    return read_event(raw, EventRules(phone_region, PASSED_ON), at)
 
 
 def http_request(

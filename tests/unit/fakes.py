@@ -320,6 +320,6 @@ def message(
     number: int = 1, *, receives: int = 1, sent_at: float = START, **fields: Any
 ) -> Message:
     """Make a message with an event as SNS delivers it raw; each number is another order."""
-    event = {"event_name": "purchase", "email": "ada@example.com", "order_id": f"o-{number}"}
-    body = json.dumps({**event, **fields})
+    event = {"event_name": "purchase", "email": "ada@example.com", "amount": 99.99}
+    body = json.dumps({**event, "order_id": f"o-{number}", **fields})
     return Message(f"m-{number}", body, sent_at, f"r-{number}", receives)

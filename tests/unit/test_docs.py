@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from cometly_forwarder import __version__
-from cometly_forwarder.event.model import read_event
 from cometly_forwarder.observability import ALL_METRICS, METRICS
 from local import release
 from tests.unit import cloudformation
+from tests.unit.conftest import read
 
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
@@ -322,7 +322,7 @@ def test_an_event_that_a_document_posts_is_taken_without_a_warning(path: Path) -
     events = posted_in(path)
 
     assert events
-    assert [read_event(event)[1] for event in events] == [()] * len(events)
+    assert [read(event)[1] for event in events] == [()] * len(events)
 
 
 def test_the_first_event_of_a_real_space_reaches_no_ad_platform_and_no_person() -> None:

@@ -138,12 +138,17 @@ def test_every_module_imports_with_an_empty_environment() -> None:
 
 
 def test_phone_numbers_are_loaded_when_the_first_one_comes() -> None:
-    start = f"import {PACKAGE}.ingest.handler\nfrom {PACKAGE}.event.model import read_event\n"
+    start = (
+        "from datetime import UTC, datetime\n"
+        f"import {PACKAGE}.ingest.handler\n"
+        f"from {PACKAGE}.event.model import DEFAULT_RULES, read_event\n"
+        "def read(raw): read_event(raw, DEFAULT_RULES, datetime.now(UTC))\n"
+    )
     event = {"event_name": "purchase", "email": "grace@example.com"}
     phone = {"phone": "+16505551212"}
 
-    without = loaded_by(start + f"read_event({event})")
-    with_one = loaded_by(start + f"read_event({event} | {phone})")
+    without = loaded_by(start + f"read({event})")
+    with_one = loaded_by(start + f"read({event} | {phone})")
 
     assert "phonenumbers" not in without
     assert "phonenumbers" in with_one

@@ -81,3 +81,28 @@ def test_json_is_written_compact_and_in_ascii_half_a_surrogate_pair_too() -> Non
 
     assert text == '{"a":["\\u00e9","\\ud83d\\ude00","\\ud800"],"b":1.5}'
     assert jsontext.parse(text) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "repeated"),
+    [
+        pytest.param('[{"a": 1, "a": 2}, {"a": 3}]', ["a", None], id="one of an array"),
+        pytest.param('[{"a": 1, "\\u0061": 2, "b": 1, "b": 2}]', ["a"], id="the first of two"),
+        pytest.param('[{"u": {"a": 1, "a": 2}}, {}]', ["u", None], id="within a member"),
+        pytest.param('[{"u": {"v": {"a": 1, "a": 2}}}]', ["u"], id="deeper within"),
+        pytest.param('{"events": [{"a": 1, "a": 2}, {}]}', None, id="within an array of a member"),
+        pytest.param('{"events": [], "events": []}', "events", id="the array itself"),
+    ],
+)
+def test_a_key_twice_spoils_its_own_object_alone(text: str, repeated: object) -> None:
+    def found(value: object) -> object:
+        if isinstance(value, list):
+            return [found(each) for each in value]
+        return value.repeated if isinstance(value, jsontext.Ambiguous) else None
+
+    assert found(jsontext.parse_each(text)) == repeated
+
+
+@pytest.mark.parametrize("text", ['{"a": {"b": [1, {}]}}', '[{"a": 1}, {"a": 1}]'])
+def test_what_names_no_key_twice_is_read_alike(text: str) -> None:
+    assert jsontext.parse_each(text) == jsontext.parse(text) == json.loads(text)

@@ -20,7 +20,7 @@ import pytest
 
 from cometly_forwarder.deliver import batch, preparation
 from cometly_forwarder.event.envelope import Source, read_envelope, seal
-from cometly_forwarder.event.model import read_event
+from cometly_forwarder.event.model import DEFAULT_RULES, read_event
 from cometly_forwarder.jsontext import dump
 from tests.unit.fakes import InTurn
 from tests.unit.world import RIGHT, TYPO, Fate, Worker, World, an_event
@@ -116,7 +116,8 @@ def accepted(kind: str, urls: tuple[str, str]) -> World:
     for url in urls:
         event = an_event("order", 1, url)
         now = datetime.fromtimestamp(world.clock.time, UTC)
-        sealed = seal(read_event(event)[0], Source("http", f"request-{world.sent}", now))
+        read, _ = read_event(event, DEFAULT_RULES, now)
+        sealed = seal(read, Source("http", f"request-{world.sent}", now))
         world.send(sealed.body() if kind == "sealed" else dump(event))
     return world
 

@@ -19,7 +19,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from cometly_forwarder.deliver import batch
 from cometly_forwarder.deliver.claims import State
 from cometly_forwarder.event.envelope import Source, seal
-from cometly_forwarder.event.model import read_event
+from cometly_forwarder.event.model import DEFAULT_RULES, read_event
 from cometly_forwarder.jsontext import dump
 from tests.unit.fakes import InTurn
 from tests.unit.world import (
@@ -67,8 +67,8 @@ class EventHistory(RuleBasedStateMachine):
         """Take events in at ingest; the same number is the same order, or the same key."""
         world = self.world
         for number in numbers:
-            event, _ = read_event(an_event(kind, number, url))
             now = datetime.fromtimestamp(world.clock.time, UTC)
+            event, _ = read_event(an_event(kind, number, url), DEFAULT_RULES, now)
             world.send(seal(event, Source("http", f"request-{world.sent}", now)).body())
 
     @rule(kind=st.sampled_from(KINDS), numbers=some_numbers, url=some_urls)

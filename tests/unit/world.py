@@ -405,6 +405,7 @@ def an_event(kind: str, number: int, url: str = RIGHT) -> dict[str, object]:
     event: dict[str, object] = {
         "event_name": "purchase",
         "email": f"ada-{number}@example.com",
+        "amount": 99.99,
         "url": url,
     }
     match kind:

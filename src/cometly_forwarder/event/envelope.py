@@ -3,8 +3,8 @@
 An event's identity decides what is a duplicate, by Cometly's own rules (first match wins):
 
 (a) the caller's `idempotency_key`;
-(b) event name + `order_id` + customer; of an upsell, that it is one, its amount and its `order_name`
-    too, for Cometly books an upsell under a name of its own beside the order;
+(b) event name + `order_id` + customer; of an upsell, that it is one, its amount and its
+    `order_name` too, for Cometly books an upsell under a name of its own beside the order;
 (c) the id that the event's source gave it: SNS message, EventBridge event, or a fresh one.
 
 The key that goes to Cometly is the caller's in (a) and the event id in (c). In (b), and wherever an
@@ -185,6 +185,8 @@ def _was_called(event_id: str, fields: Mapping[str, Any]) -> bool:
     """
     if key := fields.get("idempotency_key"):
         return event_id in {key, _event_id(("key", str(key)))}
+    if not fields.get("order_id"):
+        return False
     customer = fields.get("email") or fields.get("comet_token") or fields.get("fingerprint")
     order = (fields.get("event_name"), fields.get("order_id"), customer)
     return event_id == _event_id(("order", *map(str, order)))

@@ -1,9 +1,10 @@
 """Event: Cometly's 28 fields, validated and normalised.
 
-The rules are those of Cometly's reference for `POST /public-api/v1/events/track`. A refused event is
-lost, so only four things refuse one (decision 20): an event name that is missing or unknown, nothing
-that identifies the customer, an amount or a time that cannot be read, a key or an order id that is
-an object or a list. Any other value that cannot be read is left out, with a warning that names it.
+The rules are those of Cometly's reference for `POST /public-api/v1/events/track`. A refused event
+is lost, so only four things refuse one (decision 20): an event name that is missing or unknown,
+nothing that identifies the customer, an amount or a time that cannot be read, a key or an order id
+that is an object or a list. Any other value that cannot be read is left out, with a warning that
+names it.
 """
 
 from __future__ import annotations
@@ -107,7 +108,8 @@ class EventRules:
     event_names: frozenset[str] = EVENT_NAMES
 
     def passes_on(self, name: str) -> bool:
-        return name in self.passed_on or name.startswith(self._beginnings)
+        is_named = name in self.passed_on or name.startswith(self._beginnings)
+        return is_named and name != REGION_FIELD
 
     @functools.cached_property
     def known(self) -> frozenset[str]:
@@ -147,6 +149,11 @@ def _is_many(value: object) -> bool:
     return isinstance(value, Mapping | list)
 
 
+def _lost_bytes(value: object) -> bool:
+    """Say what a body in another charset may have become on its way here (decision 12)."""
+    return isinstance(value, str) and _REPLACEMENT in value
+
+
 def _by(read: Reader, *, refusing: Callable[[object], bool] = _never) -> BeforeValidator:
     """Read a field; what cannot be read is refused if `refusing` says so, and else left out."""
 
@@ -159,7 +166,12 @@ def _by(read: Reader, *, refusing: Callable[[object], bool] = _never) -> BeforeV
                 raise PydanticCustomError("fault", "{message}", {"message": str(exc)}) from None
             reading.warn(name, f"{exc}; it is left out")
             return None
-        return None if found == "" else found
+        # Invisible characters and quotes may have hidden the word.
+        if found == "" or _is_empty_word(name, found, reading):
+            return None
+        if _lost_bytes(value) and _lost_bytes(found):
+            reading.warn(name, "holds U+FFFD, as text does that is not UTF-8; it is sent as it is")
+        return found
 
     return BeforeValidator(validate)
 
@@ -318,9 +330,9 @@ def read_event(
 ) -> tuple[Event, tuple[Fault, ...]]:
     """Validate and normalise one posted event; returns it with what the caller should know.
 
-    `accepted_at` takes the place of a time that cannot be one. `amend` puts in what the way in knows
-    better than the sender, after other vocabularies were translated. Raises InvalidEvent with every
-    fault at once.
+    `accepted_at` takes the place of a time that cannot be one. `amend` puts in what the way in
+    knows better than the sender, after other vocabularies were translated. Raises InvalidEvent with
+    every fault at once.
     """
     if not isinstance(raw, Mapping):
         raise InvalidEvent((Fault("", "an event must be a JSON object"),))
@@ -348,6 +360,11 @@ def read_event(
 def warned_fields(warnings: Sequence[Fault]) -> list[str]:
     """Name the fields of warnings for a log; names that a sender made up are not told."""
     return sorted({it.field if it.field in _KNOWN else "(other)" for it in warnings})
+
+
+def faulty_fields(faults: Sequence[Fault]) -> list[str]:
+    """Name the fields of faults for a log, each in its place; the whole event's is empty."""
+    return [it.field if it.field in _KNOWN or not it.field else "(other)" for it in faults]
 
 
 def _given_in(raw: Mapping[Any, object], reading: Reading) -> dict[str, object]:
@@ -379,6 +396,8 @@ def _passed_on(raw: Mapping[Any, object], reading: Reading) -> dict[str, object]
             continue
         if isinstance(value, str):
             found[name] = with_whole_characters(value)
+            if found[name] != value:
+                reading.warn(name, "held half of a surrogate pair, which became U+FFFD")
         elif isinstance(value, int | float) and math.isfinite(value):
             found[name] = value
         elif value is not None:

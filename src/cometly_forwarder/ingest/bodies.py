@@ -63,8 +63,8 @@ def _unpacked(request: Request, most: int) -> bytes:
     if request.body.startswith(_GZIP_AS_TEXT):
         raise Refused(
             415,
-            "The gzipped body was damaged on its way: API Gateway takes a body of a JSON or text type "
-            "for text. Send it with Content-Type: application/octet-stream.",
+            "The gzipped body was damaged on its way: API Gateway takes a body of a JSON or text "
+            "type for text. Send it with Content-Type: application/octet-stream.",
         )
     # A gateway may have unpacked it already.
     return _unzipped(request.body, most) if request.body.startswith(_GZIP) else request.body

@@ -79,7 +79,7 @@ class BrowserRules:
     def amended(
         self, raw: Mapping[str, object], visitor: Visitor, now: datetime
     ) -> dict[str, object]:
-        """Put the visitor into an event in place of what the page claims, and take its age off `now`."""
+        """Put the visitor in place of what the page claims, and take the event's age off `now`."""
         event = {name: value for name, value in raw.items() if name not in _NOT_THE_PAGES}
         if visitor.user_agent:
             event["user_agent"] = visitor.user_agent[:_LONGEST_AGENT]
@@ -146,7 +146,7 @@ def cors_headers(origin: str) -> dict[str, str]:
     """What a browser needs to hear before a page of this origin may read the answer."""
     return {
         "Access-Control-Allow-Origin": origin,
-        # sendBeacon with a JSON Blob, and fetch that includes credentials, are let in by this alone.
+        # This alone lets in sendBeacon with a JSON Blob, and fetch that includes credentials.
         "Access-Control-Allow-Credentials": "true",
         "Access-Control-Expose-Headers": "Retry-After",
         "Vary": "Origin",

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from cometly_forwarder.event.model import Amend, warned_fields
+from cometly_forwarder.event.model import Amend, faulty_fields, warned_fields
 from cometly_forwarder.ingest import browser
 from cometly_forwarder.ingest.accept import Intake, Receipt, Status, accept, preview, with_key
 from cometly_forwarder.ingest.bodies import Refused, Request, content_of
@@ -143,14 +143,14 @@ class Routes:
                 _OUTCOMES[receipt.status],
                 event_id=receipt.event_id,
                 warnings=len(receipt.warnings),
-                faults=[fault.field for fault in receipt.faults],
+                faults=faulty_fields(receipt.faults),
             )
         return receipts
 
 
 def _events_in(content: object) -> object:
     """Find the array in the object that other APIs' batches have around it."""
-    if isinstance(content, dict) and "event_name" not in content:
+    if type(content) is dict and "event_name" not in content:  # not what names a key twice
         for name in _BATCHES:
             if isinstance(content.get(name), list):
                 return content[name]
