@@ -11,6 +11,8 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,9 +23,9 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "src"))
 
 from cometly_forwarder.errors import Fault  # noqa: E402
-from cometly_forwarder.event.model import Event  # noqa: E402
+from cometly_forwarder.event.model import REGION_FIELD, Event, EventRules  # noqa: E402
 from cometly_forwarder.ingest import browser  # noqa: E402
-from cometly_forwarder.ingest.accept import Receipt, Status  # noqa: E402
+from cometly_forwarder.ingest.accept import Intake, Preview, Receipt, Status, preview  # noqa: E402
 from cometly_forwarder.ingest.responses import (  # noqa: E402
     ACCEPTED_MESSAGE,
     RETRY_AFTER_SECONDS,
@@ -31,6 +33,8 @@ from cometly_forwarder.ingest.responses import (  # noqa: E402
     response_as_cometly,
     response_to_many,
     response_to_one,
+    response_to_preview,
+    response_to_previews,
 )
 from cometly_forwarder.ingest.routes import MAX_BODY_BYTES, MAX_EVENTS  # noqa: E402
 
@@ -72,6 +76,21 @@ def _limits() -> Json:
     }
 
 
+class _NoQueue:
+    """What a dry run sends nothing to."""
+
+    def send(self, bodies: Sequence[str]) -> frozenset[int]:
+        raise NotImplementedError
+
+
+def _previews() -> list[Preview]:
+    """Preview an event in Meta's words, and one that is not valid."""
+    accepted_at = datetime(2024, 1, 15, 10, 30, tzinfo=UTC)
+    intake = Intake(_NoQueue(), lambda: accepted_at, lambda: "request-1", EventRules())
+    meta = {"event_name": "Purchase", "email": "ada.byron@example.com"}
+    return preview([{**meta, "value": 49.9, "transaction_id": "T-1"}, {"amount": "1,234"}], intake)
+
+
 def _replies() -> Json:
     """Return what is answered, as the service itself words it."""
     accepted = Receipt(Status.ACCEPTED, EVENT_ID, warnings=(MISSPELLED,))
@@ -85,6 +104,9 @@ def _replies() -> Json:
         "many_invalid": response_to_many([invalid, invalid]),
         "many_unavailable": response_to_many([unavailable]),
         "many_of_each_kind": response_to_many([accepted, invalid, unavailable]),
+        "dry_valid": response_to_preview(_previews()[0]),
+        "dry_invalid": response_to_preview(_previews()[1]),
+        "dry_many": response_to_previews(_previews()),
         "cometly_accepted": response_as_cometly(accepted),
         "cometly_invalid": response_as_cometly(invalid),
         "cometly_unavailable": response_as_cometly(unavailable),
@@ -108,6 +130,11 @@ def _schema_of_an_event() -> Json:
         schema_generator=_InOrder, mode="validation", union_format="primitive_type_array"
     )
     properties = {name: _property(part) for name, part in schema["properties"].items()}
+    properties[REGION_FIELD] = {
+        "description": "ISO 3166: the country of a phone number that names none. It is not sent.",
+        "type": ["string", "null"],
+        "examples": ["DE"],
+    }
     ignored = {"description": "Ignored: the connection says it."}
     return {
         "required": schema["required"],

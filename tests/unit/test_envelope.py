@@ -86,7 +86,9 @@ def test_two_events_differ_by(one: dict[str, object], another: dict[str, object]
     ("one", "another"),
     [
         pytest.param({"is_upsell": True}, {"is_upsell": "yes"}, id="sent again"),
-        pytest.param({"is_upsell": True, "amount": 97}, {"is_upsell": 1, "amount": "97.0"}, id="97"),
+        pytest.param(
+            {"is_upsell": True, "amount": 97}, {"is_upsell": 1, "amount": "97.0"}, id="97"
+        ),
         pytest.param({}, {"is_upsell": False, "amount": 12}, id="the order, whatever its amount"),
         pytest.param({"phone": "0151 23456789"}, {"phone_region": "FR"}, id="its phone"),
     ],
@@ -260,7 +262,9 @@ def test_no_envelope_claims_the_id_of_another_by_the_old_rules(
 ) -> None:
     read = read_envelope(in_envelope_of_0_1_0(event_id, event), QUEUE, US)
 
-    assert [str(fault) for fault in read.faults] == ["the envelope's event_id is that of another event"]
+    assert [str(fault) for fault in read.faults] == [
+        "the envelope's event_id is that of another event"
+    ]
     assert read.event_id != event_id
 
 

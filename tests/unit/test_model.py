@@ -160,7 +160,14 @@ def test_surrounding_blanks_go_and_inner_ones_stay(name: str) -> None:
 @pytest.mark.parametrize("name", ANYTHING)
 @pytest.mark.parametrize(
     ("number", "text"),
-    [(0, "0"), (1002, "1002"), (-5, "-5"), (1001.0, "1001"), (1.5, "1.5"), (10**18, "1" + "0" * 18)],
+    [
+        (0, "0"),
+        (1002, "1002"),
+        (-5, "-5"),
+        (1001.0, "1001"),
+        (1.5, "1.5"),
+        (10**18, "1" + "0" * 18),
+    ],
     ids=str,
 )
 def test_a_number_stands_for_its_digits(name: str, number: float, text: str) -> None:
@@ -365,12 +372,16 @@ def test_a_region_that_is_none_is_left_out_with_a_warning(region: object) -> Non
 # --- Amount and time --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("value", ["a lot", True, [], {"value": 1}, math.nan, "1,234", HUGE], ids=named)
+@pytest.mark.parametrize(
+    "value", ["a lot", True, [], {"value": 1}, math.nan, "1,234", HUGE], ids=named
+)
 def test_an_amount_that_cannot_be_read_refuses_the_event(value: object) -> None:
     assert refused_for(a_lead(amount=value)) == ["amount"]
 
 
-@pytest.mark.parametrize("value", ["yesterday", True, [], {}, math.inf, "01/02/2024", "9" * 9999], ids=named)
+@pytest.mark.parametrize(
+    "value", ["yesterday", True, [], {}, math.inf, "01/02/2024", "9" * 9999], ids=named
+)
 def test_a_time_that_cannot_be_read_refuses_the_event(value: object) -> None:
     assert refused_for(a_lead(event_time=value)) == ["event_time"]
 

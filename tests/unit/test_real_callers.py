@@ -455,13 +455,16 @@ def test_segments_event_is_read_out_of_its_objects() -> None:
 
     event, _ = read(segment)
 
-    assert event.fields().items() >= {
-        "event_name": "purchase",
-        "email": "ada@example.com",
-        "order_id": "T-9",
-        "amount": 49.9,
-        "event_time": _HALF_PAST,
-    }.items()
+    assert (
+        event.fields().items()
+        >= {
+            "event_name": "purchase",
+            "email": "ada@example.com",
+            "order_id": "T-9",
+            "amount": 49.9,
+            "event_time": _HALF_PAST,
+        }.items()
+    )
 
 
 @pytest.mark.parametrize("amount", [None, "", " "])
@@ -473,7 +476,12 @@ def test_a_purchase_without_an_amount_says_so(amount: object) -> None:
 
 
 def test_the_drop_in_takes_nothing_away() -> None:
-    extra = {"currency": "EUR", "profile_field_1": "gold", "profile_field_30": 7, "profile_field_2": True}
+    extra = {
+        "currency": "EUR",
+        "profile_field_1": "gold",
+        "profile_field_30": 7,
+        "profile_field_2": True,
+    }
 
     posted, warned = sent(extra)
 

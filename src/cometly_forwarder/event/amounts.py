@@ -30,7 +30,7 @@ _FORMS = "must be a number, such as 99.99"
 _TWO_AMOUNTS = f"{_FORMS}: the last three digits of this could be decimals or a part of thousands"
 _MAYBE_NEGATIVE = f"{_FORMS}: this could be negative; write it with a minus sign in front"
 
-_NUMERAL = r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?"
+_NUMERAL = r"[+-]?(\d+(?:\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?"
 _INTEGER = r"[+-]?\d+"
 _NOT_FINITE = frozenset({"nan", "inf", "infinity"})
 
