@@ -769,3 +769,35 @@ def test_while_cometly_is_dead_messages_come_back_less_and_less_often(
 
     assert kept == ["m-99"]
     assert pipe.queue.hidden["r-99"] == pytest.approx(pipe.gate.wait() + spread / 2)
+
+
+ODD: dict[str, Any] = {"is_upsell": "perhaps", "ada@example.com": 1}
+
+
+def warned(pipe: Pipe) -> list[dict[str, Any]]:
+    return [line for line in pipe.journal.lines if line["name"] == "delivery.warned"]
+
+
+@pytest.mark.parametrize("last", [ACCEPTED, answer(422)], ids=["delivered", "parked"])
+def test_what_was_odd_about_a_bare_event_is_logged_once_at_its_end(
+    pipe: Pipe, last: CometlyResponse
+) -> None:
+    answering(pipe, answer(500))
+    pipe.deliver(message(1, **ODD))
+    begun = list(warned(pipe))
+    answering(pipe, last)
+    pipe.clock.time += 2000
+
+    pipe.deliver(message(1, **ODD))
+
+    assert begun == []
+    [line] = warned(pipe)
+    # A name that the sender made up could be a person's.
+    assert line["fields"] == ["(other)", "is_upsell"]
+    assert line["event_id"] == pipe.journal.lines[0]["event_id"]
+
+
+def test_an_event_without_anything_odd_has_no_such_line(pipe: Pipe) -> None:
+    pipe.deliver(message(1))
+
+    assert warned(pipe) == []

@@ -164,7 +164,7 @@ OF_0_1_0 = {"event_name": "purchase", "email": "grace@example.com"}
 
 
 def id_by_0_1_0(*identity: str) -> str:
-    """Work out what versions before 1.0 called an event, of which they took each field as it was."""
+    """Work out what versions before 1.0 called an event: they took each field as it was."""
     text = json.dumps(identity, separators=(",", ":"))
     return "evt_" + hashlib.sha256(text.encode()).hexdigest()[:32]
 

@@ -31,7 +31,7 @@ def sent(
 
     Whatever is posted keeps Cometly's rules, and is what a stack of another region posts, too.
     """
-    event, warnings = read(BASE | changes, region)
+    event, warnings = read({**BASE, **changes}, region)
     envelope = seal(event, HTTP)
     assert contract.problems(envelope.event) == []
     for other in (None, "US", "DE"):
@@ -41,13 +41,13 @@ def sent(
 
 
 def id_of(changes: Mapping[str, object], source: str = "request-1") -> str:
-    event, _ = read(BASE | changes)
+    event, _ = read({**BASE, **changes})
     return seal(event, Source("http", source, READ_AT)).event_id
 
 
 def refusals(changes: Mapping[str, object]) -> dict[str, str]:
     with pytest.raises(InvalidEvent) as refusal:
-        read(BASE | changes)
+        read({**BASE, **changes})
     return {fault.field: fault.message for fault in refusal.value.faults}
 
 

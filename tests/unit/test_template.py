@@ -237,7 +237,11 @@ def test_a_functions_variables_are_those_that_it_reads() -> None:
         )
         looked_up = Recording(
             {
-                variable: AN_ADDRESS if variable in {"COMETLY_URL", "ALLOWED_ORIGINS"} else "1"
+                variable: "currency"
+                if variable == "PASSED_ON_FIELDS"
+                else AN_ADDRESS
+                if variable in {"COMETLY_URL", "ALLOWED_ORIGINS"}
+                else "1"
                 for variable in given
             }
         )
@@ -340,6 +344,25 @@ RULE = "arn:aws:events:eu-central-1:123456789012:rule"
         ("AllowedOrigins", "https://shop.example.com:08443", False),
         ("AllowedOrigins", "https://a.example,", False),
         ("AllowedOrigins", "https://a.example https://b.example", False),
+        ("AllowedOrigins", "null", True),
+        ("AllowedOrigins", "https://a.example, null", True),
+        ("AllowedOrigins", "nullx", False),
+        ("AllowedOrigins", "https://*.shop.example.com", True),
+        ("AllowedOrigins", "https://*.shop.example.com:8443,null", True),
+        ("AllowedOrigins", "https://*.com", False),
+        ("AllowedOrigins", "https://a.example,https://*.com", False),
+        ("AllowedOrigins", "https://*", False),
+        ("AllowedOrigins", "https://a.*.example.com", False),
+        ("AllowedOrigins", "https://*shop.example.com", False),
+        ("AllowedOrigins", "https://*.shop.example.com:443", False),
+        ("PassedOnFields", "", True),
+        ("PassedOnFields", "currency,profile_field_*", True),
+        ("PassedOnFields", "currency , plan_2,_x", True),
+        ("PassedOnFields", "currency,", False),
+        ("PassedOnFields", "*", False),
+        ("PassedOnFields", "a*b", False),
+        ("PassedOnFields", "2nd", False),
+        ("PassedOnFields", "a b", False),
         ("BrowserEventNames", "", True),
         ("BrowserEventNames", "*", True),
         ("BrowserEventNames", "view_content, add_to_cart ,custom_event_50", True),

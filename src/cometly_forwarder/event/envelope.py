@@ -127,7 +127,7 @@ def _order_of(event: Event) -> tuple[str, ...]:
     order = (event.event_name, event.order_id or "", event.customer or "")
     if not event.is_upsell:
         return "order", *order
-    amount = "" if event.amount is None else repr(float(event.amount))
+    amount = "" if event.amount is None else repr(event.amount + 0.0)
     return "upsell", *order, amount, event.order_name or ""
 
 
