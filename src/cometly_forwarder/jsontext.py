@@ -9,9 +9,11 @@ from typing import Any
 
 from cometly_forwarder.errors import Unreadable
 
+_LONGEST_NAME = 64
+
 
 class Ambiguous(dict[str, Any]):
-    """An object that names a key twice: `repeated` is that key."""
+    """An object that names a key twice: `repeated` is that key, with the way to it."""
 
     repeated: str = ""
 
@@ -63,10 +65,15 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
-    inner = next((name for name, value in pairs if type(value) is Ambiguous), None)
+    inner = next((it for it in pairs if type(it[1]) is Ambiguous), None)
     if len(members) == len(pairs) and inner is None:
         return members
     spoilt = Ambiguous(members)
-    counts = Counter(name for name, _ in pairs)
-    spoilt.repeated = next((name for name, count in counts.items() if count > 1), inner or "")
+    if inner is None or len(members) != len(pairs):
+        counts = Counter(name for name, _ in pairs)
+        spoilt.repeated = next(name for name, count in counts.items() if count > 1)
+    else:
+        spoilt.repeated = f"{inner[0]}.{inner[1].repeated}"
+    # Bounded here: a long name, nested deep, would be written once a level.
+    spoilt.repeated = spoilt.repeated[:_LONGEST_NAME]
     return spoilt
