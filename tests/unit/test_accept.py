@@ -13,7 +13,7 @@ import pytest
 
 from cometly_forwarder import jsontext
 from cometly_forwarder.event.envelope import MAX_BODY_BYTES
-from cometly_forwarder.ingest.accept import Intake, Receipt, Status, accept
+from cometly_forwarder.ingest.accept import Intake, Receipt, Status, accept, preview, with_key
 from tests.unit.conftest import an_event
 
 NOON = datetime(2024, 1, 15, 12, 0, 0, tzinfo=UTC)
@@ -47,7 +47,7 @@ def statuses(receipts: Sequence[Receipt]) -> list[Status]:
 def test_a_valid_event_is_sent_and_acknowledged_with_its_id_and_warnings() -> None:
     event_queue = FakeEventQueue()
 
-    (receipt,) = accept([an_event(emial="x")], an_intake(event_queue))
+    (receipt,) = accept([an_event(amount=5, emial="x")], an_intake(event_queue))
 
     assert receipt.status is Status.ACCEPTED
     assert receipt.event_id == json.loads(event_queue.bodies[0])["event_id"]
@@ -129,6 +129,19 @@ def test_events_without_key_and_order_are_each_their_own() -> None:
         pytest.param({"idempotency_key": "7"}, "7 ", "7", id="repeated"),
         pytest.param({"idempotency_key": " 7 "}, "7 ", "7", id="repeated with blanks"),
         pytest.param({"idempotency_key": 7}, "7 ", "7", id="repeated as a number"),
+        pytest.param({"idempotency_key": 7.0}, "7", "7", id="repeated as a float"),
+        pytest.param({}, '"key-1"', "key-1", id="in the quotes of the header's draft"),
+        pytest.param({"idempotency_key": "key-1"}, '"key-1"', "key-1", id="quoted in the header"),
+        pytest.param({"idempotency_key": '"key-1"'}, "key-1", "key-1", id="quoted in the event"),
+        pytest.param(
+            {"idempotency_key": "key-1\u200b"}, "key-1", "key-1", id="with what none sees"
+        ),
+        pytest.param({"idempotency_key": "undefined"}, "key-1", "key-1", id="a placeholder"),
+        pytest.param({"idempotency_key": "own"}, "undefined", "own", id="a placeholder's header"),
+        pytest.param({"idempotency_key": "own"}, '"null"', "own", id="a placeholder, quoted"),
+        pytest.param({"idempotency_key": "own"}, '""', "own", id="an empty header in quotes"),
+        pytest.param({"eventID": "key-1"}, "key-1", "key-1", id="in Meta's words"),
+        pytest.param({}, "a\ud800", "a\N{REPLACEMENT CHARACTER}", id="half a character"),
         pytest.param({"idempotency_key": "own"}, "", "own", id="an empty header"),
         pytest.param({"idempotency_key": "own"}, "  ", "own", id="a blank header"),
     ],
@@ -138,7 +151,7 @@ def test_the_key_is_the_headers_or_the_events(
 ) -> None:
     event_queue = FakeEventQueue()
 
-    (receipt,) = accept([an_event(**own)], an_intake(event_queue), header)
+    (receipt,) = accept([an_event(**own)], an_intake(event_queue), with_key(header))
 
     assert receipt.status is Status.ACCEPTED
     assert event_queue.events[0]["idempotency_key"] == key
@@ -161,14 +174,15 @@ for _ in range(50_000):
         ([], "key-1"),
         ({}, "key-1"),
         (["key-1"], "key-1"),
+        (["key-1"], "undefined"),
+        ("key-2", '"key-1"'),
         pytest.param(NESTED, "key-1", id="deeply nested"),
-        pytest.param(None, "a\ud800", id="a header that is no Unicode"),
     ],
 )
 def test_two_keys_and_a_key_that_is_none_are_refused(own: object, header: str) -> None:
     event_queue = FakeEventQueue()
 
-    (receipt,) = accept([an_event(idempotency_key=own)], an_intake(event_queue), header)
+    (receipt,) = accept([an_event(idempotency_key=own)], an_intake(event_queue), with_key(header))
 
     assert receipt.status is Status.INVALID
     assert [fault.field for fault in receipt.faults] == ["idempotency_key"]
@@ -176,6 +190,53 @@ def test_two_keys_and_a_key_that_is_none_are_refused(own: object, header: str) -
 
 
 def test_a_header_with_a_body_that_is_no_object_is_refused() -> None:
-    (receipt,) = accept(["purchase"], an_intake(FakeEventQueue()), "key-1")
+    (receipt,) = accept(["purchase"], an_intake(FakeEventQueue()), with_key("key-1"))
 
     assert receipt.status is Status.INVALID
+
+
+@pytest.mark.parametrize("own", [{}, {"idempotency_key": "null"}], ids=["absent", "the same"])
+def test_a_placeholder_for_a_key_is_none_and_its_event_is_its_own(own: dict[str, object]) -> None:
+    event_queue = FakeEventQueue()
+    raws = [an_event(amount=5, **own)] * 2
+
+    receipts = accept(raws, an_intake(event_queue), with_key("undefined"))
+
+    assert statuses(receipts) == [Status.ACCEPTED] * 2
+    assert receipts[0].event_id != receipts[1].event_id
+    assert [it.field for it in receipts[0].warnings] == ["idempotency_key"]
+
+
+# --- What refuses an event, and what would become of it ---------------------------------------
+
+
+def test_an_object_that_names_a_key_twice_is_refused_alone() -> None:
+    event_queue = FakeEventQueue()
+    raws = jsontext.parse_each(
+        '[{"event_name": "purchase", "email": "a@example.com", "email": "b@example.com"},'
+        ' {"event_name": "purchase", "email": "c@example.com"}]'
+    )
+
+    refused, taken = accept(raws, an_intake(event_queue), with_key("key-1"))
+
+    assert (refused.status, taken.status) == (Status.INVALID, Status.ACCEPTED)
+    assert [str(fault) for fault in refused.faults] == [
+        "email must be given once: it is there twice"
+    ]
+    assert [event["email"] for event in event_queue.events] == ["c@example.com"]
+
+
+def test_a_preview_is_what_would_be_queued_and_queues_nothing() -> None:
+    event_queue = FakeEventQueue()
+    raws = [an_event(order_id=5001), {}, an_event(url="x" * MAX_BODY_BYTES), "x"]
+
+    valid, invalid, large, no_event = preview(raws, an_intake(event_queue))
+
+    assert event_queue.bodies == []
+    accept(raws[:1], an_intake(event_queue))
+    assert valid.envelope is not None
+    assert valid.envelope.body() == event_queue.bodies[0]
+    assert valid.identity == ("order", "purchase", "5001", "grace@example.com")
+    assert (invalid.envelope, large.envelope, no_event.envelope) == (None, None, None)
+    assert [fault.field for fault in invalid.faults] == ["event_name", "email"]
+    assert (invalid.is_too_large, large.is_too_large) == (False, True)

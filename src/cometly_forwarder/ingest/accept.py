@@ -103,15 +103,21 @@ def _previewed(raw: object, intake: Intake, amend: Amend) -> Preview:
 
 
 def with_key(header: str | None) -> Amend:
-    """Add an Idempotency-Key header to an event without a key; another key refuses the event."""
+    """Add an Idempotency-Key header to an event without a key; another key refuses the event.
+
+    A placeholder in either, such as undefined, is no key. Where both hold nothing better, it stays
+    in the event, whose reading warns of it.
+    """
     key = read_key(header or "", _ignore)
 
     def amend(raw: Mapping[str, object]) -> Mapping[str, object]:
         own = raw.get("idempotency_key")
-        if not key or (isinstance(own, str | int | float) and _is_key(own, key)):
+        if not key or _is_key(own, key):
             return raw
         if own is None or (isinstance(own, str) and (not own.strip() or is_placeholder(own))):
             return {**raw, "idempotency_key": key}
+        if is_placeholder(key):
+            return raw
         raise InvalidEvent(
             (Fault("idempotency_key", "differs from the Idempotency-Key header; give one of them"),)
         )
