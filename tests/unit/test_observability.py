@@ -122,6 +122,20 @@ def test_what_is_parked_of_the_page_queue_is_counted_twice(
     assert [line.get("queue") for line in lines_in(log)] == [None, "pages", "pages"]
 
 
+@pytest.mark.parametrize("name", ["ingest.warned", "delivery.warned"])
+def test_what_nobody_was_told_is_counted_by_no_dimension_of_its_own(
+    journal: Journal, name: str, log: io.StringIO, capsys: pytest.CaptureFixture[str]
+) -> None:
+    journal.record(name, event_id="evt_1", fields=["(other)", "amount"])
+    PageJournal(journal).record(name, event_id="evt_2", fields=["email"])
+    journal.flush()
+
+    (emf,) = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert emf["Warned"] == [1, 1]
+    assert emf["_aws"]["CloudWatchMetrics"][0]["Dimensions"] == [["service"]]
+    assert [line["fields"] for line in lines_in(log)] == [["(other)", "amount"], ["email"]]
+
+
 @pytest.fixture
 def _hasty_threads() -> Iterator[None]:
     """Let threads take turns within a call, not between calls."""

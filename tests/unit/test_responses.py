@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 
 from cometly_forwarder.errors import Fault
-from cometly_forwarder.ingest.accept import Receipt, Status
+from cometly_forwarder.event.envelope import Envelope
+from cometly_forwarder.ingest.accept import Preview, Receipt, Status
 from cometly_forwarder.ingest.responses import (
     ACCEPTED_MESSAGE,
     RETRY_AFTER_SECONDS,
@@ -15,6 +18,8 @@ from cometly_forwarder.ingest.responses import (
     response_as_cometly,
     response_to_many,
     response_to_one,
+    response_to_preview,
+    response_to_previews,
 )
 
 WARNING = Fault("emial", "is not a field that Cometly knows")
@@ -126,3 +131,62 @@ def test_a_refusal_is_a_message_and_its_headers() -> None:
     assert refusal(401, "No.", WWW_Authenticate="Bearer") == Response(
         401, {"message": "No."}, {"WWW-Authenticate": "Bearer"}
     )
+
+
+# --- What would become of an event ------------------------------------------------------------
+
+ENVELOPE = Envelope("evt_1", datetime(2024, 1, 15, tzinfo=UTC), {"event_name": "purchase"})
+VALID = Preview(ENVELOPE, ("order", "purchase", "T-1", "ada@example.com"), (), (WARNING,))
+WRONG = Preview(None, (), (FAULT,), (WARNING,))
+TOO_LARGE = Preview(None, (), (Fault("", "an event must not exceed 768 KiB"),), is_too_large=True)
+
+
+@pytest.mark.parametrize(
+    ("identity", "shown"),
+    [
+        (("key", "k-1"), {"idempotency_key": "k-1"}),
+        (
+            ("order", "purchase", "T-1", "ada@example.com"),
+            {"event_name": "purchase", "order_id": "T-1", "customer": "ada@example.com"},
+        ),
+        (
+            ("upsell", "purchase", "T-1", "ada@example.com", "97.0", "Socks"),
+            {
+                "event_name": "purchase",
+                "order_id": "T-1",
+                "customer": "ada@example.com",
+                "amount": "97.0",
+                "order_name": "Socks",
+            },
+        ),
+        (("source", "http", "request-1"), {}),
+    ],
+    ids=lambda it: it[0] if isinstance(it, tuple) else "",
+)
+def test_an_identity_is_shown_by_the_names_of_its_parts(
+    identity: tuple[str, ...], shown: dict[str, str]
+) -> None:
+    response = response_to_preview(Preview(ENVELOPE, identity))
+
+    assert (response.status, response.body["identity"]) == (200, shown)
+
+
+def test_a_preview_shows_what_would_be_sent_or_what_is_wrong() -> None:
+    valid, wrong = response_to_preview(VALID), response_to_preview(WRONG)
+
+    assert (valid.body["event_id"], valid.body["event"]) == ("evt_1", {"event_name": "purchase"})
+    assert (valid.body["errors"], valid.body["warnings"]) == ([], WARNINGS)
+    assert wrong == response_to_one(INVALID)
+    assert response_to_preview(TOO_LARGE).status == 413
+
+
+def test_previews_are_summed_up_and_each_has_a_status() -> None:
+    response = response_to_previews([VALID, WRONG, TOO_LARGE])
+
+    assert (response.status, response.body["status"]) == (200, 200)
+    assert response.body["message"] == "1 of 3 events are valid. Nothing was queued."
+    assert response.body["results"] == [
+        {"status": 200, **response_to_preview(VALID).body},
+        {"status": 422, **response_to_preview(WRONG).body},
+        {"status": 413, **response_to_preview(TOO_LARGE).body},
+    ]

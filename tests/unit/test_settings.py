@@ -8,7 +8,8 @@ import pytest
 
 from cometly_forwarder.deliver.settings import DeliverSettings
 from cometly_forwarder.errors import SettingsError
-from cometly_forwarder.ingest.browser import PAGE_NAMES, BrowserRules
+from cometly_forwarder.event.model import EventRules
+from cometly_forwarder.ingest.browser import PAGE_NAMES, AllowedOrigins, BrowserRules
 from cometly_forwarder.ingest.settings import IngestSettings
 
 INGEST = {
@@ -36,37 +37,46 @@ def test_ingest_reads_its_environment() -> None:
         "VISITOR_EVENTS_PER_MINUTE": "300",
         "TRUSTED_PROXY_HOPS": " 1 ",
         "BROWSER_EVENT_NAMES": "contact",
+        "PASSED_ON_FIELDS": "currency, profile_field_*",
     }
     settings = IngestSettings.read(INGEST | PAGES | more)
     origins = frozenset({"https://shop.example.com"})
+    passed_on = frozenset({"currency", "profile_field_*"})
 
     assert {name.upper(): value for name, value in settings} == INGEST | PAGES | {
         "ALLOWED_ORIGINS": origins,
         "BROWSER_EVENT_NAMES": {"contact"},
+        "PASSED_ON_FIELDS": passed_on,
         "TRUSTED_PROXY_HOPS": 1,
         "VISITOR_EVENTS_PER_MINUTE": 300,
     }
-    assert settings.browser == BrowserRules(origins, frozenset({"contact"}), 1)
+    assert settings.browser == BrowserRules(AllowedOrigins(origins), 1)
+    assert settings.event_rules == EventRules("US", passed_on)
 
 
 def test_deliver_reads_its_environment() -> None:
     more = {"DEFAULT_PHONE_REGION": "DE", "PAGE_QUEUE_URL": "pages", "PAGE_QUEUE_ARN": "arn:pages"}
+    more["PASSED_ON_FIELDS"] = "currency"
 
     settings = DeliverSettings.read(DELIVER | more)
 
     assert {name.upper(): value for name, value in settings} == DELIVER | more | {
         "COMETLY_REQUESTS_PER_MINUTE": 960,
         "DELIVERY_HORIZON_HOURS": 72,
+        "PASSED_ON_FIELDS": {"currency"},
     }
+    assert settings.event_rules == EventRules("DE", frozenset({"currency"}))
 
 
 def test_what_is_blank_is_as_if_it_were_not_set() -> None:
     blank = {"DEFAULT_PHONE_REGION": "", "PAGE_QUEUE_ARN": " ", "TRUSTED_PROXY_HOPS": ""}
-    blank |= dict.fromkeys([*PAGES, "BROWSER_EVENT_NAMES"], " ")
+    blank |= dict.fromkeys([*PAGES, "BROWSER_EVENT_NAMES", "PASSED_ON_FIELDS"], " ")
     ingest = IngestSettings.read(INGEST | blank)
     deliver = DeliverSettings.read(DELIVER | blank)
 
-    assert ingest.browser == BrowserRules(frozenset(), PAGE_NAMES, 0)
+    assert ingest.browser == BrowserRules(AllowedOrigins(), 0)
+    assert ingest.browser_event_names == PAGE_NAMES
+    assert ingest.event_rules == deliver.event_rules == EventRules()
     assert ingest.visitor_events_per_minute == 0
     assert ingest.default_phone_region is deliver.default_phone_region is None
     assert ingest.page_queue_url == deliver.page_queue_url == deliver.page_queue_arn == ""
@@ -152,16 +162,33 @@ def test_the_token_is_never_sent_in_the_clear(url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "origins",
+    ("text", "exact", "wild"),
     [
-        "https://shop.example.com",
-        "https://a.example, http://localhost:5173,http://[::1]:8080,https://b.example:80",
+        ("https://shop.example.com", {"https://shop.example.com"}, ()),
+        (
+            "https://a.example, http://localhost:5173,http://[::1]:8080,https://b.example:80",
+            {
+                "https://a.example",
+                "http://localhost:5173",
+                "http://[::1]:8080",
+                "https://b.example:80",
+            },
+            (),
+        ),
+        (
+            "null,https://*.shop.example.com:8443 , http://*.a.example",
+            {"null"},
+            (("http://", ".a.example"), ("https://", ".shop.example.com:8443")),
+        ),
     ],
+    ids=["one", "several", "those of frames and subdomains"],
 )
-def test_origins_are_taken_as_browsers_write_them(origins: str) -> None:
-    read = IngestSettings.read(INGEST | PAGES | {"ALLOWED_ORIGINS": origins}).browser.origins
+def test_origins_are_taken_as_browsers_write_them(
+    text: str, exact: set[str], wild: tuple[tuple[str, str], ...]
+) -> None:
+    read = IngestSettings.read(INGEST | PAGES | {"ALLOWED_ORIGINS": text}).browser.origins
 
-    assert read == {part.strip() for part in origins.split(",") if part}
+    assert read == AllowedOrigins(frozenset(exact), wild)
 
 
 @pytest.mark.parametrize(
@@ -174,10 +201,34 @@ def test_origins_are_taken_as_browsers_write_them(origins: str) -> None:
         pytest.param("https://shop.example.com/", id="a slash at the end"),
         pytest.param("https://Shop.example.com", id="upper case"),
         pytest.param("shop.example.com", id="no scheme"),
-        pytest.param("null", id="null"),
+        pytest.param("NULL", id="null in upper case"),
+        pytest.param("https://*.Shop.example.com", id="subdomains in upper case"),
+        pytest.param("https://*shop.example.com", id="a star within a name"),
+        pytest.param("https://shop.*.com", id="a star behind a name"),
+        pytest.param("https://*.*.example.com", id="two stars"),
+        pytest.param("https://a.*.example.com", id="a star in the middle"),
+        pytest.param("https://*", id="a star alone"),
+        pytest.param("*://shop.example.com", id="a star for the scheme"),
+        pytest.param("https://shop.example.com:*", id="a star for the port"),
+        pytest.param("https://*.shop.example.com:443", id="subdomains at the port of https"),
+        pytest.param("https://*.com", id="a top-level domain"),
+        pytest.param("https://*.com:8443", id="a top-level domain with a port"),
+        pytest.param("http://*.localhost", id="a name without a dot"),
+        pytest.param("https://*.[::1]", id="subdomains of an address"),
         pytest.param("*", id="all"),
     ],
 )
 def test_an_origin_that_no_browser_writes_is_refused_by_name(origin: str) -> None:
     with pytest.raises(SettingsError, match=re.escape(repr(origin))):
         IngestSettings.read(INGEST | {"ALLOWED_ORIGINS": f"https://a.example,{origin}"})
+
+
+@pytest.mark.parametrize("name", ["email", "*", "_ *", "profile-field", "a**", "*a", "1a", "a.b"])
+@pytest.mark.parametrize(
+    ("model", "environ"), [(IngestSettings, INGEST), (DeliverSettings, DELIVER)]
+)
+def test_a_name_that_cannot_be_passed_on_is_refused_by_name(
+    model: type[IngestSettings | DeliverSettings], environ: dict[str, str], name: str
+) -> None:
+    with pytest.raises(SettingsError, match=f"PASSED_ON_FIELDS.*{re.escape(repr(name))}"):
+        model.read(environ | {"PASSED_ON_FIELDS": f"currency,{name}"})
