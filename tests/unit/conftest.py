@@ -8,7 +8,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +17,10 @@ import pytest
 from hypothesis import HealthCheck, settings
 from moto import mock_aws
 
+from cometly_forwarder import aws
 from cometly_forwarder.errors import Fault
 from cometly_forwarder.event.model import Event, EventRules, read_event
+from cometly_forwarder.ingest import handler as ingest
 
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
@@ -190,3 +192,95 @@ def metrics_in(output: str) -> Counter[str]:
 def lines_in(stream: io.StringIO) -> list[dict[str, Any]]:
     """Read captured log lines back."""
     return [json.loads(line) for line in stream.getvalue().splitlines()]
+
+
+# --- Ingest, as API Gateway calls it ----------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Answered:
+    """An answer as API Gateway reads it."""
+
+    status: int
+    headers: dict[str, str]
+    body: dict[str, Any]
+
+
+def answer_to(request: dict[str, Any]) -> Answered:
+    """Let ingest answer in JSON, or to HEAD with nothing."""
+    answer: dict[str, Any] = ingest.handler(request, FakeLambdaContext())  # type: ignore[arg-type]
+    assert not answer.get("isBase64Encoded")
+    headers = {name.lower(): value for name, value in answer["headers"].items()}
+    assert headers["content-type"] == "application/json"
+    is_head = request["requestContext"]["http"]["method"] == "HEAD"
+    assert is_head is (answer["body"] == "")
+    return Answered(answer["statusCode"], headers, json.loads(answer["body"] or "{}"))
+
+
+@dataclass
+class FakeAws:
+    """SQS and Secrets Manager in one, either of which can be away."""
+
+    sqs_is_away: Exception | None = None
+    secrets_are_away: Exception | None = None
+    refuses: frozenset[int] = frozenset()
+    bodies: list[str] = field(default_factory=list)
+
+    def send_message_batch(self, *, QueueUrl: str, Entries: Any) -> Any:  # noqa: N803
+        assert QueueUrl == "queue"
+        if self.sqs_is_away:
+            raise self.sqs_is_away
+        taken = [entry for entry in Entries if int(entry["Id"]) not in self.refuses]
+        self.bodies += [entry["MessageBody"] for entry in taken]
+        return {"Successful": [{"Id": entry["Id"]} for entry in taken]}
+
+    def get_secret_value(self, *, SecretId: str) -> Any:  # noqa: N803
+        assert SecretId == "keys"
+        if self.secrets_are_away:
+            raise self.secrets_are_away
+        return {"SecretString": json.dumps({"current": SERVER_KEY, "previous": "older"})}
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        return [json.loads(body)["event"] for body in self.bodies]
+
+
+INGEST_SETTINGS = (
+    "EVENT_QUEUE_URL",
+    "PAGE_QUEUE_URL",
+    "SERVER_KEYS_SECRET_ARN",
+    "DEFAULT_PHONE_REGION",
+    "PASSED_ON_FIELDS",
+    "ALLOWED_ORIGINS",
+    "BROWSER_EVENT_NAMES",
+)
+
+
+@pytest.fixture
+def fresh_ingest(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+    """Make a worker that has served nothing yet; its environment, which is not set, is given."""
+    for name in INGEST_SETTINGS:
+        monkeypatch.delenv(name, raising=False)
+    ingest.routes.cache_clear()
+    yield monkeypatch
+    ingest.routes.cache_clear()
+    ingest.journal.metrics.clear_metrics()
+
+
+@pytest.fixture
+def fake(fresh_ingest: pytest.MonkeyPatch) -> FakeAws:
+    """Make a worker whose AWS is a fake, with the default parameters of the template."""
+    fake = FakeAws()
+    fresh_ingest.setenv("EVENT_QUEUE_URL", "queue")
+    fresh_ingest.setenv("SERVER_KEYS_SECRET_ARN", "keys")
+    fresh_ingest.setenv("PASSED_ON_FIELDS", "currency,profile_field_*")
+    fresh_ingest.setattr(aws, "client", lambda _: fake)
+    return fake
+
+
+@pytest.fixture
+def log(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
+    """Catch what ingest logs."""
+    stream = io.StringIO()
+    monkeypatch.setattr(ingest.journal.logger.registered_handler, "stream", stream)
+    return stream

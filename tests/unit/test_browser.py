@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 
-from cometly_forwarder.errors import InvalidEvent
-from cometly_forwarder.event.model import CUSTOM_NAMES, EVENT_NAMES, STANDARD_NAMES
+from cometly_forwarder.event.model import EVENT_NAMES
 from cometly_forwarder.ingest.browser import (
-    MONEY_NAMES,
     PAGE_NAMES,
+    AllowedOrigins,
     BrowserRules,
     Visitor,
+    cors_headers,
     event_names_in,
+    preflight_headers,
     visitor_of,
 )
 
 SOURCE = "203.0.113.7"
 VISITOR = Visitor(SOURCE, "Agent/1.0", "https://shop.example.com/thanks")
-RULES = BrowserRules(frozenset({"https://shop.example.com"}))
+RULES = BrowserRules()
+NOON = datetime(2024, 1, 15, 12, 0, 0, tzinfo=UTC)
 
 
 def forwarded(*addresses: str) -> dict[str, str]:
@@ -106,51 +110,126 @@ PAGE = "https://shop.example.com/thanks"
             {"url": PAGE + "/more"},
             id="a url of its own",
         ),
-        pytest.param(None, VISITOR, None, id="no object: null"),
-        pytest.param("purchase", VISITOR, "purchase", id="no object: text"),
-        pytest.param([], VISITOR, [], id="no object: an array"),
     ],
 )
 def test_the_connection_is_put_in_place_of_what_a_page_claims(
-    raw: object, visitor: Visitor, event: object
+    raw: dict[str, object], visitor: Visitor, event: dict[str, object]
 ) -> None:
-    assert RULES.event_from(raw, visitor) == event
+    assert RULES.amended(raw, visitor, NOON) == event
 
 
-@pytest.mark.parametrize("name", ["purchase", " purchase\t", "contact"], ids=repr)
-def test_an_event_name_that_is_not_taken_from_pages_is_refused(name: str) -> None:
-    rules = BrowserRules(RULES.origins, frozenset({"view_content", "add_to_cart"}))
+EARLIER = "2024-01-15T10:00:00Z"
+TIMES = [
+    pytest.param({"seconds_ago": 0}, "2024-01-15T12:00:00Z", id="just now"),
+    pytest.param({"seconds_ago": 7200}, EARLIER, id="two hours"),
+    pytest.param({"seconds_ago": 7199.9}, EARLIER, id="a fraction, cut to whole seconds"),
+    pytest.param({"seconds_ago": 4 * 86400}, "2024-01-11T12:00:00Z", id="four days"),
+    pytest.param({"seconds_ago": 4 * 86400 + 1}, None, id="more than a page keeps an event"),
+    pytest.param({"seconds_ago": 10**400}, None, id="an endless number"),
+    pytest.param({"seconds_ago": -1}, None, id="in the future"),
+    pytest.param({"seconds_ago": float("nan")}, None, id="NaN"),
+    pytest.param({"seconds_ago": float("inf")}, None, id="for ever"),
+    pytest.param({"seconds_ago": "7200"}, None, id="text"),
+    pytest.param({"seconds_ago": True}, None, id="true"),
+    pytest.param({"seconds_ago": [7200]}, None, id="a list"),
+    pytest.param({"seconds_ago": None}, None, id="null"),
+    pytest.param({}, None, id="absent"),
+    pytest.param({"seconds_ago": 60, "event_time": EARLIER}, EARLIER, id="beside a time"),
+    pytest.param({"seconds_ago": 7200, "event_time": " "}, EARLIER, id="beside a blank time"),
+    pytest.param({"seconds_ago": 7200, "event_time": None}, EARLIER, id="beside null"),
+]
 
-    with pytest.raises(InvalidEvent, match="parameter BrowserEventNames can admit it"):
-        rules.event_from({"event_name": name}, VISITOR)
+
+@pytest.mark.parametrize(("raw", "event_time"), TIMES)
+def test_what_a_page_says_is_so_long_ago_is_taken_off_our_own_time(
+    raw: dict[str, object], event_time: str | None
+) -> None:
+    event = RULES.amended(raw, Visitor(SOURCE), NOON)
+
+    assert "seconds_ago" not in event
+    assert event.get("event_time") == event_time
 
 
-@pytest.mark.parametrize("name", ["purchase", "subscribe", "start_trial"])
-def test_what_carries_money_is_not_taken_from_pages_unless_it_is_named(name: str) -> None:
-    with pytest.raises(InvalidEvent, match="not taken from browsers"):
-        RULES.event_from({"event_name": name}, VISITOR)
+# --- Whose pages may send ---------------------------------------------------------------------
 
-    named = BrowserRules(RULES.origins, event_names_in(name))
-    assert named.event_from({"event_name": name}, Visitor(SOURCE)) == {"event_name": name}
-
-
-@pytest.mark.parametrize("name", sorted({*STANDARD_NAMES, *CUSTOM_NAMES} - MONEY_NAMES))
-def test_every_other_name_is_taken_from_pages(name: str) -> None:
-    assert RULES.event_from({"event_name": name}, Visitor(SOURCE)) == {"event_name": name}
+WIDE = AllowedOrigins.of(
+    {
+        "https://*.shop.example.com",
+        "http://*.local.example:8080",
+        "https://www.example.org",
+        "null",
+    }
+)
 
 
 @pytest.mark.parametrize(
-    "name",
-    ["view_content", " add_to_cart ", "Purchase", "purchases", "purchase\u200b", "", None, 5],
+    "origin",
+    [
+        "https://a.shop.example.com",
+        "https://de-2.eu.shop.example.com",
+        "https://xn--bcher-kva.shop.example.com",
+        "http://a.local.example:8080",
+        "https://www.example.org",
+        "null",
+    ],
+)
+def test_pages_of_subdomains_and_those_that_are_named_may_send(origin: str) -> None:
+    assert origin in WIDE
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "https://shop.example.com",
+        "https://.shop.example.com",
+        "https://a..shop.example.com",
+        "https://.a.shop.example.com",
+        "https://-evil-shop.example.com",
+        "https://evil-shop.example.com",
+        "https://a.shop.example.com.evil.example",
+        "https://evil.example/.shop.example.com",
+        "https://evil.example#.shop.example.com",
+        "https://evil.example:80@.shop.example.com",
+        "https://user@a.shop.example.com",
+        "https://*.shop.example.com",
+        "https://A.shop.example.com",
+        "https://a.SHOP.example.com",
+        "https://\u0430.shop.example.com",
+        "https://a\n.shop.example.com",
+        "https://a.shop.example.com\n",
+        "https://a.shop.example.com.",
+        "https://a.shop.example.com:8443",
+        "https://a.shop.example.com:443",
+        "http://a.shop.example.com",
+        "http://a.local.example",
+        "http://a.local.example:80",
+        "http://a.local.example:8080:8080",
+        "https://a.www.example.org",
+        "https://null",
+        "NULL",
+        "",
+    ],
     ids=repr,
 )
-def test_an_event_name_that_is_taken_or_no_name_passes_on_to_the_validation(name: object) -> None:
-    rules = BrowserRules(RULES.origins, frozenset({"view_content", "add_to_cart"}))
+def test_no_other_page_may_send(origin: str) -> None:
+    assert origin not in WIDE
 
-    event = rules.event_from({"event_name": name}, VISITOR)
 
-    assert isinstance(event, dict)
-    assert event["event_name"] == name
+def test_without_an_origin_the_door_is_shut() -> None:
+    assert not AllowedOrigins()
+    assert AllowedOrigins.of({"https://*.shop.example.com"})
+    assert AllowedOrigins.of({"null"})
+    assert "null" not in AllowedOrigins.of({"https://shop.example.com"})
+
+
+@pytest.mark.parametrize("origin", ["https://shop.example.com", "null"])
+def test_an_answer_with_credentials_names_the_one_origin(origin: str) -> None:
+    for headers in (cors_headers(origin), preflight_headers(origin)):
+        assert headers["Access-Control-Allow-Credentials"] == "true"
+        assert headers["Access-Control-Allow-Origin"] == origin
+        # With credentials a browser takes a star for the name of a method or header.
+        assert not [value for value in headers.values() if "*" in value]
+        assert headers["Vary"] == "Origin"
 
 
 # --- Small parts ------------------------------------------------------------------------------
@@ -170,3 +249,7 @@ def test_names_that_pages_may_send_are_read_from_the_parameter(
     text: str, names: frozenset[str]
 ) -> None:
     assert event_names_in(text) == names
+
+
+def test_what_carries_money_is_not_among_the_names_of_pages() -> None:
+    assert {"purchase", "subscribe", "start_trial"} == EVENT_NAMES - PAGE_NAMES

@@ -7,6 +7,7 @@ import re
 import subprocess
 from pathlib import Path
 
+from cometly_forwarder.ingest.browser import AGE_FIELD
 from local.stack.checkout import Checkout
 
 ROOT = Checkout.here().root
@@ -27,6 +28,11 @@ def test_the_script_is_valid() -> None:
 
 def test_the_script_spares_browsers_that_know_es2020_and_no_more() -> None:
     assert not re.findall(r"\|\|=|&&=|\?\?=|\.at\(|structuredClone", SCRIPT.read_text("utf-8"))
+
+
+def test_the_age_of_an_event_is_named_as_the_stack_reads_it() -> None:
+    """An unknown field would be left out with a warning, and each late event would be of now."""
+    assert f"{AGE_FIELD}: " in SCRIPT.read_text("utf-8")
 
 
 def test_the_script_can_be_pasted_into_a_page() -> None:

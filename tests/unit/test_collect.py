@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -71,13 +73,6 @@ def queue(monkeypatch: pytest.MonkeyPatch) -> Iterator[PageQueue]:
     yield queue
     ingest.routes.cache_clear()
     ingest.journal.metrics.clear_metrics()
-
-
-@pytest.fixture
-def log(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
-    stream = io.StringIO()
-    monkeypatch.setattr(ingest.journal.logger.registered_handler, "stream", stream)
-    return stream
 
 
 def collect(
@@ -173,7 +168,9 @@ def test_a_preflight_is_answered_for_json(queue: PageQueue) -> None:
     assert (status, body) == (204, None)
     assert headers["access-control-allow-origin"] == ORIGIN
     assert headers["access-control-allow-methods"] == "POST"
-    assert headers["access-control-allow-headers"] == "content-type"
+    assert headers["access-control-allow-credentials"] == "true"
+    admitted = headers["access-control-allow-headers"].split(", ")
+    assert sorted(admitted) == ["content-type", "idempotency-key", "x-requested-with"]
     assert int(headers["access-control-max-age"]) > 0
     assert queue.bodies == []
 
@@ -183,6 +180,54 @@ def test_another_method_is_answered_405(method: str) -> None:
     status, headers, _ = collect(method=method)
 
     assert (status, headers["allow"]) == (405, "POST")
+
+
+@pytest.mark.parametrize(
+    ("origin", "is_allowed"),
+    [
+        ("https://berlin.shop.example.com", True),
+        ("https://a.berlin.shop.example.com", True),
+        ("null", True),
+        (ORIGIN, False),
+        ("https://evil-shop.example.com", False),
+        ("https://a.shop.example.com.evil.example", False),
+        ("https://a.shop.example.com:8443", False),
+        ("http://a.shop.example.com", False),
+        ("https://A.shop.example.com", False),
+    ],
+)
+@pytest.mark.parametrize(("method", "status"), [("POST", 202), ("OPTIONS", 204)])
+def test_frames_and_subdomains_may_be_allowed(
+    monkeypatch: pytest.MonkeyPatch, method: str, status: int, origin: str, *, is_allowed: bool
+) -> None:
+    monkeypatch.setenv("ALLOWED_ORIGINS", "null, https://*.shop.example.com")
+
+    answered, headers, _ = collect(an_event(), method=method, origin=origin)
+
+    assert answered == (status if is_allowed else 403)
+    assert headers.get("access-control-allow-origin") == (origin if is_allowed else None)
+    assert headers.get("access-control-allow-credentials") == ("true" if is_allowed else None)
+
+
+@pytest.mark.parametrize("body", [an_event(), {}, "{"], ids=["taken", "invalid", "no JSON"])
+def test_a_page_with_credentials_may_read_each_answer(body: object) -> None:
+    _, headers, _ = collect(body, content_type="application/json", cookie="session=1")
+
+    assert headers["access-control-allow-credentials"] == "true"
+    assert headers["access-control-allow-origin"] == ORIGIN
+
+
+def test_what_a_page_is_told_leaves_no_header_for_the_next_request(queue: PageQueue) -> None:
+    collect(an_event())
+    queue.url = "events"
+
+    for request in (
+        http_request(an_event(), headers={"Origin": ORIGIN}),
+        http_request(method="GET", path="/health", headers={"Origin": ORIGIN}),
+    ):
+        answer: Any = ingest.handler(request, FakeLambdaContext())  # type: ignore[arg-type]
+        assert not [name for name in answer["headers"] if name.lower().startswith("access-")]
+    assert "access-control-allow-origin" not in collect({}, origin="https://evil.example")[1]
 
 
 # --- What is read -----------------------------------------------------------------------------
@@ -244,6 +289,140 @@ def test_by_default_a_page_may_send_all_but_what_carries_money(
     assert {event["event_name"] for event in queue.events} == {"sign_up", "custom_event_50"}
 
 
+@pytest.mark.parametrize(
+    "event",
+    [
+        pytest.param({"event_name": " Purchase\t"}, id="another case"),
+        pytest.param({"event_name": "purchase\u200b"}, id="with what none sees"),
+        pytest.param({"event_name": "order_completed"}, id="GA4's or Segment's word"),
+        pytest.param({"event_name": "CompletePayment"}, id="TikTok's word"),
+        pytest.param({"event_name": "Subscribe"}, id="Meta's word for another"),
+        pytest.param({"event_name": "StartTrial"}, id="Meta's word for a third"),
+        pytest.param({"event": "Purchase"}, id="in another field"),
+        pytest.param({"eventName": "Order Completed"}, id="in camelCase"),
+        pytest.param({"event_name": "", "event": "purchase"}, id="behind a blank"),
+        pytest.param({"event_name": None, "event_type": "purchase"}, id="behind null"),
+        pytest.param({"name": "purchase", "params": {"value": 1}}, id="as GA4 has it"),
+        pytest.param({"properties": {"event_name": "purchase"}}, id="within Segment's object"),
+    ],
+)
+def test_money_is_not_taken_from_pages_in_other_words(
+    queue: PageQueue, monkeypatch: pytest.MonkeyPatch, event: dict[str, object]
+) -> None:
+    monkeypatch.delenv("BROWSER_EVENT_NAMES")
+
+    status, _, body = collect({"email": "grace@example.com", **event})
+
+    assert status == 422
+    assert body["errors"][0]["field"] == "event_name"
+    assert queue.bodies == []
+
+
+@pytest.mark.parametrize(
+    ("setting", "statuses"),
+    [("", [202, 202, 422]), ("purchase", [422, 422, 202]), ("*", [202, 202, 202])],
+    ids=["by default", "a list", "all"],
+)
+def test_the_names_that_pages_may_send_are_cometlys_whatever_words_they_use(
+    monkeypatch: pytest.MonkeyPatch, setting: str, statuses: list[int]
+) -> None:
+    monkeypatch.setenv("BROWSER_EVENT_NAMES", setting)
+
+    _, _, body = collect([an_event(event_name=it) for it in ("AddToCart", "lead", "Purchase")])
+
+    assert [result["status"] for result in body["results"]] == statuses
+
+
+@pytest.mark.parametrize(
+    "claim",
+    [
+        {"client_ip_address": "192.0.2.66", "client_user_agent": "Forged/9"},
+        {"clientIpAddress": "192.0.2.66", "userAgent": "Forged/9"},
+        {"IP": "192.0.2.66", "User-Agent": "Forged/9"},
+        {"context": {"ip": "192.0.2.66", "userAgent": "Forged/9"}},
+        {"user_data": {"client_ip_address": "192.0.2.66", "client_user_agent": "Forged/9"}},
+        {"properties": {"ip": "192.0.2.66", "user_agent": "Forged/9"}},
+        {"ip": ["192.0.2.66"], "user_agent": {"a": "Forged/9"}},
+        {"ip": "", "user_agent": None, "remote_addr": "192.0.2.66", "$browser": "Forged/9"},
+    ],
+    ids=",".join,
+)
+@pytest.mark.parametrize("agent", ["Agent/1.0", None], ids=["an agent", "no agent"])
+def test_who_the_visitor_is_cannot_be_claimed_in_other_words(
+    queue: PageQueue, claim: dict[str, object], agent: str | None
+) -> None:
+    events = [an_event(**claim), an_event(fingerprint="fp", **claim)]
+
+    collect(events, user_agent=agent)
+
+    without, with_fingerprint = queue.events
+    assert "ip" not in without
+    assert with_fingerprint["ip"] == SOURCE_IP
+    assert [it.get("user_agent") for it in queue.events] == [agent, agent]
+    assert not [body for body in queue.bodies if "192.0.2.66" in body or "Forged" in body]
+
+
+def test_how_long_ago_an_event_was_is_its_time_and_goes_no_further(
+    queue: PageQueue, log: io.StringIO
+) -> None:
+    before = datetime.now(UTC)
+    ages: list[object] = [0, 7200, -5, "x", 10**400]
+    collect([an_event(amount=5, seconds_ago=age) for age in ages])
+    after = datetime.now(UTC)
+
+    times = [datetime.fromisoformat(event["event_time"]) for event in queue.events]
+    for age, time in zip([0, 7200, 0, 0, 0], times, strict=True):
+        assert before - timedelta(seconds=age + 1) < time <= after - timedelta(seconds=age)
+    assert not [body for body in queue.bodies if "seconds_ago" in body]
+    assert {line["message"] for line in lines_in(log)} == {"ingest.accepted"}
+
+
+@pytest.mark.parametrize("name", ["data", "events", "batch"])
+def test_the_array_in_another_apis_batch_is_read(queue: PageQueue, name: str) -> None:
+    status, _, _ = collect({name: [an_event(order_id="1"), an_event(order_id="2")]})
+
+    assert (status, len(queue.bodies)) == (202, 2)
+    assert collect({name: [{}] * 21})[0] == 413
+
+
+def test_the_idempotency_key_header_is_the_events_key(queue: PageQueue) -> None:
+    collect(an_event(), idempotency_key='"key-1"')
+    collect(an_event(idempotency_key="key-1"))
+
+    one, other = (json.loads(body)["event_id"] for body in queue.bodies)
+    assert one == other
+    assert collect(an_event(idempotency_key="key-2"), idempotency_key="key-1")[0] == 422
+    assert collect([an_event()], idempotency_key="key-1")[0] == 422
+    assert len(queue.bodies) == 2
+
+
+def test_what_the_deployment_passes_on_is_passed_on_for_pages_too(
+    queue: PageQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PASSED_ON_FIELDS", "currency,profile_field_*")
+
+    collect(an_event(currency="EUR", profile_field_30=True, profile_fields=1))
+
+    assert queue.events[0].items() >= {"currency": "EUR", "profile_field_30": True}.items()
+    assert "profile_fields" not in queue.events[0]
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        pytest.param(gzip.compress(json.dumps(an_event()).encode()), 202, id="an event"),
+        pytest.param(gzip.compress(b" " * KIBIBYTE**2 * 16), 413, id="a bomb"),
+        pytest.param(gzip.compress(json.dumps(an_event()).encode())[:-1], 400, id="cut off"),
+    ],
+)
+def test_a_page_may_send_gzip(queue: PageQueue, body: bytes, status: int) -> None:
+    answered, headers, _ = collect(body, content_encoding="gzip")
+
+    assert answered == status
+    assert headers["access-control-allow-origin"] == ORIGIN
+    assert len(queue.bodies) == (1 if status == 202 else 0)
+
+
 # --- A visitor's share ------------------------------------------------------------------------
 
 
@@ -256,7 +435,7 @@ def _ten_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_address_that_sends_more_than_its_share_is_told_when_to_come_back(
     queue: PageQueue, log: io.StringIO, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    collect([an_event(order_id=str(number)) for number in range(10)])
+    collect([an_event(order_id=str(number), amount=5) for number in range(10)])
 
     status, headers, body = collect([an_event(order_id="a"), an_event(order_id="b")])
 
@@ -335,7 +514,7 @@ def test_a_body_holds_up_to_64_kib(size: int, status: int) -> None:
 def test_a_body_that_is_not_taken_is_not_parsed(
     monkeypatch: pytest.MonkeyPatch, origin: str, status: int
 ) -> None:
-    monkeypatch.setattr(jsontext, "parse", lambda _: pytest.fail("it was parsed"))
+    monkeypatch.setattr(jsontext, "parse_each", lambda _: pytest.fail("it was parsed"))
 
     assert collect(padded(KIBIBYTE**2), origin=origin)[0] == status
 
@@ -347,7 +526,7 @@ NASTY = [
     pytest.param("[" * 60_000, 400, id="deep arrays"),
     pytest.param('{"a":' * 10_000 + "1" + "}" * 10_000, 400, id="deep objects"),
     pytest.param(b'{"event_name": "\xff\xfe"}', 400, id="invalid UTF-8"),
-    pytest.param('{"email": "a@example.com", "email": "b@example.com"}', 400, id="a key twice"),
+    pytest.param('{"email": "a@example.com", "email": "b@example.com"}', 422, id="a key twice"),
     pytest.param("9" * 60_000, 400, id="an endless number"),
     pytest.param("event_name=purchase", 400, id="a form"),
     pytest.param('"purchase"', 422, id="text"),
@@ -383,6 +562,22 @@ def test_an_allowed_page_may_read_that_the_queue_is_away(queue: PageQueue) -> No
     assert status == 503
     assert headers["access-control-allow-origin"] == ORIGIN
     assert int(headers["retry-after"]) > 0
+
+
+def test_warnings_are_counted_and_logged_by_field_name(
+    queue: PageQueue, log: io.StringIO, capsys: pytest.CaptureFixture[str]
+) -> None:
+    odd = {"email": "Grace <grace@example.com>", "of_grace": 1, "eventName": "purchase"}
+    spoilt = {"event_name": "bought", "email": "x@example.com", "phone": {"of": "grace"}}
+
+    _, _, body = collect([odd, an_event(amount=5), spoilt])
+
+    warned = [line for line in lines_in(log) if line["message"] == "ingest.warned"]
+    assert [line["fields"] for line in warned] == [["(other)", "amount", "email"], ["phone"]]
+    assert [line.get("event_id") for line in warned] == [body["results"][0]["event_id"], None]
+    assert "grace" not in log.getvalue()
+    assert metrics_in(capsys.readouterr().out) == {"Accepted": 2, "Rejected": 1, "Warned": 2}
+    assert len(queue.bodies) == 2
 
 
 GRACE = {

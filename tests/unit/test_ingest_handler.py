@@ -5,23 +5,22 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
-from cometly_forwarder import aws, secrets
+from cometly_forwarder import secrets
 from cometly_forwarder.ingest import handler as ingest
 from cometly_forwarder.secrets import ServerKeys
 from cometly_forwarder.stopwatch import Stopwatch
 from tests.unit.conftest import (
     SERVER_KEY,
     Aws,
-    FakeLambdaContext,
+    FakeAws,
     an_event,
+    answer_to,
     http_request,
     lines_in,
     metrics_in,
@@ -33,47 +32,15 @@ DROP_IN = "/public-api/v1/events/track"
 ROUTES = ["/v1/events", DROP_IN]
 
 
-@dataclass(frozen=True)
-class Answered:
-    """An answer as API Gateway reads it."""
-
-    status: int
-    headers: dict[str, str]
-    body: dict[str, Any]
-
-
-def answer_to(request: dict[str, Any]) -> Answered:
-    answer = ingest.handler(request, FakeLambdaContext())  # type: ignore[arg-type]
-    assert not answer.get("isBase64Encoded")
-    headers = {name.lower(): value for name, value in answer["headers"].items()}
-    assert headers["content-type"] == "application/json"
-    return Answered(answer["statusCode"], headers, json.loads(answer["body"]))
-
-
-@pytest.fixture(autouse=True)
-def _as_new(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A worker that has served nothing yet, in an environment that is not set."""
-    for name in ("EVENT_QUEUE_URL", "SERVER_KEYS_SECRET_ARN", "DEFAULT_PHONE_REGION"):
-        monkeypatch.delenv(name, raising=False)
-    ingest.routes.cache_clear()
-    yield
-    ingest.routes.cache_clear()
-    ingest.journal.metrics.clear_metrics()
+pytestmark = pytest.mark.usefixtures("fresh_ingest")
 
 
 @pytest.fixture
-def stack(aws_stack: Aws, monkeypatch: pytest.MonkeyPatch) -> Aws:
-    monkeypatch.setenv("EVENT_QUEUE_URL", aws_stack.queue_url)
-    monkeypatch.setenv("SERVER_KEYS_SECRET_ARN", aws_stack.keys_secret_arn)
-    monkeypatch.setenv("DEFAULT_PHONE_REGION", "US")
+def stack(aws_stack: Aws, fresh_ingest: pytest.MonkeyPatch) -> Aws:
+    fresh_ingest.setenv("EVENT_QUEUE_URL", aws_stack.queue_url)
+    fresh_ingest.setenv("SERVER_KEYS_SECRET_ARN", aws_stack.keys_secret_arn)
+    fresh_ingest.setenv("DEFAULT_PHONE_REGION", "US")
     return aws_stack
-
-
-@pytest.fixture
-def log(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
-    stream = io.StringIO()
-    monkeypatch.setattr(ingest.journal.logger.registered_handler, "stream", stream)
-    return stream
 
 
 def posted(stack: Aws) -> list[dict[str, Any]]:
@@ -91,39 +58,6 @@ def test_a_key_ages_while_the_function_is_frozen_or_the_clock_is_put_back() -> N
 # --- AWS that fails ---------------------------------------------------------------------------
 
 
-@dataclass
-class FakeAws:
-    """SQS and Secrets Manager in one, either of which can be away."""
-
-    sqs_is_away: Exception | None = None
-    secrets_are_away: Exception | None = None
-    refuses: frozenset[int] = frozenset()
-    bodies: list[str] = field(default_factory=list)
-
-    def send_message_batch(self, *, QueueUrl: str, Entries: Any) -> Any:  # noqa: N803
-        assert QueueUrl == "queue"
-        if self.sqs_is_away:
-            raise self.sqs_is_away
-        taken = [entry for entry in Entries if int(entry["Id"]) not in self.refuses]
-        self.bodies += [entry["MessageBody"] for entry in taken]
-        return {"Successful": [{"Id": entry["Id"]} for entry in taken]}
-
-    def get_secret_value(self, *, SecretId: str) -> Any:  # noqa: N803
-        assert SecretId == "keys"
-        if self.secrets_are_away:
-            raise self.secrets_are_away
-        return {"SecretString": json.dumps({"current": SERVER_KEY, "previous": "older"})}
-
-
-@pytest.fixture
-def fake(monkeypatch: pytest.MonkeyPatch) -> FakeAws:
-    fake = FakeAws()
-    monkeypatch.setenv("EVENT_QUEUE_URL", "queue")
-    monkeypatch.setenv("SERVER_KEYS_SECRET_ARN", "keys")
-    monkeypatch.setattr(aws, "client", lambda _: fake)
-    return fake
-
-
 AWAY = [
     pytest.param(EndpointConnectionError(endpoint_url="https://aws.example.com"), id="network"),
     pytest.param(ClientError({"Error": {"Code": "ServiceUnavailable"}}, "Call"), id="service"),
@@ -135,7 +69,7 @@ AWAY = [
 
 
 def test_a_valid_event_is_queued_and_answered_202(stack: Aws) -> None:
-    answer = answer_to(http_request(an_event(order_id="1002", emial="x")))
+    answer = answer_to(http_request(an_event(order_id="1002", amount=5, emial="x")))
 
     (message,) = stack.queued()
     assert answer.status == 202
@@ -287,7 +221,6 @@ def test_a_stranger_learns_nothing_but_that_the_key_is_wrong(path: str, body: ob
         pytest.param("event_name=purchase&email=grace%40example.com", id="a form"),
         pytest.param(b"\x1f\x8b\x08\x00", id="compressed"),
         pytest.param('{"email": "\ud800"}', id="half a surrogate pair"),
-        pytest.param('{"email": "a@example.com", "email": "b@example.com"}', id="a key twice"),
         pytest.param("[" * 500_000, id="deeply nested"),
         pytest.param('{"amount": ' + "9" * 5_000 + "}", id="an endless number"),
     ],
@@ -368,19 +301,32 @@ def test_another_method_is_answered_405_with_the_right_one(
 ) -> None:
     answer = answer_to(http_request(an_event(), method=method, path=path))
 
-    if method == allowed:
+    if method == allowed or (method, allowed) == ("HEAD", "GET"):
         assert answer.status in {200, 202}
     else:
         assert answer.status == 405
         assert answer.headers["allow"] == allowed
-        assert answer.body.keys() == {"message"}
+        assert answer.body.keys() == (set() if method == "HEAD" else {"message"})
 
 
-@pytest.mark.parametrize("path", ["/v1/events/", DROP_IN + "/"])
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("POST", "/v1/events/", 202),
+        ("POST", "/v1/events//", 202),
+        ("POST", DROP_IN + "/", 202),
+        ("GET", "/health/", 200),
+        ("HEAD", "/health/", 200),
+        ("GET", "/v1/events/", 405),
+        ("POST", "/collect/", 403),
+        ("POST", "//v1/events", 404),
+        ("GET", "/", 404),
+        ("GET", "//", 404),
+    ],
+)
 @pytest.mark.usefixtures("fake")
-def test_a_slash_at_the_end_is_not_called_a_wrong_method(path: str) -> None:
-    # 405 with `Allow: POST` in answer to a POST would send a caller looking in the wrong place.
-    assert answer_to(http_request(an_event(), path=path)).status in {202, 404}
+def test_a_slash_at_the_end_of_a_path_says_nothing(method: str, path: str, status: int) -> None:
+    assert answer_to(http_request(an_event(), method=method, path=path)).status == status
 
 
 # --- When AWS is away -------------------------------------------------------------------------

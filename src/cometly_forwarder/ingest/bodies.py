@@ -39,9 +39,7 @@ def content_of(request: Request, most: int) -> object:
 
     Raises Refused, and Unreadable for what is no JSON.
     """
-    body = _unpacked(request, most)
-    if len(body) > most:
-        raise Refused(413, f"A request must not exceed {most // 1024} KiB.")
+    body = _bounded(_unpacked(request, most), most)
     try:
         content: object = jsontext.parse_each(body)
     except Unreadable:
@@ -52,6 +50,12 @@ def content_of(request: Request, most: int) -> object:
             ) from None
         raise
     return content
+
+
+def _bounded(body: bytes, most: int) -> bytes:
+    if len(body) > most:
+        raise Refused(413, f"A request must not exceed {most // 1024} KiB.")
+    return body
 
 
 def _unpacked(request: Request, most: int) -> bytes:
@@ -66,8 +70,10 @@ def _unpacked(request: Request, most: int) -> bytes:
             "The gzipped body was damaged on its way: API Gateway takes a body of a JSON or text "
             "type for text. Send it with Content-Type: application/octet-stream.",
         )
-    # A gateway may have unpacked it already.
-    return _unzipped(request.body, most) if request.body.startswith(_GZIP) else request.body
+    if not request.body.startswith(_GZIP):
+        return request.body  # a gateway may have unpacked it already
+    # Gzip may consist of many members that are empty: what is packed is bounded too.
+    return _unzipped(_bounded(request.body, most), most)
 
 
 def _unzipped(body: bytes, most: int) -> bytes:

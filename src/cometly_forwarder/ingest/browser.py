@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -52,9 +52,9 @@ class AllowedOrigins:
     wild: tuple[tuple[str, str], ...] = ()
 
     @classmethod
-    def of(cls, origins: Iterable[str]) -> AllowedOrigins:
+    def of(cls, origins: Collection[str]) -> AllowedOrigins:
         exact = frozenset(origin for origin in origins if "*" not in origin)
-        wild = [origin.partition("*") for origin in origins if origin not in exact]
+        wild = [origin.partition("*") for origin in sorted(origins) if origin not in exact]
         return cls(exact, tuple((before, behind) for before, _, behind in wild))
 
     def __bool__(self) -> bool:

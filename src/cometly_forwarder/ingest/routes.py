@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from cometly_forwarder.event.model import Amend, faulty_fields, warned_fields
+from cometly_forwarder.event.vocabulary import translated
 from cometly_forwarder.ingest import browser
 from cometly_forwarder.ingest.accept import Intake, Receipt, Status, accept, preview, with_key
 from cometly_forwarder.ingest.bodies import Refused, Request, content_of
@@ -28,6 +29,7 @@ from cometly_forwarder.ingest.responses import (
 )
 from cometly_forwarder.ingest.shares import Shares
 from cometly_forwarder.journal import Journal
+from cometly_forwarder.jsontext import Ambiguous
 
 MAX_BODY_BYTES = 1024 * 1024
 MAX_EVENTS = 500
@@ -66,18 +68,16 @@ class Routes:
         """`POST /v1/events`: one event, or an array of them. With `dry_run` nothing is queued."""
         self._authenticate(request)
         content = _events_in(content_of(request, MAX_BODY_BYTES))
-        key = request.headers.get("idempotency-key")
         is_dry = _flag(request, "dry_run")
         if isinstance(content, list):
-            if key:
-                raise Refused(422, "Idempotency-Key goes with one event: give each its own key.")
-            events = _bounded(content, MAX_EVENTS)
+            events = _bounded(content, MAX_EVENTS, request)
             if is_dry:
                 return response_to_previews(preview(events, self.intake))
             return response_to_many(self._accept(events, self.intake))
+        key = _key_in(request)
         if is_dry:
-            return response_to_preview(preview([content], self.intake, with_key(key))[0])
-        return response_to_one(self._accept([content], self.intake, with_key(key))[0])
+            return response_to_preview(preview([content], self.intake, key)[0])
+        return response_to_one(self._accept([content], self.intake, key)[0])
 
     def drop_in(self, request: Request) -> Response:
         """`POST /public-api/v1/events/track`: what Cometly takes, answered as Cometly answers."""
@@ -87,18 +87,17 @@ class Routes:
             raise Refused(
                 422, "This path takes one event, as Cometly does: arrays go to /v1/events."
             )
-        key = with_key(request.headers.get("idempotency-key"))
-        return response_as_cometly(self._accept_unheard([content], self.intake, key)[0])
+        receipts = self._accept_unheard([content], self.intake, _key_in(request))
+        return response_as_cometly(receipts[0])
 
     def pages(self, request: Request) -> Response:
         """`POST /collect`: what a page sends, after `admit_page`."""
         content = _events_in(content_of(request, browser.MAX_BODY_BYTES))
         visitor = visitor_of(request.source_ip, request.headers, self.browser.proxy_hops)
-
         if isinstance(content, list):
-            events = _bounded(content, browser.MAX_EVENTS)
+            events = _bounded(content, browser.MAX_EVENTS, request)
             return response_to_many(self._accept_from(visitor, events))
-        return response_to_one(self._accept_from(visitor, [content])[0])
+        return response_to_one(self._accept_from(visitor, [content], _key_in(request))[0])
 
     def preflight(self, request: Request) -> Response:
         """`OPTIONS /collect`: what a browser asks before it sends application/json."""
@@ -112,14 +111,16 @@ class Routes:
             raise Refused(403, "This origin is not allowed here.", Vary="Origin")
         return cors_headers(origin)
 
-    def _accept_from(self, visitor: Visitor, raws: Sequence[object]) -> list[Receipt]:
+    def _accept_from(
+        self, visitor: Visitor, raws: Sequence[object], key: Amend = dict
+    ) -> list[Receipt]:
         """Take a visitor's events, unless they are too many, valid or not; the log names nobody."""
         if wait := self.shares.take(visitor.ip, len(raws)):
             self.journal.record("ingest.limited", count=len(raws))
             raise Refused(429, _too_many(self.shares), Retry_After=str(math.ceil(wait)))
         now = self.page_intake.now()
         return self._accept_unheard(
-            raws, self.page_intake, lambda raw: self.browser.amended(raw, visitor, now)
+            raws, self.page_intake, lambda raw: key(self.browser.amended(raw, visitor, now))
         )
 
     def _authenticate(self, request: Request) -> None:
@@ -149,12 +150,24 @@ class Routes:
 
 
 def _events_in(content: object) -> object:
-    """Find the array in the object that other APIs' batches have around it."""
-    if type(content) is dict and "event_name" not in content:  # not what names a key twice
-        for name in _BATCHES:
-            if isinstance(content.get(name), list):
-                return content[name]
-    return content
+    """Find the array in the object that other APIs' batches have around it.
+
+    An object that says which event it is holds no others, and of two arrays neither is chosen.
+    """
+    if not isinstance(content, dict) or isinstance(content, Ambiguous):
+        return content
+    arrays = [content[name] for name in _BATCHES if isinstance(content.get(name), list)]
+    return arrays[0] if len(arrays) == 1 and not _is_event(content) else content
+
+
+def _is_event(content: Mapping[str, object]) -> bool:
+    """Say whether an object names an event, in whatever vocabulary."""
+    names = dict.fromkeys(content, "given")
+    return "event_name" in translated(names, {"event_name"}, lambda _name, _message: None)
+
+
+def _key_in(request: Request) -> Amend:
+    return with_key(request.headers.get("idempotency-key"))
 
 
 def _flag(request: Request, name: str) -> bool:
@@ -168,7 +181,9 @@ def _too_many(shares: Shares) -> str:
     return f"More than {shares.per_minute} events a minute came from this address; try again."
 
 
-def _bounded(events: list[object], most: int) -> list[object]:
+def _bounded(events: list[object], most: int, request: Request) -> list[object]:
+    if request.headers.get("idempotency-key"):
+        raise Refused(422, "Idempotency-Key goes with one event: give each its own key.")
     if not events:
         raise Refused(422, "The array holds no event.")
     if len(events) > most:
