@@ -24,13 +24,14 @@ EXTRA_RULES = tuple(
     )
 )
 PAGE_DELAY_SECONDS = 3
-# A rate at which the gate costs the tests no time; American numbers need no country code; one
-# shop's pages may send events, which come after those of services; as many as the tests make up.
+# A rate at which the gate costs the tests no time; American numbers need no country code; pages of
+# one shop and of subdomains may send events, which come after those of services; as many as the
+# tests make up.
 OPTIONS = Options(
     requests_per_minute=12_000,
     param=(
         "DefaultPhoneRegion=US",
-        "AllowedOrigins=https://shop.example.com",
+        "AllowedOrigins=https://shop.example.com,https://*.shops.example.com",
         # As a stack has it that names none: without what carries money.
         "BrowserEventNames=",
         f"PageDelaySeconds={PAGE_DELAY_SECONDS}",

@@ -121,7 +121,7 @@ class Api:
             retries=False,
         )
         seen = {name.lower(): value for name, value in answer.headers.items()}
-        return Answer(answer.status, seen, json.loads(answer.data))
+        return Answer(answer.status, seen, json.loads(answer.data or b"null"))
 
     def post_at_once(self, content: object, times: int) -> list[Answer]:
         """Post the same several times side by side."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 from collections.abc import Callable
 
 import pytest
@@ -10,6 +12,8 @@ from tests.stack.deployed import DROP_IN, EVENTS, Answer, Api, Deployed
 
 EVENT = {"event_name": "lead_generated", "email": "ada@example.com"}
 MEBIBYTE = 1024 * 1024
+PACKED = gzip.compress(json.dumps(EVENT).encode())
+FORM, OCTETS = "application/x-www-form-urlencoded", "application/octet-stream"
 
 
 @pytest.mark.parametrize("path", [EVENTS, DROP_IN])
@@ -37,6 +41,9 @@ REFUSED: list[tuple[str, Callable[[Api], Answer], int]] = [
     ("a bad event", lambda api: api.post({"event_name": "purchased"}), 422),
     ("a bad event to the drop-in path", lambda api: api.post({}, path=DROP_IN), 422),
     ("an array to the drop-in path", lambda api: api.post([EVENT], path=DROP_IN), 422),
+    ("a form", lambda api: api.post(b"email=ada%40example.com", Content_Type=FORM), 415),
+    ("brotli", lambda api: api.post(PACKED, Content_Encoding="br", Content_Type=OCTETS), 415),
+    ("gzip that the API took for text", lambda api: api.post(PACKED, Content_Encoding="gzip"), 415),
 ]
 
 
@@ -111,3 +118,57 @@ def test_bytes_that_the_api_replaced_are_taken_with_a_warning(
     deployed.queues.until_all_is_settled()
     [event] = deployed.sandbox.events()
     assert event["fields"]["full_name"] == "M\N{REPLACEMENT CHARACTER}ller"
+
+
+# --- What real callers send -------------------------------------------------------------------
+
+PASSED_ON = {"currency": "EUR", "profile_field_1": "gold", "profile_field_30": True}
+
+
+def test_a_gzipped_array_is_taken(deployed: Deployed) -> None:
+    packed = gzip.compress(json.dumps({"batch": [EVENT, EVENT]}).encode())
+
+    answer = deployed.api.post(packed, Content_Encoding="gzip", Content_Type=OCTETS)
+
+    assert (answer.status, len(answer.body["results"])) == (202, 2)
+    deployed.queues.until_all_is_settled()
+    assert len(deployed.sandbox.events()) == 2
+
+
+@pytest.mark.parametrize("path", [EVENTS + "/", DROP_IN + "/"])
+def test_a_path_with_a_slash_at_its_end_is_the_one_without(deployed: Deployed, path: str) -> None:
+    assert deployed.api.post({}, path=path).status == 422
+    assert deployed.api.with_key(None).post({}, path=path).status == 401
+
+
+@pytest.mark.parametrize("path", ["/health", "/health/", "/client.js"])
+def test_monitors_may_ask_by_head(deployed: Deployed, path: str) -> None:
+    answer = deployed.api.with_key(None).request("HEAD", path)
+
+    assert (answer.status, answer.body) == (200, None)
+    assert answer.headers["content-type"]
+
+
+@pytest.mark.parametrize("path", [EVENTS, DROP_IN])
+def test_fields_beside_cometlys_own_are_passed_on(deployed: Deployed, path: str) -> None:
+    assert deployed.api.post({**EVENT, **PASSED_ON}, path=path).status == 202
+
+    deployed.queues.until_all_is_settled()
+    [event] = deployed.sandbox.events()
+    assert event["fields"].items() >= PASSED_ON.items()
+
+
+def test_a_dry_run_tells_what_would_be_sent_and_sends_nothing(deployed: Deployed) -> None:
+    event = {"event_name": "Purchase", "email": "ada@example.com", "value": 49.9}
+    event |= {"transaction_id": "T-1", "timestamp": 1705314600}
+
+    tried = deployed.api.post([event, {}], path=EVENTS + "?dry_run=true")
+
+    assert [result["status"] for result in tried.body["results"]] == [200, 422]
+    assert (deployed.queues.waiting(), deployed.sandbox.requests()) == (0, [])
+    posted = deployed.api.post(event)
+    deployed.queues.until_all_is_settled()
+    [sent] = deployed.sandbox.events()
+    assert tried.body["results"][0]["event_id"] == posted.body["event_id"]
+    assert tried.body["results"][0]["event"] == sent["fields"]
+    assert deployed.api.with_key(None).post(event, path=EVENTS + "?dry_run=true").status == 401

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import uuid
+from datetime import UTC, datetime, timedelta
+
+import pytest
 
 from tests.stack.deployed import Answer, Deployed, Fields, eventually
 
@@ -10,8 +13,8 @@ PAGE = "https://shop.example.com"
 VIEW = {"event_name": "view_content", "email": "ada@example.com"}
 
 
-def post_from_page(deployed: Deployed, content: object) -> Answer:
-    return deployed.api.with_key(None).post(content, path="/collect", Origin=PAGE)
+def post_from_page(deployed: Deployed, content: object, origin: str = PAGE) -> Answer:
+    return deployed.api.with_key(None).post(content, path="/collect", Origin=origin)
 
 
 def a_purchase(**fields: object) -> Fields:
@@ -91,3 +94,52 @@ def test_a_parked_event_of_a_page_says_so_is_counted_apart_and_can_be_sent_again
 
     [event] = eventually(deployed.sandbox.events, bool)
     assert event["fields"]["email"] == VIEW["email"]
+
+
+@pytest.mark.parametrize(
+    ("origin", "is_allowed"),
+    [
+        ("https://berlin.shops.example.com", True),
+        ("https://shops.example.com", False),
+        ("https://berlin.shops.example.com.evil.example", False),
+        ("null", False),
+    ],
+)
+def test_pages_of_every_subdomain_may_be_allowed(
+    deployed: Deployed, origin: str, *, is_allowed: bool
+) -> None:
+    asked = deployed.api.with_key(None).request("OPTIONS", "/collect", Origin=origin)
+    posted = post_from_page(deployed, {}, origin)
+
+    assert (asked.status, posted.status) == ((204, 422) if is_allowed else (403, 403))
+    for answer in (asked, posted):
+        assert answer.headers.get("access-control-allow-origin") == (origin if is_allowed else None)
+        allowed = answer.headers.get("access-control-allow-credentials")
+        assert allowed == ("true" if is_allowed else None)
+
+
+def test_what_is_odd_about_an_event_of_a_page_is_logged_once_by_field_name(
+    deployed: Deployed,
+) -> None:
+    before = deployed.metrics()
+
+    answer = post_from_page(deployed, {"event": "ViewContent", "email": "ada@example.com"})
+
+    deployed.queues.until_all_is_settled()
+    event_id = answer.body["event_id"]
+    [line] = eventually(lambda: lines_about(deployed, "ingest.warned", event_id), bool)
+    assert line["fields"] == ["(other)", "event_name"]
+    counted = eventually(lambda: deployed.metrics() - before, lambda it: it["Delivered"] == 1)
+    assert counted["Warned"] == 1
+
+
+def test_an_event_of_a_page_was_as_long_ago_as_the_page_says(deployed: Deployed) -> None:
+    before = datetime.now(UTC)
+
+    post_from_page(deployed, {**VIEW, "seconds_ago": 7200})
+
+    after = datetime.now(UTC)
+    [event] = eventually(deployed.sandbox.events, bool)
+    time = datetime.fromisoformat(event["fields"]["event_time"])
+    assert before - timedelta(seconds=7201) < time <= after - timedelta(seconds=7200)
+    assert event["unknown_fields"] == []

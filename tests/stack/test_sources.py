@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import time
+import unicodedata
+import uuid
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,7 +18,7 @@ from datetime import UTC, datetime
 import pytest
 
 from cometly_forwarder.event.envelope import Source, read_envelope, seal
-from cometly_forwarder.event.model import read_event
+from cometly_forwarder.event.model import DEFAULT_RULES, read_event
 from tests.partners import WEBHOOK, sample
 from tests.stack.conftest import EXTRA_RULES
 from tests.stack.deployed import Deployed, Fields, Queues, eventually, statements
@@ -52,8 +54,9 @@ every_way = pytest.mark.parametrize(
 
 def event_id_of(source: str, id_: str) -> str:
     """Say what an event without key and order is called, which this source named so."""
-    event, _ = read_event(LEAD)
-    return seal(event, Source(source, id_, datetime.now(UTC))).event_id
+    now = datetime.now(UTC)
+    event, _ = read_event(LEAD, DEFAULT_RULES, now)
+    return seal(event, Source(source, id_, now)).event_id
 
 
 @every_way
@@ -80,6 +83,25 @@ def test_without_key_and_order_each_publication_is_an_event_with_its_sources_tim
     if publish is not by_raw_sns:
         source = "sns" if publish is by_sns else "eventbridge"
         assert keys == {event_id_of(source, id_) for id_ in ids}
+
+
+@every_way
+def test_what_its_publisher_cannot_be_told_is_logged_once_by_field_name(
+    deployed: Deployed, publish: Publish
+) -> None:
+    before = deployed.metrics()
+    odd = {"event": "Lead", "email": "ada@example.com", "emial": "x", "event_id": str(uuid.uuid4())}
+
+    for _ in range(2):
+        publish(deployed, odd)
+
+    counted = eventually(lambda: deployed.metrics() - before, lambda it: it["Duplicate"] == 1)
+    assert counted["Warned"] == 1
+    [event] = deployed.sandbox.events()
+    assert event["fields"]["event_name"] == "lead_generated"
+    line = deployed.logged("delivery.warned")[-1]
+    assert line["fields"] == ["(other)", "event_name"]
+    assert deployed.table.entry(line["event_id"])["state"] == "delivered"
 
 
 @pytest.mark.parametrize("identity", [{"idempotency_key": "k-1"}, {"order_id": "ORD-10"}], ids=repr)
@@ -148,6 +170,14 @@ def filled(event: Fields, publish: Publish) -> Fields:
     return {**event, "url": "x" * room}
 
 
+def composed(event: Fields) -> Fields:
+    """Write text as it is sent: letters and their accents in one (NFC)."""
+    return {
+        name: unicodedata.normalize("NFC", value) if isinstance(value, str) else value
+        for name, value in event.items()
+    }
+
+
 def test_what_is_published_while_cometly_is_away_is_delivered_or_parked_once_each(
     deployed: Deployed,
 ) -> None:
@@ -185,7 +215,7 @@ def test_what_is_published_while_cometly_is_away_is_delivered_or_parked_once_eac
     assert posted == Counter(sent.keys())
     for event in deployed.sandbox.events():
         fields = event["fields"]
-        assert fields == {**fields, **sent[fields["email"]]}
+        assert fields == {**fields, **composed(sent[fields["email"]])}
     assert [letter.attributes["reason"] for letter in parked] == ["invalid"] * len(EVERY_WAY)
     assert len({letter.attributes["event_id"] for letter in parked}) == len(parked)
 
