@@ -65,6 +65,7 @@ def test_a_paid_order_of_shopify_becomes_one_purchase(deployed: Deployed) -> Non
             "order_id": "820982911946154508",
             "order_name": "#1042",
             "amount": 403.0,
+            "currency": "EUR",
             "event_time": "2024-01-15T10:30:00Z",
         }
     ]
@@ -84,6 +85,7 @@ def test_a_payment_of_stripe_becomes_one_purchase_in_whole_units(deployed: Deplo
             "email": "sophie.germain@example.com",
             "order_id": f"cs_{currency}",
             "amount": amount,
+            "currency": currency,
             "event_time": "2024-01-15T10:30:00Z",
         }
         for currency, amount in booked.items()
