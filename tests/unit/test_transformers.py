@@ -17,10 +17,10 @@ from typing import Any
 import pytest
 from ministack.services import eventbridge
 
-from cometly_forwarder.event.model import read_event
 from tests import partners
 from tests.partners import LEFT_ALONE, SHOPIFY, STRIPE, WEBHOOK, payment, sample
 from tests.unit import cloudformation
+from tests.unit.conftest import read
 
 TRANSFORMERS = Path(__file__).resolve().parents[2] / "docs" / "transformers"
 
@@ -67,7 +67,7 @@ def made_of(event: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
 
 
 def amounts(event: Mapping[str, Any], name: str) -> list[object]:
-    return [read_event(message)[0].amount for message in made_of(event, name)]
+    return [read(message)[0].amount for message in made_of(event, name)]
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ def test_an_order_is_taken_from_a_subscription_that_leaves_out_what_the_rule_doe
 @pytest.mark.parametrize("name", [SHOPIFY, STRIPE, WEBHOOK])
 def test_a_mapped_event_has_a_time_an_identity_and_a_customer_of_its_own(name: str) -> None:
     [message] = made_of(sample(name), name)
-    event, _ = read_event(message)
+    event, _ = read(message)
 
     assert event.email
     assert str(event.event_time).startswith("2024-01-15T10:30:0")
