@@ -23,7 +23,8 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "src"))
 
 from cometly_forwarder.errors import Fault  # noqa: E402
-from cometly_forwarder.event.model import REGION_FIELD, Event, EventRules  # noqa: E402
+from cometly_forwarder.event.model import Event  # noqa: E402
+from cometly_forwarder.event.reading import REGION_FIELD, EventRules  # noqa: E402
 from cometly_forwarder.ingest import browser  # noqa: E402
 from cometly_forwarder.ingest.accept import Intake, Preview, Receipt, Status, preview  # noqa: E402
 from cometly_forwarder.ingest.responses import (  # noqa: E402

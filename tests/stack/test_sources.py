@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 import pytest
 
 from cometly_forwarder.event.envelope import Source, read_envelope, seal
-from cometly_forwarder.event.model import DEFAULT_RULES, read_event
+from cometly_forwarder.event.reading import DEFAULT_RULES, read_event
 from tests.partners import WEBHOOK, sample
 from tests.stack.conftest import EXTRA_RULES
 from tests.stack.deployed import Deployed, Fields, Queues, eventually, statements

@@ -19,7 +19,8 @@ from moto import mock_aws
 
 from cometly_forwarder import aws
 from cometly_forwarder.errors import Fault
-from cometly_forwarder.event.model import Event, EventRules, read_event
+from cometly_forwarder.event.model import Event
+from cometly_forwarder.event.reading import EventRules, read_event
 from cometly_forwarder.ingest import handler as ingest
 
 if TYPE_CHECKING:

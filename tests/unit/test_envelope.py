@@ -12,7 +12,7 @@ import pytest
 
 from cometly_forwarder.errors import InvalidEvent
 from cometly_forwarder.event.envelope import MAX_BODY_BYTES, Envelope, Source, read_envelope, seal
-from cometly_forwarder.event.model import DEFAULT_RULES, EventRules, read_event
+from cometly_forwarder.event.reading import DEFAULT_RULES, EventRules, read_event
 from tests.unit.conftest import PASSED_ON, an_event
 
 NOON = datetime(2024, 1, 15, 12, 0, 0, tzinfo=UTC)

@@ -141,7 +141,7 @@ def test_phone_numbers_are_loaded_when_the_first_one_comes() -> None:
     start = (
         "from datetime import UTC, datetime\n"
         f"import {PACKAGE}.ingest.handler\n"
-        f"from {PACKAGE}.event.model import DEFAULT_RULES, read_event\n"
+        f"from {PACKAGE}.event.reading import DEFAULT_RULES, read_event\n"
         "def read(raw): read_event(raw, DEFAULT_RULES, datetime.now(UTC))\n"
     )
     event = {"event_name": "purchase", "email": "grace@example.com"}

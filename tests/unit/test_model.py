@@ -14,14 +14,8 @@ from pydantic import ValidationError
 
 from cometly_forwarder import jsontext
 from cometly_forwarder.errors import Fault, InvalidEvent
-from cometly_forwarder.event.model import (
-    EVENT_NAMES,
-    FIELDS,
-    EventRules,
-    faulty_fields,
-    read_event,
-    warned_fields,
-)
+from cometly_forwarder.event.model import EVENT_NAMES, FIELDS
+from cometly_forwarder.event.reading import EventRules, faulty_fields, read_event, warned_fields
 from local.sandbox import contract
 from tests.unit.conftest import READ_AT, an_event, read
 

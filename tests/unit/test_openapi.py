@@ -11,7 +11,8 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from cometly_forwarder.errors import InvalidEvent
-from cometly_forwarder.event.model import EVENT_NAMES, FIELDS, REGION_FIELD
+from cometly_forwarder.event.model import EVENT_NAMES, FIELDS
+from cometly_forwarder.event.reading import REGION_FIELD
 from cometly_forwarder.ingest.browser import BrowserRules, Visitor
 from local import openapi
 from tests.unit.conftest import READ_AT, an_event, read

@@ -24,7 +24,8 @@ from jsonschema import Draft202012Validator
 from cometly_forwarder import jsontext
 from cometly_forwarder.errors import Fault, InvalidEvent, Unreadable
 from cometly_forwarder.event.envelope import Envelope, Source, read_envelope, seal
-from cometly_forwarder.event.model import EVENT_NAMES, FIELDS, Event, EventRules
+from cometly_forwarder.event.model import EVENT_NAMES, FIELDS, Event
+from cometly_forwarder.event.reading import EventRules
 from cometly_forwarder.event.texts import is_placeholder
 from local.openapi import document
 from local.sandbox import contract

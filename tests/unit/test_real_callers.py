@@ -14,7 +14,7 @@ import pytest
 
 from cometly_forwarder.errors import InvalidEvent
 from cometly_forwarder.event.envelope import Source, read_envelope, seal
-from cometly_forwarder.event.model import EventRules
+from cometly_forwarder.event.reading import EventRules
 from local.sandbox import contract
 from tests.unit.conftest import PASSED_ON, READ_AT, read
 

@@ -8,7 +8,7 @@ import pytest
 
 from cometly_forwarder.deliver.settings import DeliverSettings
 from cometly_forwarder.errors import SettingsError
-from cometly_forwarder.event.model import EventRules
+from cometly_forwarder.event.reading import EventRules
 from cometly_forwarder.ingest.browser import PAGE_NAMES, AllowedOrigins, BrowserRules
 from cometly_forwarder.ingest.settings import IngestSettings
 

@@ -20,7 +20,7 @@ import pytest
 
 from cometly_forwarder.deliver import batch, preparation
 from cometly_forwarder.event.envelope import Source, read_envelope, seal
-from cometly_forwarder.event.model import DEFAULT_RULES, read_event
+from cometly_forwarder.event.reading import DEFAULT_RULES, read_event
 from cometly_forwarder.jsontext import dump
 from tests.unit.fakes import InTurn
 from tests.unit.world import RIGHT, TYPO, Fate, Worker, World, an_event

@@ -19,7 +19,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from cometly_forwarder.deliver import batch
 from cometly_forwarder.deliver.claims import State
 from cometly_forwarder.event.envelope import Source, seal
-from cometly_forwarder.event.model import DEFAULT_RULES, read_event
+from cometly_forwarder.event.reading import DEFAULT_RULES, read_event
 from cometly_forwarder.jsontext import dump
 from tests.unit.fakes import InTurn
 from tests.unit.world import (

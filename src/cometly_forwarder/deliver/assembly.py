@@ -15,7 +15,7 @@ from cometly_forwarder.deliver.posting import Cometly, Posting
 from cometly_forwarder.deliver.preparation import Preparation
 from cometly_forwarder.deliver.settlement import Settlement
 from cometly_forwarder.deliver.slots import Gate
-from cometly_forwarder.event.model import DEFAULT_RULES, EventRules
+from cometly_forwarder.event.reading import DEFAULT_RULES, EventRules
 from cometly_forwarder.journal import Journal
 
 

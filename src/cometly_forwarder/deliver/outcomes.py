@@ -12,7 +12,7 @@ from cometly_forwarder.deliver.failures import Failures
 from cometly_forwarder.deliver.jobs import Done, End, Job, Later
 from cometly_forwarder.deliver.verdict import Verdict
 from cometly_forwarder.errors import Unavailable
-from cometly_forwarder.event.model import warned_fields
+from cometly_forwarder.event.reading import warned_fields
 from cometly_forwarder.journal import Journal
 
 

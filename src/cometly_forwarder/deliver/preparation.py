@@ -24,7 +24,7 @@ from cometly_forwarder.deliver.verdict import Kind, Verdict
 from cometly_forwarder.deliver.waits import patience
 from cometly_forwarder.errors import Unavailable, summary_of
 from cometly_forwarder.event.envelope import Envelope, Source, read_envelope
-from cometly_forwarder.event.model import DEFAULT_RULES, EventRules
+from cometly_forwarder.event.reading import DEFAULT_RULES, EventRules
 from cometly_forwarder.journal import Journal
 
 # An event on which five workers died is poison, and parked: the first made it a suspect and was

@@ -27,6 +27,10 @@ _INTERNAL = (
     *("127.0.0.0/8", "169.254.0.0/16", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"),
     *("100.64.0.0/10", "::1/128", "fe80::/10", "fc00::/7"),
 )
+# The commonest form, and the first numbers of which some addresses are internal, or nobody's.
+_BYTE = r"(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)"
+_PLAIN = rf"({_BYTE})(?:\.{_BYTE}){{3}}"
+_OF_NETWORKS = frozenset({0, 10, 100, 127, 169, 172, 192, *range(224, 256)})
 # RFC 7239's header: for=192.0.2.60;proto=http;by=203.0.113.43
 _FORWARDED = r'(?:^|[;,\s])for\s*=\s*"?([^",;\s]+)'
 _BRACKETED = r"\[([^\[\]]*)\](?::\d{1,5})?"
@@ -41,6 +45,8 @@ def read_ip(value: object, warn: Warn) -> str | None:
     """
     if not isinstance(value, str):
         raise BadValue(_FORMS)
+    if (plain := re.fullmatch(_PLAIN, value)) and int(plain[1]) not in _OF_NETWORKS:
+        return value
     text = without_invisible(value[:_LONGEST])
     found = _visitor_in(text)
     if found is None:

@@ -22,7 +22,8 @@ from typing import Any
 
 from cometly_forwarder import jsontext
 from cometly_forwarder.errors import Fault, InvalidEvent, TooLarge, Unreadable
-from cometly_forwarder.event.model import DEFAULT_RULES, Event, EventRules, iso_time, read_event
+from cometly_forwarder.event.model import Event, iso_time
+from cometly_forwarder.event.reading import DEFAULT_RULES, EventRules, read_event
 
 # A queue message holds 1 MiB (SQS, since August 2025), and a parked one carries its reasons too.
 MAX_BODY_BYTES = 768 * 1024
@@ -69,7 +70,8 @@ def seal(event: Event, source: Source) -> Envelope:
     """Fix an event's identity and time; raises TooLarge when it cannot travel."""
     event_id = _event_id(identity_of(event, source))
     fields = event.fields()
-    fields.setdefault("event_time", iso_time(source.time))
+    if event.event_time is None:
+        fields["event_time"] = iso_time(source.time)
     if not (event.idempotency_key or event.order_id or event.order_name):
         fields["idempotency_key"] = event_id
     body = _body_of(event_id, source.time, fields)

@@ -8,7 +8,8 @@ from typing import Annotated
 from pydantic import BaseModel, BeforeValidator
 
 from cometly_forwarder.errors import SettingsError
-from cometly_forwarder.event.model import FIELDS, EventRules
+from cometly_forwarder.event.model import FIELDS
+from cometly_forwarder.event.reading import EventRules
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\*?", re.ASCII)
 

@@ -187,12 +187,12 @@ def is_placeholder(text: str) -> bool:
     bare = text.strip().lower()
     if len(bare) > _LONGEST_PLACEHOLDER:
         return False
-    if bare in _WORDS_FOR_NOTHING or _HALVES_FOR_NOTHING.issuperset(bare.split()):
-        return True
-    if bare.isascii() and not any(map(str.isalnum, bare)):
+    if bare in _WORDS_FOR_NOTHING:
         return True
     if bare[:1].isalnum():
-        return False
+        return " " in bare and _HALVES_FOR_NOTHING.issuperset(bare.split())
+    if bare.isascii() and not any(map(str.isalnum, bare)):
+        return True
     # A link that was clicked before its macros were filled in.
     bare = bare.replace("%7b", "{").replace("%7d", "}")
     return bool(re.fullmatch(_PLACEHOLDERS, bare)) and not re.fullmatch(_HEX, bare)
@@ -265,7 +265,7 @@ def _first_of(text: str) -> str:
 def read_key(value: object, warn: Warn) -> str:
     """Read an idempotency key, out of the quotes in which its header's draft has it (RFC 8941)."""
     text = read_text(value, warn)
-    key = _unquoted(text)
+    key = _unquoted(text) if text.startswith('"') else text
     if key != text:
         warn("was in quotes, which are no part of it")
     return key
@@ -280,6 +280,8 @@ def _unquoted(text: str) -> str:
 def read_order_id(value: object, warn: Warn) -> str:
     """Read an order's id. What is `5001` to Shopify's webhooks has longer forms in its pixel."""
     text = read_text(value, warn)
+    if ":" not in text and not text.startswith(('"', _SHOPIFY_IN_BASE64)):
+        return text
     order = _shopify_order_in(_unquoted(text))
     if order != text:
         warn("was read as the number of the order in it")

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from cometly_forwarder.errors import BadValue, Fault, InvalidEvent, TooLarge
 from cometly_forwarder.event.envelope import Envelope, Source, identity_of, seal
-from cometly_forwarder.event.model import DEFAULT_RULES, Amend, EventRules, read_event
+from cometly_forwarder.event.reading import DEFAULT_RULES, Amend, EventRules, read_event
 from cometly_forwarder.event.texts import is_placeholder, read_key
 
 

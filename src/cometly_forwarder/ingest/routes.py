@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from cometly_forwarder.event.model import Amend, faulty_fields, warned_fields
+from cometly_forwarder.event.reading import Amend, faulty_fields, warned_fields
 from cometly_forwarder.event.vocabulary import translated
 from cometly_forwarder.ingest import browser
 from cometly_forwarder.ingest.accept import Intake, Receipt, Status, accept, preview, with_key
