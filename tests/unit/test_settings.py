@@ -232,3 +232,23 @@ def test_a_name_that_cannot_be_passed_on_is_refused_by_name(
 ) -> None:
     with pytest.raises(SettingsError, match=f"PASSED_ON_FIELDS.*{re.escape(repr(name))}"):
         model.read(environ | {"PASSED_ON_FIELDS": f"currency,{name}"})
+
+
+@pytest.mark.parametrize("kind", [IngestSettings, DeliverSettings])
+def test_both_functions_read_which_fields_are_passed_on(
+    kind: type[IngestSettings | DeliverSettings],
+) -> None:
+    given = {"PASSED_ON_FIELDS": " currency,profile_field_* ", "DEFAULT_PHONE_REGION": "DE"}
+
+    rules = kind.read(INGEST | DELIVER | given).event_rules
+
+    assert rules == EventRules("DE", frozenset({"currency", "profile_field_*"}))
+    names = ["currency", "profile_field_1", "profile_field_", "currency_2", "profile", "email"]
+    assert [rules.passes_on(name) for name in names] == [True, True, True, False, False, False]
+    assert not kind.read(INGEST | DELIVER).event_rules.passes_on("currency")
+
+
+@pytest.mark.parametrize("name", ["email", "order_id", "*", "a b", "a*b", "2nd", "é"])
+def test_what_cannot_be_passed_on_is_refused_by_name(name: str) -> None:
+    with pytest.raises(SettingsError, match="PASSED_ON_FIELDS must name"):
+        IngestSettings.read(INGEST | {"PASSED_ON_FIELDS": f"currency,{name}"})
