@@ -1,4 +1,4 @@
-"""A stack of these tests' own, a real Chromium, and a site whose pages a test writes."""
+"""A stack of these tests' own, real browsers, and a site whose pages a test writes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from playwright.sync_api import Browser, BrowserContext, sync_playwright
 from local.stack import ports, shop
 from local.stack.checkout import Checkout
 from local.stack.options import Options
+from tests.browser.drivers import Chromium, Driver
+from tests.browser.firefox import Firefox
 from tests.browser.visit import Site, Visit
+from tests.browser.webkit import WebKit
 from tests.stack.deployed import CheckoutOfTests, running
 
 NAME = "browser-tests"
@@ -30,17 +33,40 @@ _MISSING = (
     "No Chromium is installed, which these tests drive: `apt-get install chromium` on Debian and "
     "Ubuntu; elsewhere Chromium or Chrome on the PATH."
 )
+_NO_FIREFOX = "No Firefox is installed: `apt-get install firefox-esr` on Debian."
+_NO_WEBKIT = (
+    "No WebKit is installed: `apt-get install webkit2gtk-driver xvfb` on Debian and Ubuntu."
+)
+
+
+def _installed(missing: str, *programs: str) -> str:
+    """Return the first program there is; without one, tests are skipped, and fail under CI."""
+    program = next(filter(None, map(shutil.which, programs)), None)
+    if program is None:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(missing)
+    return program
 
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    program = next(filter(None, map(shutil.which, _PROGRAMS)), None)
-    if program is None:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(_MISSING)
+    program = _installed(_MISSING, *_PROGRAMS)
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=program, args=_FLAGS)
         yield chromium
         chromium.close()
+
+
+@pytest.fixture(scope="session", params=["chromium", "firefox", "webkit"])
+def driver(request: pytest.FixtureRequest) -> Iterator[Driver]:
+    if request.param == "chromium":
+        yield Chromium(request.getfixturevalue("browser"))
+    elif request.param == "firefox":
+        with Firefox.running(_installed(_NO_FIREFOX, "firefox-esr", "firefox")) as firefox:
+            yield firefox
+    else:
+        _installed(_NO_WEBKIT, "Xvfb")
+        with WebKit.running(_installed(_NO_WEBKIT, "WebKitWebDriver")) as webkit:
+            yield webkit
 
 
 @pytest.fixture(scope="session")
@@ -54,7 +80,14 @@ def _options(site: Site) -> Options:
     checkout, chosen = CheckoutOfTests(Checkout.here().root, NAME), dict[str, int]()
     for role in ("emulator", "sandbox", "shop"):
         chosen[role] = ports.choose(checkout, role, wanted=None, taken=set(chosen.values()))
-    origins = f"{site.url},{shop.origins_of(ports.url_at(chosen['shop']))}"
+    origins = ",".join(
+        [
+            site.url,
+            site.named("*.shop.localhost"),
+            "null",
+            shop.origins_of(ports.url_at(chosen["shop"])),
+        ]
+    )
     return Options(
         requests_per_minute=12_000, shop_port=chosen["shop"], param=(f"AllowedOrigins={origins}",)
     )

@@ -28,14 +28,14 @@ KEPT = "Object.keys(localStorage).filter((key) => key.startsWith('cometlyForward
 
 @dataclass
 class Site:
-    """Serves pages on loopback. Its other name, localhost, is another origin to a browser."""
+    """Serves pages on loopback. Under another name for it they are of another origin."""
 
     url: str
     pages: dict[str, str] = field(default_factory=dict)
 
-    @property
-    def other_origin(self) -> str:
-        return self.url.replace("127.0.0.1", "localhost")
+    def named(self, name: str) -> str:
+        """Return its origin under another name: browsers take *.localhost to loopback."""
+        return self.url.replace("127.0.0.1", name)
 
     @classmethod
     @contextmanager
