@@ -297,6 +297,7 @@ def test_a_clock_that_is_set_between_two_pages_loses_no_event(
     [
         pytest.param(-400 * DAY, id="put back far"),
         pytest.param(DAY, id="put on"),
+        pytest.param(400 * DAY, id="put on far"),
     ],
 )
 def test_a_clock_that_is_set_under_a_page_loses_no_event(

@@ -93,7 +93,7 @@
     );
     each((item) => {
       if (item.at > now) item.at = item.next = now; // the clock was put back
-      if (now - item.at > 2592e5) forget(item.id);
+      if (now - item.at > 2592e5 && !item.done) forget(item.id);
       else if (ready(item) && item.next <= now) send(item);
     });
   };
