@@ -52,7 +52,7 @@ stack-test: $(READY) ## Tests against the deployed template on the local stack
 fault-test: $(READY) ## Killed workers, cut sockets, absent AWS: nothing lost, nothing twice
 	@$(PY) -m pytest -n 4 --dist loadfile tests/faults $(ARGS)
 
-browser-test: $(READY) ## Tests of the page's script in a real Chromium, if one is installed
+browser-test: $(READY) ## Tests of the page's script in Chromium, Firefox and WebKit, where they are installed
 	@$(PY) -m pytest tests/browser $(ARGS)
 
 soak: $(READY) ## What takes long: pace, burst, an hour of 401, random faults (two hours)
