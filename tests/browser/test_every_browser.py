@@ -5,7 +5,6 @@ A wrong clock is the page's: `Date.now`, which is all that the script asks for t
 
 from __future__ import annotations
 
-import html
 import json
 import time
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from tests.browser.visit import (
     FINGERPRINT,
     KEPT,
     TOKEN,
+    WATCHED,
     WITH_PIXEL,
     Fields,
     Visit,
@@ -28,14 +28,6 @@ from tests.browser.visit import (
 EMAIL = "ada@example.com"
 HOUR, DAY = 3600, 86400
 NOTHING_IS_KEPT = f"!{KEPT}.length"
-WATCHED = """<script>
-  window.posts = [];
-  const real = fetch;
-  window.fetch = (...request) => real(...request).then((answer) => {
-    posts.push([answer.status, +answer.headers.get('Retry-After'), performance.now()]);
-    return answer;
-  }, (error) => { posts.push([error.name]); throw error; });
-</script>"""
 
 
 @pytest.fixture
@@ -189,59 +181,37 @@ def test_a_fetch_with_credentials_may_read_its_answer(visit: Visit, tab: Tab) ->
     assert visit.received_one()["email"] == EMAIL
 
 
-def sandboxed(visit: Visit) -> str:
-    """Return a page whose frame has the script, and tells the page what becomes of its event."""
-    telling = f"""<script>
-      let storage;
-      try {{ storage = typeof localStorage; }} catch (error) {{ storage = error.name; }}
-      cometlyForwarder.track('lead_generated', {{ email: '{EMAIL}', url: '{visit.site.url}' }});
-      setInterval(() => parent.postMessage({{ origin, storage, posts }}, '*'), 100);
-    </script>"""
-    frame = html.escape(WATCHED + WITH_PIXEL + visit.tag() + telling)
-    hearing = "<script>onmessage = (it) => { window.heard = it.data; }</script>"
-    return f'{hearing}<iframe sandbox="allow-scripts" srcdoc="{frame}"></iframe>'
+SENDING = f"cometlyForwarder.track('lead_generated', {{ email: '{EMAIL}', url: 'https://shop.example.com' }})"
 
 
 def test_a_sandboxed_frame_is_let_in_where_null_is_allowed(visit: Visit, tab: Tab) -> None:
-    tab.goto(visit.write_plain(sandboxed(visit)))
+    tab.goto(visit.write_with_a_frame(SENDING))
 
     heard = until(tab, "window.heard?.posts.length && heard")
 
     assert (heard["origin"], heard["storage"]) == ("null", "SecurityError")
     assert [status for status, *_ in heard["posts"]] == [202]
     event = visit.received_one()
-    assert (event["email"], event["comet_token"], event["url"]) == (EMAIL, TOKEN, visit.site.url)
+    assert (event["email"], event["comet_token"], event["url"]) == (
+        EMAIL,
+        TOKEN,
+        "https://shop.example.com",
+    )
 
 
-def test_a_sandboxed_frame_is_kept_out_otherwise(visit: Visit, tab: Tab) -> None:
-    allowed = visit.functions.variable("ingest", "ALLOWED_ORIGINS")
-    without = allowed.replace(",null", "")
-    assert without != allowed
-
-    with visit.functions.with_variable("ingest", "ALLOWED_ORIGINS", without):
-        tab.goto(visit.write_plain(sandboxed(visit)))
-        heard = until(tab, "window.heard?.posts.length && heard")
-        tab.goto(visit.write_plain(""))
-
-    assert heard["posts"] == [["TypeError"]]
-    visit.queues.until_all_is_settled()
-    assert visit.sandbox.events() == []
-
-
-@pytest.mark.parametrize("name", ["a.shop.localhost", "b.a.shop.localhost"])
-def test_a_page_of_a_subdomain_is_let_in(visit: Visit, tab: Tab, name: str) -> None:
+def test_a_page_of_a_subdomain_is_let_in(visit: Visit, tab: Tab) -> None:
+    origin = visit.site.named("b.a.shop.localhost")
     visit.write(path="/lamp")
-    tab.goto(f"{visit.site.named(name)}/lamp")
+    tab.goto(f"{origin}/lamp")
 
     assert tab.evaluate("cometlyForwarder.track('view_content')") is True
 
-    assert visit.received_one()["url"] == f"{visit.site.named(name)}/lamp"
+    assert visit.received_one()["url"] == f"{origin}/lamp"
 
 
-@pytest.mark.parametrize("name", ["localhost", "shop.localhost"])
-def test_a_page_of_another_origin_is_kept_out(visit: Visit, tab: Tab, name: str) -> None:
+def test_a_page_of_another_origin_is_kept_out(visit: Visit, tab: Tab) -> None:
     visit.write(head=WATCHED + WITH_PIXEL, path="/elsewhere")
-    tab.goto(f"{visit.site.named(name)}/elsewhere")
+    tab.goto(f"{visit.site.named('shop.localhost')}/elsewhere")
 
     start_tracking(tab, "lead_generated", email=EMAIL)
 
@@ -275,8 +245,7 @@ def test_a_wrong_clock_does_not_move_a_late_event(visit: Visit, tab: Tab, ahead:
 @pytest.mark.parametrize(
     "ahead",
     [
-        pytest.param(-400 * DAY, id="put back far"),
-        pytest.param(-DAY, id="put back"),
+        pytest.param(-400 * DAY, id="put back"),
         pytest.param(DAY, id="put on"),
     ],
 )
@@ -295,9 +264,8 @@ def test_a_clock_that_is_set_between_two_pages_loses_no_event(
 @pytest.mark.parametrize(
     "ahead",
     [
-        pytest.param(-400 * DAY, id="put back far"),
-        pytest.param(DAY, id="put on"),
-        pytest.param(400 * DAY, id="put on far"),
+        pytest.param(-400 * DAY, id="put back"),
+        pytest.param(400 * DAY, id="put on"),
     ],
 )
 def test_a_clock_that_is_set_under_a_page_loses_no_event(

@@ -406,23 +406,6 @@ def test_what_json_cannot_hold_is_told_to_the_developer_alone(visit: Visit, page
     assert "BigInt" in warning
 
 
-def test_an_event_is_sent_again_with_the_same_key_when_collect_was_closed(
-    visit: Visit, page: Page
-) -> None:
-    page.goto(visit.write())
-    with visit.functions.without("ingest", "sqs:SendMessage"):
-        with page.expect_response("**/collect") as refused:
-            start_tracking(page, "add_to_cart")
-        assert refused.value.status == 503
-        [waiting] = kept(page)
-
-    with page.expect_response("**/collect", timeout=15_000) as taken:
-        pass
-
-    assert_that_it_waited(refused.value, taken.value)
-    assert visit.received_one()["idempotency_key"] == waiting["idempotency_key"]
-
-
 def test_a_double_click_is_one_event_and_a_later_click_another(visit: Visit, page: Page) -> None:
     page.goto(visit.write("<button onclick=\"cometlyForwarder.track('add_to_cart')\">Add</button>"))
 
@@ -485,20 +468,26 @@ def test_json_of_another_origin_does_not_pass_the_preflight(visit: Visit, page: 
     assert visit.sandbox.events() == []
 
 
-def test_json_passes_after_its_preflight(visit: Visit, page: Page) -> None:
-    page.goto(visit.write())
-
-    status = page.evaluate(POST_JSON, f"{visit.api_url}/collect")
-
-    assert status == 202
-    assert visit.received_one()["email"] == EMAIL
-
-
 POST_JSON = """(url) => fetch(url, {
   method: 'POST',
   headers: { 'Content-Type': 'application/json' },
   body: JSON.stringify({ event_name: 'lead_generated', email: 'ada@example.com' }),
 }).then((answer) => answer.status, (error) => error.name)"""
+
+
+def test_a_sandboxed_frame_is_kept_out_unless_null_is_allowed(visit: Visit, page: Page) -> None:
+    allowed = visit.functions.variable("ingest", "ALLOWED_ORIGINS").split(",")
+    others = ",".join(origin for origin in allowed if origin != "null")
+    assert len(others.split(",")) == len(allowed) - 1
+    sending = f"cometlyForwarder.track('lead_generated', {{ email: '{EMAIL}' }})"
+
+    with visit.functions.with_variable("ingest", "ALLOWED_ORIGINS", others):
+        page.goto(visit.write_with_a_frame(sending))
+        page.wait_for_function("window.heard?.posts.length")
+
+    assert page.evaluate("heard.posts") == [["TypeError"]]
+    visit.queues.until_all_is_settled()
+    assert visit.sandbox.events() == []
 
 
 GUIDE = (Checkout.here().root / "docs" / "browser.md").read_text("utf-8")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import threading
 import uuid
@@ -23,6 +24,14 @@ window.cometToken = () => '{TOKEN}';
 window.cometFingerprint = () => Promise.resolve('{FINGERPRINT}');
 """
 WITH_PIXEL = "<script src='/pixel.js'></script>"
+WATCHED = """<script>
+  window.posts = [];
+  const real = fetch;
+  window.fetch = (...request) => real(...request).then((answer) => {
+    posts.push([answer.status, +answer.headers.get('Retry-After'), performance.now()]);
+    return answer;
+  }, (error) => { posts.push([error.name]); throw error; });
+</script>"""
 KEPT = "Object.keys(localStorage).filter((key) => key.startsWith('cometlyForwarder'))"
 
 
@@ -75,10 +84,34 @@ class Visit:
         """Put a page with the script on the site; return its address."""
         return self.write_plain(f"{head}{self.tag()}<body>{body}", path=path)
 
-    def write_plain(self, html: str, *, path: str = "/") -> str:
+    def write_plain(self, text: str, *, path: str = "/") -> str:
         self.site.pages["/pixel.js"] = PIXEL
-        self.site.pages[path] = f"<!doctype html><meta charset=utf-8><title>A shop</title>{html}"
+        self.site.pages[path] = f"<!doctype html><meta charset=utf-8><title>A shop</title>{text}"
         return self.site.url + path
+
+    def write_with_a_frame(self, script: str) -> str:
+        """Put a page on the site whose sandboxed frame has the script, and runs this.
+
+        `heard` is what the page hears of its frame, which sends nothing more after a failed post:
+        without a storage it would when it goes, perhaps in the next test.
+        """
+        telling = f"""<script>
+          let storage;
+          try {{ storage = typeof localStorage; }} catch (error) {{ storage = error.name; }}
+          {script};
+          setInterval(() => {{
+            if (posts.some(([status]) => status === 'TypeError')) {{
+              navigator.sendBeacon = () => true;
+              window.fetch = () => new Promise(() => {{}});
+            }}
+            parent.postMessage({{ origin, storage, posts }}, '*');
+          }}, 100);
+        </script>"""
+        frame = html.escape(WATCHED + WITH_PIXEL + self.tag() + telling)
+        hearing = "<script>onmessage = (it) => { window.heard = it.data; }</script>"
+        return self.write_plain(
+            f'{hearing}<iframe sandbox="allow-scripts" srcdoc="{frame}"></iframe>'
+        )
 
     def leave(self, page: Page) -> None:
         """Go on to a page of the site that has no script."""
