@@ -181,7 +181,8 @@ def test_a_fetch_with_credentials_may_read_its_answer(visit: Visit, tab: Tab) ->
     assert visit.received_one()["email"] == EMAIL
 
 
-SENDING = f"cometlyForwarder.track('lead_generated', {{ email: '{EMAIL}', url: 'https://shop.example.com' }})"
+FIELDS = f"{{ email: '{EMAIL}', url: 'https://shop.example.com' }}"
+SENDING = f"cometlyForwarder.track('lead_generated', {FIELDS})"
 
 
 def test_a_sandboxed_frame_is_let_in_where_null_is_allowed(visit: Visit, tab: Tab) -> None:
