@@ -14,6 +14,7 @@ NAMESPACE = "CometlyForwarder"
 METRICS = {
     "ingest.accepted": "Accepted",
     "ingest.rejected": "Rejected",
+    "ingest.refused": "Refused",
     "ingest.limited": "Limited",
     "ingest.unavailable": "Unavailable",
     "ingest.crashed": "Crashed",

@@ -44,6 +44,17 @@ def test_logs_name_each_outcome_by_its_event_id_and_nothing_personal(deployed: D
         assert secret.lower() not in written.lower()
 
 
+def test_a_refusal_by_key_is_logged_and_counted_without_the_key(deployed: Deployed) -> None:
+    before, refused = deployed.metrics(), len(deployed.logged("ingest.refused"))
+
+    answer = deployed.api.with_key("somebody-elses-key").post({"email": "ada@example.com"})
+
+    assert answer.status == 401
+    assert eventually(lambda: deployed.metrics() - before, bool) == {"Refused": 1}
+    assert len(deployed.logged("ingest.refused")) == refused + 1
+    assert "somebody-elses-key" not in "\n".join(deployed.lines())
+
+
 def test_every_log_line_is_json_and_names_its_invocation_or_the_stack(deployed: Deployed) -> None:
     """A metric has one dimension with one value: each further value would cost money."""
     deployed.api.post({"event_name": "contact", "email": "ada@example.com"})

@@ -125,6 +125,7 @@ class Routes:
 
     def _authenticate(self, request: Request) -> None:
         if not self.keys.admit(_presented_key(request.headers)):
+            self.journal.record("ingest.refused")
             raise Refused(401, "The key is missing or wrong.", WWW_Authenticate="Bearer")
 
     def _accept_unheard(
