@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
 
 STACK_NAME = "cometly-forwarder"
+# What the template puts into the secret of Cometly's token.
+NO_TOKEN = "unset"  # noqa: S105 - the absence of one
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,16 @@ def deploy(checkout: Checkout, aws: AwsEndpoint, parameters: Mapping[str, str]) 
         aws=aws,
         what="deploy",
     )
+
+
+def store_token(aws: AwsEndpoint, token: str) -> None:
+    """Store Cometly's token, as an operator does once, unless there is one already."""
+    session = session_for(aws)
+    outputs = _outputs(session.client("cloudformation", endpoint_url=aws.endpoint_url))
+    secrets = session.client("secretsmanager", endpoint_url=aws.endpoint_url)
+    secret = outputs["CometlyTokenSecretArn"]
+    if secrets.get_secret_value(SecretId=secret)["SecretString"] == NO_TOKEN:
+        secrets.put_secret_value(SecretId=secret, SecretString=token)
 
 
 def look_up(aws: AwsEndpoint) -> Deployed:

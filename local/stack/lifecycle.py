@@ -238,7 +238,6 @@ def _parameters(plan: Plan, options: Options, known: frozenset[str]) -> dict[str
             # The phone number of Cometly's own guide is American and has no country code.
             "DefaultPhoneRegion": "US",
             "CometlyUrl": plan.cometly_url,
-            "CometlyToken": plan.token,
             "AllowedOrigins": shop.origins_of(plan.shop_url),
             # The shop has no back end: its page sends the purchase.
             "BrowserEventNames": "*",
@@ -256,6 +255,7 @@ def _deploy(checkout: Checkout, plan: Plan, parameters: Mapping[str, str]) -> St
     if _state(checkout).get("deployed") != wanted:
         with step("sam deploy"):
             deploy.deploy(checkout, plan.aws, parameters)
+            deploy.store_token(plan.aws, plan.token)
         _update_state(checkout, deployed=wanted)
     return Stack(checkout, plan, deploy.look_up(plan.aws))
 
