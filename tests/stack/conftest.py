@@ -6,23 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from local.stack import deploy
-from local.stack.environment import REGION
 from local.stack.options import Options
 from tests.stack.deployed import Deployed, running
 
-# The rules of docs/transformers, by the names that their templates give them. The queue admits them
-# before they are there, as docs/sources.md asks for.
-EXTRA_RULES = tuple(
-    f"arn:aws:events:{REGION}:000000000000:rule/{deploy.STACK_NAME}/{name}"
-    for name in (
-        "cometly-shopify-order",
-        "cometly-stripe-payment",
-        "cometly-stripe-payment-whole",
-        "cometly-stripe-payment-thousandths",
-        "cometly-webhook",
-    )
-)
 PAGE_DELAY_SECONDS = 3
 # A rate at which the gate costs the tests no time; American numbers need no country code; pages of
 # one shop and of subdomains may send events, which come after those of services; as many as the
@@ -36,7 +22,6 @@ OPTIONS = Options(
         "BrowserEventNames=",
         f"PageDelaySeconds={PAGE_DELAY_SECONDS}",
         "VisitorEventsPerMinute=0",
-        f"ExtraRuleArns={','.join(EXTRA_RULES)}",
     ),
 )
 

@@ -77,7 +77,8 @@ def statements(policy: Policy) -> set[tuple[str, str, str]]:
     for statement in policy["Statement"]:
         [(operator, condition)] = statement["Condition"].items()
         [(key, sources)] = condition.items()
-        assert (statement["Effect"], operator, key) == ("Allow", "ArnEquals", "aws:SourceArn")
+        assert (statement["Effect"], key) == ("Allow", "aws:SourceArn")
+        assert operator in {"ArnEquals", "ArnLike"}
         [service] = statement["Principal"].values()
         actions = [it for it in statement["Action"] if not it.endswith("Batch")]
         found |= {(service, act, source) for act in actions for source in listed(sources)}

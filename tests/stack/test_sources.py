@@ -14,14 +14,16 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from fnmatch import fnmatchcase
 
 import pytest
 
 from cometly_forwarder.event.envelope import Source, read_envelope, seal
 from cometly_forwarder.event.reading import DEFAULT_RULES, read_event
+from local.stack.environment import REGION
 from tests.partners import WEBHOOK, sample
-from tests.stack.conftest import EXTRA_RULES
 from tests.stack.deployed import Deployed, Fields, Queues, eventually, statements
+from tests.unit import cloudformation
 
 LEAD = {"event_name": "lead_generated", "email": "ada@example.com"}
 ORDER = {"event_name": "purchase", "email": "ada@example.com", "amount": 20, "order_id": "ORD-9"}
@@ -269,18 +271,48 @@ def test_messages_that_are_no_events_are_parked_whole(deployed: Deployed) -> Non
 # --- Who may put events on the queue ----------------------------------------------------------
 
 
-def test_the_queues_take_from_the_topic_and_the_named_rules_and_from_nobody_else(
+OWN_RULES = f"arn:aws:events:{REGION}:000000000000:rule/*"
+
+
+def test_the_queues_take_from_the_topic_and_the_accounts_rules_and_from_nobody_else(
     deployed: Deployed,
 ) -> None:
     """Read, and not tried with a rule: the emulator admits every one (see above)."""
     queues = deployed.queues
     [rule] = deployed.bus.rule_arns()
 
+    assert fnmatchcase(rule, OWN_RULES)
     for url in (queues.events_url, queues.dead_letters_url):
         assert statements(queues.policy(url)) == {
             ("sns.amazonaws.com", "sqs:SendMessage", deployed.topic.arn),
-            *(("events.amazonaws.com", "sqs:SendMessage", it) for it in (rule, *EXTRA_RULES)),
+            ("events.amazonaws.com", "sqs:SendMessage", OWN_RULES),
         }
+
+
+@pytest.mark.parametrize("policy", ["SourcesMaySend", "PageQueuePolicy"])
+def test_what_comes_without_tls_is_refused_by_the_queue(deployed: Deployed, policy: str) -> None:
+    """The emulator has no TLS, so the local stack goes without that statement; here it is tried."""
+    template = cloudformation.read(deployed.stack.checkout.template)
+    listed = template["Resources"][policy]["Properties"]["PolicyDocument"]["Statement"]
+    [statement] = [it for it in listed if it["Sid"] == "NotWithoutTls"]
+    properties = {
+        "Queues": [{"Ref": "Queue"}],
+        "PolicyDocument": {"Version": "2012-10-17", "Statement": [statement]},
+    }
+    body = {
+        "Resources": {
+            "Queue": {"Type": "AWS::SQS::Queue"},
+            "Policy": {"Type": "AWS::SQS::QueuePolicy", "Properties": properties},
+        },
+        "Outputs": {"Queue": {"Value": {"Ref": "Queue"}}},
+    }
+    sqs = deployed.queues.sqs
+
+    with (
+        deployed.beside("without-tls", json.dumps(body), {}) as urls,
+        pytest.raises(sqs.exceptions.ClientError, match="AccessDenied"),
+    ):
+        sqs.send_message(QueueUrl=urls["Queue"], MessageBody="{}")
 
 
 def test_another_topic_is_refused_by_the_queue(deployed: Deployed) -> None:
@@ -301,7 +333,7 @@ def test_another_topic_is_refused_by_the_queue(deployed: Deployed) -> None:
 # --- A topic and a bus that exist -------------------------------------------------------------
 
 
-SOURCES = ("Topic", "TopicSubscription", "EventBus", "EventRule")
+SOURCES = ("Topic", "TopicPolicy", "TopicSubscription", "EventBus", "EventRule")
 QUEUES = ("EventQueue", "DeadLetterQueue", "SourcesMaySend")
 
 
@@ -351,6 +383,7 @@ def test_a_topic_and_a_bus_that_exist_are_taken_from_as_the_parameters_say(
         time.sleep(0.5)  # for what must not come
         bodies = queues.bodies()
         [rule] = bus.rule_arns()
+        assert fnmatchcase(rule, OWN_RULES)
         admitted = statements(queues.policy(queues.events_url))
         assert queues.parked() == 0
     sns.delete_topic(TopicArn=topic.arn)
@@ -360,5 +393,5 @@ def test_a_topic_and_a_bus_that_exist_are_taken_from_as_the_parameters_say(
     assert came == Counter(f"{name}@example.com" for name in names)
     assert admitted == {
         ("sns.amazonaws.com", "sqs:SendMessage", topic.arn),
-        ("events.amazonaws.com", "sqs:SendMessage", rule),
+        ("events.amazonaws.com", "sqs:SendMessage", OWN_RULES),
     }

@@ -48,6 +48,15 @@ def test_leave_to_send_is_leave_to_send_in_batches() -> None:
     ]
 
 
+def test_what_denies_requests_without_tls_is_left_out() -> None:
+    allowed = {"Effect": "Allow", "Condition": {"Bool": {"aws:MultiFactorAuthPresent": "true"}}}
+    denied = {"Effect": "Deny", "Condition": {"Bool": {"aws:SecureTransport": "false"}}}
+
+    changed = _adapt(Policy=_resource("AWS::SQS::QueuePolicy", Statement=[allowed, denied]))
+
+    assert changed["Resources"]["Policy"]["Properties"]["Statement"] == [allowed]
+
+
 def test_a_generated_secret_has_no_punctuation_where_it_is_to_have_none() -> None:
     generate = {"ExcludePunctuation": True, "PasswordLength": 40}
 
