@@ -285,7 +285,7 @@ def rule_names(path: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("path", TRANSFORMERS, ids=lambda path: path.name)
-def test_rules_have_names_by_which_they_can_be_admitted_before_they_are_there(path: Path) -> None:
+def test_the_rules_of_a_template_have_names_of_their_own(path: Path) -> None:
     names = rule_names(path)
 
     assert len(set(names)) == len(names) > 0
@@ -293,23 +293,27 @@ def test_rules_have_names_by_which_they_can_be_admitted_before_they_are_there(pa
     assert all(re.fullmatch(r"[.A-Za-z0-9_-]+", name) for name in names)
 
 
-def test_the_recipe_admits_each_rule_before_it_makes_it_and_keeps_the_one_before() -> None:
-    code = code_in(SOURCES)
-    steps = re.findall(r"ExtraRuleArns=\S+|--template-file docs/transformers/(\S+)\.yaml", code)
-    lists = re.findall(r'ExtraRuleArns="([^"]+)"', code)
-    variables: dict[str, str] = dict(re.findall(r'^([A-Z_]+)="?([^"\n]+)"?$', code, re.MULTILINE))
-    whole = lists[-1]
-    for _ in range(3):
-        whole = re.sub(r"\$([A-Z_]+)", lambda it: variables.get(it[1], it[1]), whole)
+def test_the_recipe_deploys_templates_that_exist_with_parameters_that_they_have() -> None:
+    deployments = re.findall(
+        r"--template-file docs/transformers/(\S+)\.yaml \\\n +--parameter-overrides (.+)$",
+        code_in(SOURCES),
+        re.MULTILINE,
+    )
 
-    assert steps == ["", "shopify-order", "", "stripe-payment"]
-    assert lists == ["$SHOPIFY_RULE", "$SHOPIFY_RULE,$STRIPE_RULES"]
-    admitted = [arn.rpartition("/")[2] for arn in whole.split(",")]
-    assert admitted == [
-        name
-        for template in ("shopify-order", "stripe-payment")
-        for name in rule_names(ROOT / "docs" / "transformers" / f"{template}.yaml")
-    ]
+    assert [name for name, _ in deployments] == ["shopify-order", "stripe-payment"]
+    for name, overrides in deployments:
+        template = cloudformation.read(ROOT / "docs" / "transformers" / f"{name}.yaml")
+        needed = {it for it, about in template["Parameters"].items() if "Default" not in about}
+        assert {it.partition("=")[0] for it in overrides.split()} == needed
+
+
+def test_no_document_puts_a_secret_on_a_command_line() -> None:
+    """An argument is in the shell's history, and in the list of processes while it runs."""
+    commands = "\n".join(map(code_in, DOCUMENTS))
+    given = re.findall(r"--secret-string ([^\s;]+)", commands)
+
+    assert "file:///dev/stdin" in given
+    assert set(given) == {"file:///dev/stdin"}
 
 
 def posted_in(path: Path) -> list[Any]:
