@@ -499,6 +499,30 @@ class Deployed:
             gone = stacks.get_waiter("stack_delete_complete")
             gone.wait(StackName=name, WaiterConfig={"Delay": 1})
 
+    @contextlib.contextmanager
+    def with_parameter(self, name: str, value: str) -> Iterator[None]:
+        """Deploy the stack with another value of a parameter for a while."""
+        [stack] = self.cloudformation.describe_stacks(StackName=deploy.STACK_NAME)["Stacks"]
+        before = {it["ParameterKey"]: it["ParameterValue"] for it in stack["Parameters"]}
+        self._deploy_with({**before, name: value})
+        try:
+            yield
+        finally:
+            self._deploy_with(before)
+
+    def _deploy_with(self, parameters: Mapping[str, str]) -> None:
+        stacks = self.cloudformation
+        stacks.update_stack(
+            StackName=deploy.STACK_NAME,
+            UsePreviousTemplate=True,
+            Capabilities=["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
+            Parameters=[
+                {"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()
+            ],
+        )
+        updated = stacks.get_waiter("stack_update_complete")
+        updated.wait(StackName=deploy.STACK_NAME, WaiterConfig={"Delay": 1})
+
     def logged(self, name: str) -> list[Fields]:
         """Return the log lines of that name so far, of both functions."""
         return [line for line in self._lines() if line.get("message") == name]

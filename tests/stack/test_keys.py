@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import pytest
 
 from cometly_forwarder.secrets import MIN_AGE_SECONDS
+from local.stack import deploy
 from tests.stack.deployed import Deployed, eventually
 
 # A key that a worker does not know has it read the secret again, but not more often than this.
@@ -65,3 +66,25 @@ def test_a_key_that_was_removed_is_refused_once_workers_read_the_keys_again(
     # The new key, unknown as yet, has them read again.
     eventually(lambda: keys.is_valid("the-new-key"), bool, within=SEEN_WITHIN)
     assert not keys.is_valid(old)
+
+
+def test_a_deployment_leaves_the_stored_token_and_the_keys_alone(
+    deployed: Deployed, keys: Keys
+) -> None:
+    """The emulator, as CloudFormation, writes a secret that has changed in the template."""
+    token = deployed.functions.variable("deliver", "COMETLY_TOKEN_SECRET_ARN")
+    stored = deployed.secrets.get_secret_value(SecretId=token)["SecretString"]
+    keys.store(current="rotated", previous="")
+    deployed.secrets.put_secret_value(SecretId=token, SecretString="a-new-token")
+
+    with deployed.with_parameter("OtherRequestsPerSecond", "6"):
+        after = [
+            deployed.secrets.get_secret_value(SecretId=arn)["SecretString"]
+            for arn in (token, keys.arn)
+        ]
+    deploy.store_token(deployed.stack.plan.aws, "the-first-token")
+    in_the_end = deployed.secrets.get_secret_value(SecretId=token)["SecretString"]
+    deployed.secrets.put_secret_value(SecretId=token, SecretString=stored)
+
+    assert after == ["a-new-token", '{"current": "rotated", "previous": ""}']
+    assert in_the_end == "a-new-token"
