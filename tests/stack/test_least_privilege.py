@@ -111,12 +111,11 @@ def test_without_a_permission_deliver_keeps_events_until_it_has_it_again(
         "dynamodb:UpdateItem": "the gate",
         "secretsmanager:GetSecretValue": "Secrets Manager",
     }
-    # A worker that has read the token would go on with it.
-    deployed.functions.restart("deliver")
-
     for action, away in missing.items():
         before = len(deployed.logged("delivery.unavailable"))
         with deployed.functions.without("deliver", action):
+            # A worker that has read the token would go on with it.
+            deployed.functions.restart("deliver")
             assert deployed.api.post(EVENT).status == 202
             eventually(partial(reasons_to_wait, deployed, before), partial(tells_of, away))
         assert deployed.sandbox.requests() == []

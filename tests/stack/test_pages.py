@@ -22,7 +22,7 @@ def a_purchase(**fields: object) -> Fields:
 
 
 def lines_about(deployed: Deployed, name: str, event_id: str) -> list[Fields]:
-    return [line for line in deployed.logged(name) if line["event_id"] == event_id]
+    return [line for line in deployed.logged(name) if line.get("event_id") == event_id]
 
 
 def test_an_event_of_a_page_is_delivered_from_the_page_queue(deployed: Deployed) -> None:
