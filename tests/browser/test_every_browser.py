@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import time
+import uuid
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
@@ -170,7 +171,7 @@ def test_a_fetch_with_credentials_may_read_its_answer(visit: Visit, tab: Tab) ->
       credentials: 'include',
       headers: {{
         'Content-Type': 'application/json',
-        'Idempotency-Key': 'a-library-adds-it',
+        'Idempotency-Key': '{uuid.uuid4()}',
         'X-Requested-With': 'XMLHttpRequest',
       }},
       body: '{EVENT}',
