@@ -71,7 +71,7 @@ format: $(READY) ## Rewrite the code in the project's style
 	@$(VENV)/bin/ruff check --fix-only --quiet .
 	@$(VENV)/bin/ruff format .
 
-build: $(READY) ## sam build, then bytecode into the artefacts: what `sam deploy` sends to AWS
+build: $(READY) ## sam build, with the sam and uv of .venv: what `sam deploy` sends to AWS
 	@$(PY) -m local.stack.build $(ARGS)
 
 lock: $(READY) ## Resolve the requirements anew (UPGRADE=--upgrade for newer versions)

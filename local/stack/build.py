@@ -1,4 +1,4 @@
-"""`sam build`, then bytecode. `python -m local.stack.build` does it for AWS (`make build`)."""
+"""`sam build` for the emulator; `python -m local.stack.build` does it for AWS (`make build`)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from local.stack import bytecode, processes, sam
+from local.stack import processes, sam
 from local.stack.checkout import Checkout
 from local.stack.console import complain, say, step
 from local.stack.environment import isolated
@@ -24,12 +24,17 @@ def this_architecture() -> str:
     return _ARCHITECTURES.get(platform.machine().lower(), "x86_64")
 
 
+def this_runtime() -> str:
+    """Return the Lambda runtime that is like the Python running this."""
+    return f"python{sys.version_info.major}.{sys.version_info.minor}"
+
+
 def build_for_emulator(checkout: Checkout) -> str:
     """Build for the emulator's Python and this processor, unless that is done; return the digest.
 
     The digest stands for everything that goes into the build.
     """
-    runtime, architecture = bytecode.this_runtime(), this_architecture()
+    runtime, architecture = this_runtime(), this_architecture()
     digest = digest_of(checkout, runtime, architecture)
     mark = checkout.build / "digest"
     if mark.is_file() and mark.read_text("utf-8") == digest:
@@ -37,13 +42,12 @@ def build_for_emulator(checkout: Checkout) -> str:
     shutil.rmtree(checkout.build, ignore_errors=True)
     sam.run(
         checkout,
-        ["build", "--beta-features", "--template", str(checkout.template)]
+        ["build", "--template", str(checkout.template)]
         + ["--build-dir", str(checkout.build)]
         + ["--parameter-overrides", f"Runtime={runtime}", f"Architecture={architecture}"],
         aws=None,
         what="build",
     )
-    _compile(checkout, checkout.build, sys.executable)
     mark.write_text(digest, "utf-8")
     return digest
 
@@ -64,11 +68,6 @@ def _inputs(checkout: Checkout) -> Iterable[Path]:
     for path in (checkout.root / "src").rglob("*"):
         if path.is_file() and "__pycache__" not in path.parts:
             yield path
-
-
-def _compile(checkout: Checkout, build: Path, interpreter: str) -> None:
-    for folder in bytecode.artefacts_in(build):
-        bytecode.compile_artefact(folder, interpreter, log=checkout.logs / "bytecode.log")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -97,12 +96,8 @@ def _build_for_aws(checkout: Checkout, runtime: str, architecture: str) -> None:
         )
         if status:
             raise StepFailed(f"sam build failed with exit status {status}.", log=log)
-    interpreter = bytecode.interpreter_for(runtime)
-    if interpreter is None:
-        say(f"  No {runtime} on this machine: built without bytecode, so cold starts take longer.")
-        return
-    with step("bytecode"):
-        _compile(checkout, checkout.root / ".aws-sam" / "build", interpreter)
+    if not any((checkout.root / ".aws-sam" / "build").rglob("*.pyc")):
+        say(f"  No {runtime} on the PATH: built without bytecode, so cold starts take longer.")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ from typing import Any
 import urllib3
 
 from local.stack import (
-    bytecode,
     cometly,
     deploy,
     emulator,
@@ -24,7 +23,7 @@ from local.stack import (
     signals,
     template,
 )
-from local.stack.build import build_for_emulator, this_architecture
+from local.stack.build import build_for_emulator, this_architecture, this_runtime
 from local.stack.checkout import Checkout, read_json, write_json
 from local.stack.console import say, step
 from local.stack.environment import REGION, AwsEndpoint
@@ -233,7 +232,7 @@ def _parameters(plan: Plan, options: Options, known: frozenset[str]) -> dict[str
     rate = options.requests_per_minute
     return template.only_declared(
         {
-            "Runtime": bytecode.this_runtime(),
+            "Runtime": this_runtime(),
             "Architecture": this_architecture(),
             # The phone number of Cometly's own guide is American and has no country code.
             "DefaultPhoneRegion": "US",

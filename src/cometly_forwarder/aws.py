@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
     from mypy_boto3_sqs import SQSClient
 
+# `sam build` packages the models of these services alone (artefact/build.py).
+Service = Literal["sqs", "dynamodb", "secretsmanager"]
+
 # The SDK waits a minute and more by default, longer than a caller or an invocation has.
 CONNECT_SECONDS = 1
 READ_SECONDS = 3
@@ -37,6 +40,6 @@ def client(service: Literal["sqs"]) -> SQSClient: ...
 def client(service: Literal["dynamodb"]) -> DynamoDBClient: ...
 @overload
 def client(service: Literal["secretsmanager"]) -> SecretsManagerClient: ...
-def client(service: Literal["sqs", "dynamodb", "secretsmanager"]) -> object:
+def client(service: Service) -> object:
     """Make a client with the time-outs above."""
     return boto3.client(service, config=_CONFIG)

@@ -1,0 +1,1 @@
+"""How the functions' package is made. Nothing of it is in the package."""

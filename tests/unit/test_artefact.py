@@ -1,0 +1,294 @@
+"""What `sam build` runs for each function, step by step. tests/stack looks at a whole package."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import subprocess
+import sys
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from artefact import build
+from cometly_forwarder import aws
+from tests.unit import cloudformation
+
+ROOT = Path(__file__).resolve().parents[2]
+TEMPLATE = cloudformation.read(ROOT / "template.yaml")
+RUNTIMES = TEMPLATE["Parameters"]["Runtime"]["AllowedValues"]
+ARCHITECTURES = TEMPLATE["Parameters"]["Architecture"]["AllowedValues"]
+FUNCTIONS = {
+    name: it
+    for name, it in TEMPLATE["Resources"].items()
+    if it["Type"] == "AWS::Serverless::Function"
+}
+UNCHECKED_HASH = 0b01
+"""The second word of such a file: https://peps.python.org/pep-0552/"""
+THIS_RUNTIME = f"python{sys.version_info.major}.{sys.version_info.minor}"
+
+
+# --- The template's way in --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_function_is_built_for_its_runtime_and_processor(name: str) -> None:
+    metadata = FUNCTIONS[name]["Metadata"]
+
+    assert metadata["BuildMethod"] == "makefile"
+    assert metadata["ContextPath"] == {"Fn::Sub": "src/artefact/${Runtime}/${Architecture}"}
+
+
+def test_each_runtime_and_processor_of_the_template_has_its_makefile() -> None:
+    folder = ROOT / "src" / "artefact"
+    found = {path.parent.relative_to(folder).parts for path in folder.glob("*/*/Makefile")}
+
+    assert found == set(itertools.product(RUNTIMES, ARCHITECTURES))
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize("runtime", RUNTIMES)
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_a_makefile_builds_for_the_runtime_and_processor_of_its_folder(
+    name: str, runtime: str, architecture: str
+) -> None:
+    makefile = ROOT / "src" / "artefact" / runtime / architecture / "Makefile"
+    command = ["make", "--dry-run", "--makefile", str(makefile), f"build-{name}"]
+
+    said = subprocess.run(command, capture_output=True, text=True, check=True)
+
+    assert said.stdout == f"python3 artefact/build.py {runtime} {architecture}\n"
+
+
+# --- Packages ---------------------------------------------------------------------------------
+
+
+def test_the_models_of_the_services_that_are_called_stay() -> None:
+    assert set(get_args(aws.Service)) == build.SERVICES
+
+
+@pytest.fixture
+def installed(tmp_path: Path) -> Path:
+    """A folder as an installer leaves it."""
+    folder = tmp_path / "installed"
+    files = {
+        "botocore/session.py": "",
+        "botocore/data/endpoints.json": "{}",
+        "botocore/data/sqs/2012-11-05/service-2.json.gz": "",
+        "botocore/data/ec2/2016-11-15/service-2.json.gz": "",
+        "bin/jp.py": "",
+        ".lock": "",
+    }
+    for name, text in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, "utf-8")
+    record = folder / "botocore-1.0.dist-info" / "RECORD"
+    record.parent.mkdir()
+    record.write_text(
+        "".join(f'"{name}",sha256=0,{len(text)}\n' for name, text in files.items())
+        + "botocore-1.0.dist-info/RECORD,,\n",
+        "utf-8",
+    )
+    return folder
+
+
+def test_the_models_of_other_services_go(installed: Path) -> None:
+    build.prune(installed)
+
+    data = installed / "botocore" / "data"
+    assert {path.name for path in data.iterdir()} == {"endpoints.json", "sqs"}
+    assert not (installed / "bin").exists()
+    assert not (installed / ".lock").exists()
+
+
+def test_a_package_records_the_files_that_it_still_has(installed: Path) -> None:
+    build.prune(installed)
+
+    with (installed / "botocore-1.0.dist-info" / "RECORD").open(encoding="utf-8") as file:
+        recorded = {row[0] for row in csv.reader(file)}
+    files = {path for path in installed.rglob("*") if path.is_file()}
+    assert recorded == {str(path.relative_to(installed)) for path in files}
+
+
+def test_a_record_that_is_a_link_into_a_cache_is_not_changed_there(
+    installed: Path, tmp_path: Path
+) -> None:
+    record, cached = installed / "botocore-1.0.dist-info" / "RECORD", tmp_path / "cached"
+    cached.hardlink_to(record)
+    before = cached.read_bytes()
+
+    build.prune(installed)
+
+    assert cached.read_bytes() == before
+    assert record.read_bytes() != before
+
+
+@pytest.fixture
+def commands(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """What would be run."""
+    ran: list[list[str]] = []
+    monkeypatch.setattr(build, "_run", lambda command, _: ran.append(command))
+    return ran
+
+
+def test_uv_installs_wheels_for_the_runtimes_oldest_glibc(
+    commands: list[list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shutil.which", lambda _: "/bin/uv")
+
+    build.install(Path("requirements.txt"), Path("to"), "python3.13", "arm64")
+
+    (command,) = commands
+    assert command[0] == "/bin/uv"
+    assert {"--no-build", "aarch64-manylinux_2_17", "--require-hashes", "3.13"} <= set(command)
+
+
+def test_pip_does_it_where_there_is_no_uv(
+    commands: list[list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shutil.which", lambda _: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: True)
+
+    build.install(Path("requirements.txt"), Path("to"), "python3.11", "x86_64")
+
+    (command,) = commands
+    assert command[:4] == [sys.executable, "-m", "pip", "install"]
+    assert {":all:", "manylinux_2_17_x86_64", "--require-hashes", "3.11"} <= set(command)
+
+
+def test_without_either_it_says_what_to_do(
+    commands: list[list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shutil.which", lambda _: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+
+    with pytest.raises(SystemExit, match="install uv"):
+        build.install(Path("requirements.txt"), Path("to"), "python3.13", "arm64")
+
+    assert commands == []
+
+
+def test_packages_that_cannot_be_installed_end_the_build(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(Path(sys.executable).parent))
+    requirements = tmp_path / "requirements.txt"
+    requirements.write_text("no-hash-at-all==1.0\n", "utf-8")
+
+    with pytest.raises(SystemExit, match="could not be installed"):
+        build.install(requirements, tmp_path / "to", "python3.13", "arm64")
+
+
+# --- The whole, with nothing to install -------------------------------------------------------
+
+
+@pytest.fixture
+def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of `src`, where SAM runs the build, and packages without anything to compile."""
+    source = tmp_path / "source"
+    (source / "cometly_forwarder" / "__pycache__").mkdir(parents=True)
+    (source / "cometly_forwarder" / "__pycache__" / "old.pyc").write_bytes(b"")
+    (source / "cometly_forwarder" / "module.py").write_text("VALUE = 1\n", "utf-8")
+    monkeypatch.chdir(source)
+    monkeypatch.setenv("ARTIFACTS_DIR", str(tmp_path / "made"))
+
+    def install(_: Path, folder: Path, *__: str) -> None:
+        (folder / "botocore" / "data").mkdir(parents=True)
+
+    monkeypatch.setattr(build, "install", install)
+    return source
+
+
+@pytest.mark.usefixtures("source")
+def test_a_package_holds_our_code_with_bytecode_of_its_own(tmp_path: Path) -> None:
+    build.main([THIS_RUNTIME, "arm64"])
+
+    compiled = [path.name for path in (tmp_path / "made").rglob("*.pyc")]
+    assert compiled == [f"module.{sys.implementation.cache_tag}.pyc"]
+
+
+@pytest.mark.usefixtures("source")
+def test_without_the_runtimes_python_it_says_that_there_is_no_bytecode(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    build.main(["python2.0", "arm64"])
+
+    assert capsys.readouterr().out == (
+        "No python2.0 on the PATH: built without bytecode, so cold starts take longer.\n"
+    )
+    assert (tmp_path / "made" / "cometly_forwarder" / "module.py").is_file()
+
+
+# --- Bytecode ---------------------------------------------------------------------------------
+
+
+def test_bytecode_is_trusted_whatever_the_sources_date(tmp_path: Path) -> None:
+    module = tmp_path / "module.py"
+    module.write_text("VALUE = 'compiled'\n", "utf-8")
+    build.compile_all(tmp_path, sys.executable)
+    module.write_text("VALUE = 'read'\n", "utf-8")
+
+    answer = subprocess.run(
+        [sys.executable, "-S", "-c", "import module; print(module.VALUE)"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert answer.stdout == "compiled\n"
+
+
+def test_the_same_sources_give_the_same_bytes_in_every_checkout(tmp_path: Path) -> None:
+    one, other = (_compiled(tmp_path / name) for name in ("one", "other"))
+
+    assert one == other
+    assert int.from_bytes(one[4:8], "little") == UNCHECKED_HASH
+
+
+def test_a_module_that_does_not_compile_ends_the_build(tmp_path: Path) -> None:
+    (tmp_path / "broken.py").write_text("def", "utf-8")
+
+    with pytest.raises(SystemExit, match=r"broken\.py"):
+        build.compile_all(tmp_path, sys.executable)
+
+
+def test_only_the_runtimes_own_version_compiles_for_it() -> None:
+    assert build.interpreter_for(THIS_RUNTIME) == sys.executable
+    assert build.interpreter_for("python2.0") is None
+
+
+def _stand_in(folder: Path, name: str, script: str) -> None:
+    path = folder / name
+    path.write_text(f"#!/bin/sh\n{script}\n", "utf-8")
+    path.chmod(0o755)
+
+
+def test_a_stand_in_that_runs_no_python_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _stand_in(tmp_path, "python2.0", "exit 127")
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    assert build.interpreter_for("python2.0") is None
+
+
+def test_a_python_that_uv_has_installed_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _stand_in(
+        tmp_path, "uv", f'[ "$*" = "python find --no-python-downloads 2.0" ] && echo {tmp_path}/py'
+    )
+    _stand_in(tmp_path, "py", "exit 0")
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    assert build.interpreter_for("python2.0") == f"{tmp_path}/py"
+
+
+def _compiled(folder: Path) -> bytes:
+    folder.mkdir()
+    (folder / "module.py").write_text("def f():\n    raise ValueError\n", "utf-8")
+    build.compile_all(folder, sys.executable)
+    return next((folder / "__pycache__").iterdir()).read_bytes()
