@@ -19,7 +19,7 @@ from cometly_forwarder.deliver.jobs import Message
 from cometly_forwarder.deliver.ledger import DynamoLedger
 from cometly_forwarder.deliver.queue import SqsQueue
 from cometly_forwarder.deliver.settings import DeliverSettings
-from cometly_forwarder.errors import Unavailable
+from cometly_forwarder.errors import SettingsError, Unavailable
 from cometly_forwarder.gate.clock import SharedClock
 from cometly_forwarder.gate.gate import DynamoGate
 from cometly_forwarder.gate.rules import Lane
@@ -50,7 +50,7 @@ class BatchDeliveries:
 
 @cache
 def batch_deliveries() -> BatchDeliveries:
-    """Build the clients: once, in the first invocation."""
+    """Build the clients: once, when the function is loaded."""
     settings = DeliverSettings.read(os.environ)
     secret = Secret(aws.client("secretsmanager"), settings.cometly_token_secret_arn, Stopwatch())
     dynamodb = aws.client("dynamodb")
@@ -114,3 +114,9 @@ def _message(record: dict[str, Any]) -> Message:
         receipt_handle=record["receiptHandle"],
         receives=int(record["attributes"]["ApproximateReceiveCount"]),
     )
+
+
+# Loading has a whole processor, an invocation a part of one. What is wrong with the settings is
+# said by the first invocation.
+with contextlib.suppress(SettingsError):
+    batch_deliveries()

@@ -1,4 +1,4 @@
-"""What deliver reads from its environment: once, in its first invocation."""
+"""What deliver reads from its environment: once, when it is loaded."""
 
 from __future__ import annotations
 

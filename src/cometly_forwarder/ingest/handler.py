@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import os
 import time
 import uuid
@@ -18,7 +19,7 @@ from aws_lambda_powertools.event_handler import Response as ApiResponse
 from aws_lambda_powertools.event_handler.exceptions import NotFoundError
 
 from cometly_forwarder import aws, jsontext
-from cometly_forwarder.errors import Unavailable, Unreadable, trace_of
+from cometly_forwarder.errors import SettingsError, Unavailable, Unreadable, trace_of
 from cometly_forwarder.ingest.accept import Intake
 from cometly_forwarder.ingest.bodies import Refused, Request
 from cometly_forwarder.ingest.queue import SqsEventQueue
@@ -48,7 +49,7 @@ app = APIGatewayHttpResolver()
 
 @cache
 def routes() -> Routes:
-    """Build the clients: once, in the first invocation that needs them."""
+    """Build the clients: once, when the function is loaded."""
     settings = IngestSettings.read(os.environ)
     secret = Secret(aws.client("secretsmanager"), settings.server_keys_secret_arn, Stopwatch())
     event_queue = SqsEventQueue(
@@ -231,3 +232,9 @@ def _script() -> str:
 
 def _utc_now() -> datetime:
     return datetime.now(UTC)
+
+
+# Loading has a whole processor, an invocation a part of one. What is wrong with the settings is
+# said by the first invocation that needs them.
+with contextlib.suppress(SettingsError):
+    routes()

@@ -1,4 +1,4 @@
-"""What ingest reads from its environment: once, in its first invocation."""
+"""What ingest reads from its environment: once, when it is loaded."""
 
 from __future__ import annotations
 
