@@ -1,11 +1,16 @@
-"""How the functions talk to AWS: bounded waits, few retries, one pool a client."""
+"""How the functions talk to AWS: bounded waits, few retries, one pool a client.
+
+The clients are boto3's, which come from botocore, made without boto3: that would load what S3 needs
+for transfers as well.
+"""
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Literal, overload
 
-import boto3
 from botocore.config import Config
+from botocore.session import Session
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -42,4 +47,9 @@ def client(service: Literal["dynamodb"]) -> DynamoDBClient: ...
 def client(service: Literal["secretsmanager"]) -> SecretsManagerClient: ...
 def client(service: Service) -> object:
     """Make a client with the time-outs above."""
-    return boto3.client(service, config=_CONFIG)
+    return _session().create_client(service, config=_CONFIG)
+
+
+@cache
+def _session() -> Session:
+    return Session()

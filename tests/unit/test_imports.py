@@ -128,7 +128,7 @@ def test_a_function_loads_its_own_half_with_an_empty_environment(
     start = f"import {PACKAGE}.{function}.handler"
 
     assert folders_loaded_by(start) == folders
-    assert {"boto3", "aws_lambda_powertools"} <= loaded_by(start)
+    assert {"botocore", "aws_lambda_powertools"} <= loaded_by(start)
 
 
 def test_every_module_imports_with_an_empty_environment() -> None:
