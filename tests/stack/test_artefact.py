@@ -243,6 +243,9 @@ except Exception as exc:
 
 def test_the_script_of_the_page_is_in_the_package(own: Package) -> None:
     script = (ROOT / "src" / "cometly_forwarder" / "ingest" / "client.js").read_text("utf-8")
-    code = "from cometly_forwarder.ingest import handler; print(handler.client_script().body)"
+    code = """
+from cometly_forwarder.ingest import bodies, handler
+print(handler.client_script(bodies.Request({}, b"", ""))["body"])
+"""
 
     assert _run(own, code, ENVIRONMENT).strip() == script.strip()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import gzip
 import os
 import time
 import uuid
@@ -11,12 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
-from importlib import resources
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from aws_lambda_powertools.event_handler import APIGatewayHttpResolver
-from aws_lambda_powertools.event_handler import Response as ApiResponse
-from aws_lambda_powertools.event_handler.exceptions import NotFoundError
 
 from cometly_forwarder import aws, jsontext
 from cometly_forwarder.errors import SettingsError, Unavailable, Unreadable, trace_of
@@ -39,12 +36,12 @@ from cometly_forwarder.stopwatch import Stopwatch
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
-# An answer to a request, and the same in the form that Powertools calls.
+# An answer to a request, and the same as API Gateway reads it (payload format 2.0).
 Route = Callable[[Routes, Request], Response]
-Endpoint = Callable[[], ApiResponse[str]]
+Answer = dict[str, Any]
+Endpoint = Callable[[Request], Answer]
 
 journal = Journal(make_logger(), make_metrics())
-app = APIGatewayHttpResolver()
 
 
 @cache
@@ -70,100 +67,93 @@ def routes() -> Routes:
     )
 
 
-def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+def handler(event: dict[str, Any], context: LambdaContext) -> Answer:
     """Answer one request of the HTTP API (payload format 2.0)."""
     journal.begin(context.aws_request_id)
-    is_head = event["requestContext"]["http"]["method"] == "HEAD"
+    method = event["requestContext"]["http"]["method"]
     try:
-        answer = app.resolve(_normal(event), context)
-        return {**answer, "body": ""} if is_head else answer
+        # HEAD is GET without the body.
+        endpoint = _endpoint("GET" if method == "HEAD" else method, event["rawPath"])
+        answer = endpoint(_request(event))
+        return {**answer, "body": ""} if method == "HEAD" else answer
     finally:
         journal.flush()
 
 
-def _normal(event: dict[str, Any]) -> dict[str, Any]:
-    """Read HEAD as GET, and a path with a slash at its end as the one without."""
-    path, about = event["rawPath"], event["requestContext"]
-    method = "GET" if about["http"]["method"] == "HEAD" else about["http"]["method"]
-    http = {**about["http"], "method": method}
-    return {
-        **event,
-        "rawPath": path.rstrip("/") or "/",
-        "requestContext": {**about, "http": http},
-    }
+def _endpoint(method: str, path: str) -> Endpoint:
+    """Find what answers; a path with a slash at its end is the one without."""
+    methods = ROUTES.get(path.rstrip("/") or "/", {})
+    return methods.get(method) or _nothing_at(methods)
 
 
-def health() -> ApiResponse[str]:
-    return _response(Response(200, {"status": "ok"}))
+def _nothing_at(methods: Mapping[str, Endpoint]) -> Endpoint:
+    allowed = ", ".join(method for method in methods if method != "OPTIONS")
+    if allowed:
+        response = refusal(405, f"This path takes {allowed} only.", Allow=allowed)
+    else:
+        response = refusal(404, "There is nothing at this path.")
+    return lambda _: _answer(response)
 
 
-def client_script() -> ApiResponse[str]:
+def health(_: Request) -> Answer:
+    return _answer(Response(200, {"status": "ok"}))
+
+
+def client_script(request: Request) -> Answer:
     """Serve the page's script. It changes only with a deployment; an hour is soon enough."""
-    return ApiResponse(
-        status_code=200,
-        content_type="text/javascript; charset=utf-8",
-        body=_script(),
-        headers={
+    answer = {
+        "statusCode": 200,
+        "headers": {
             "Access-Control-Allow-Origin": "*",
             "Cache-Control": "public, max-age=3600",
+            "Content-Type": "text/javascript; charset=utf-8",
             # For pages that embed nothing which does not ask to be (COEP).
             "Cross-Origin-Resource-Policy": "cross-origin",
             "Vary": "Accept-Encoding",
         },
-        # An HTTP API compresses nothing by itself.
-        compress=True,
-    )
+        "body": _script(),
+    }
+    # An HTTP API compresses nothing by itself.
+    return _packed(answer) if "gzip" in request.headers.get("accept-encoding", "") else answer
+
+
+def _packed(answer: Answer) -> Answer:
+    body = base64.b64encode(gzip.compress(answer["body"].encode(), mtime=0)).decode()
+    headers = {**answer["headers"], "Content-Encoding": "gzip"}
+    return {**answer, "headers": headers, "body": body, "isBase64Encoded": True}
 
 
 def served(route: Route) -> Endpoint:
-    """Adapt a route to Powertools: it answers the request that is being resolved."""
-
-    def endpoint() -> ApiResponse[str]:
-        return _response(route(routes(), _request()))
-
-    return endpoint
+    """Answer with what a route returns, or with what the error that it raises means."""
+    return lambda request: _answer(_response(route, request))
 
 
 def for_pages(route: Route) -> Route:
-    """Let allowed origins in alone; each answer after that, an error too, is theirs to read.
-
-    A function around the route: as a middleware of Powertools it took a preflight a tenth longer.
-    """
+    """Let allowed origins in alone; each answer after that, an error too, is theirs to read."""
 
     def guarded(routes: Routes, request: Request) -> Response:
-        app.context["cors"] = routes.admit_page(request.headers.get("origin", ""))
-        return route(routes, request)
+        cors = routes.admit_page(request.headers.get("origin", ""))
+        response = _response(route, request)
+        return replace(response, headers={**response.headers, **cors})
 
     return guarded
 
 
-def no_such_route(_: NotFoundError) -> ApiResponse[str]:
-    methods = ROUTES.get(app.current_event.path, {})
-    if allowed := ", ".join(method for method in methods if method != "OPTIONS"):
-        return _response(refusal(405, f"This path takes {allowed} only.", Allow=allowed))
-    return _response(refusal(404, "There is nothing at this path."))
-
-
-def refused(exc: Refused) -> ApiResponse[str]:
-    return _response(exc.response)
-
-
-def unreadable(exc: Unreadable) -> ApiResponse[str]:
-    return _response(refusal(400, f"The body is not JSON that can be read: {exc}."))
-
-
-def unavailable(exc: Unavailable) -> ApiResponse[str]:
-    journal.record("ingest.unavailable", reason=str(exc))
-    wait = str(RETRY_AFTER_SECONDS)
-    return _response(
-        refusal(503, "The service is unavailable; please try again.", Retry_After=wait)
-    )
-
-
-def crashed(exc: Exception) -> ApiResponse[str]:
-    """Answer for a defect of ours. Only its trace is logged: a message may quote the event."""
-    journal.record("ingest.crashed", reason=trace_of(exc))
-    return _response(refusal(500, CRASHED_MESSAGE))
+def _response(route: Route, request: Request) -> Response:
+    try:
+        return route(routes(), request)
+    except Refused as exc:
+        return exc.response
+    except Unreadable as exc:
+        return refusal(400, f"The body is not JSON that can be read: {exc}.")
+    except Unavailable as exc:
+        journal.record("ingest.unavailable", reason=str(exc))
+        wait = str(RETRY_AFTER_SECONDS)
+        return refusal(503, "The service is unavailable; please try again.", Retry_After=wait)
+    except Exception as exc:  # noqa: BLE001 - a defect of ours
+        # Only its trace is logged: a message may quote the event.
+        journal.record("ingest.crashed", reason=trace_of(exc))
+        return refusal(500, CRASHED_MESSAGE)
 
 
 # What answers at each path, by method. A preflight's method is not one that a 405 names.
@@ -177,57 +167,31 @@ ROUTES: Mapping[str, Mapping[str, Endpoint]] = {
     "/client.js": {"GET": client_script},
     "/health": {"GET": health},
 }
-# What answers for an error that a route raises: the nearest class decides.
-_ERRORS: Mapping[type[Exception], Callable[[Any], ApiResponse[str]]] = {
-    NotFoundError: no_such_route,
-    Refused: refused,
-    Unreadable: unreadable,
-    Unavailable: unavailable,
-    Exception: crashed,
-}
 
 
-def _register() -> None:
-    """Tell Powertools what answers at each path, and for each error."""
-    for path, methods in ROUTES.items():
-        for method, endpoint in methods.items():
-            app.route(path, method)(endpoint)
-    app.exception_handler_manager.update_exception_handlers(_ERRORS)
-
-
-_register()
-
-
-def _request() -> Request:
-    event = app.current_event
-    body = event.body or ""
+def _request(event: Mapping[str, Any]) -> Request:
+    body = event.get("body") or ""
     return Request(
-        headers=event.headers,
+        headers={name.lower(): value for name, value in (event.get("headers") or {}).items()},
         body=base64.b64decode(body)
-        if event.is_base64_encoded
+        if event.get("isBase64Encoded")
         else body.encode(errors="surrogatepass"),
-        source_ip=event.request_context.http.source_ip,
-        query=event.query_string_parameters,
+        source_ip=event["requestContext"]["http"]["sourceIp"],
+        query=event.get("queryStringParameters") or {},
     )
 
 
-def _response(response: Response) -> ApiResponse[str]:
-    """Write an answer; to a page that `for_pages` let in, with the headers that it needs."""
-    return ApiResponse(
-        status_code=int(response.status),
-        content_type="application/json",
-        body=jsontext.dump(response.body) if response.body else "",
-        headers={**response.headers, **app.context.get("cors", {})},
-    )
+def _answer(response: Response) -> Answer:
+    return {
+        "statusCode": int(response.status),
+        "headers": {"Content-Type": "application/json", **response.headers},
+        "body": jsontext.dump(response.body) if response.body else "",
+    }
 
 
 @cache
 def _script() -> str:
-    return (
-        resources.files("cometly_forwarder.ingest")
-        .joinpath("client.js")
-        .read_text(encoding="utf-8")
-    )
+    return Path(__file__).with_name("client.js").read_text("utf-8")
 
 
 def _utc_now() -> datetime:
