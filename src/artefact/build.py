@@ -8,9 +8,12 @@ the `Makefile` by runtime and processor. Any `python3` may run this: nothing nee
 
 from __future__ import annotations
 
+import base64
 import csv
+import hashlib
 import importlib.util
 import io
+import json
 import os
 import shutil
 import subprocess
@@ -67,23 +70,49 @@ def install(requirements: Path, folder: Path, runtime: str, architecture: str) -
 
 
 def prune(folder: Path) -> None:
-    """Remove the models of services that are not called, programs for a shell, and uv's lock."""
-    for each in (folder / "botocore" / "data").iterdir():
+    """Remove what describes services that are not called, programs for a shell, and uv's lock."""
+    data = folder / "botocore" / "data"
+    for each in data.iterdir():
         if each.is_dir() and each.name not in SERVICES:
             shutil.rmtree(each)
+    _prune_endpoints(data / "endpoints.json")
     shutil.rmtree(folder / "bin", ignore_errors=True)
     (folder / ".lock").unlink(missing_ok=True)
     for record in folder.glob("*.dist-info/RECORD"):
-        _forget_removed(record, folder)
+        _correct(record, folder)
 
 
-def _forget_removed(record: Path, folder: Path) -> None:
-    """Rewrite a package's list of its files. A new file: the old may be a link into uv's cache."""
-    rows = list(csv.reader(io.StringIO(record.read_text("utf-8"))))
-    record.unlink()
-    with record.open("w", encoding="utf-8", newline="") as file:
-        lines = csv.writer(file, lineterminator="\n")
-        lines.writerows(row for row in rows if row and (folder / row[0]).is_file())
+def _prune_endpoints(path: Path) -> None:
+    """Keep the addresses of services that are called: botocore reads the file for every session."""
+    endpoints = json.loads(path.read_text("utf-8"))
+    for partition in endpoints["partitions"]:
+        services = partition["services"].items()
+        partition["services"] = {name: it for name, it in services if name in SERVICES}
+    _replace(path, json.dumps(endpoints, separators=(",", ":")))
+
+
+def _correct(record: Path, folder: Path) -> None:
+    """Make a package's list of its files true again: which there are, their hashes and sizes."""
+    rows = csv.reader(io.StringIO(record.read_text("utf-8")))
+    kept = [(name, digest) for name, digest, _ in rows if (folder / name).is_file()]
+    text = io.StringIO()
+    lines = csv.writer(text, lineterminator="\n")
+    for name, digest in kept:
+        content = (folder / name).read_bytes()
+        # The list itself has neither.
+        lines.writerow([name, _digest(content), len(content)] if digest else [name, "", ""])
+    _replace(record, text.getvalue())
+
+
+def _digest(content: bytes) -> str:
+    digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest())
+    return "sha256=" + digest.rstrip(b"=").decode()
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write a new file: the old one may be a link into uv's cache."""
+    path.unlink()
+    path.write_text(text, "utf-8")
 
 
 def interpreter_for(runtime: str) -> str | None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import csv
+import hashlib
 import itertools
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -68,13 +71,16 @@ def test_the_models_of_the_services_that_are_called_stay() -> None:
     assert set(get_args(aws.Service)) == build.SERVICES
 
 
+ENDPOINTS = '{"partitions": [{"partition": "aws", "services": {"sqs": {"a": 1}, "ec2": {}}}]}'
+
+
 @pytest.fixture
 def installed(tmp_path: Path) -> Path:
     """A folder as an installer leaves it."""
     folder = tmp_path / "installed"
     files = {
         "botocore/session.py": "",
-        "botocore/data/endpoints.json": "{}",
+        "botocore/data/endpoints.json": ENDPOINTS,
         "botocore/data/sqs/2012-11-05/service-2.json.gz": "",
         "botocore/data/ec2/2016-11-15/service-2.json.gz": "",
         "bin/jp.py": "",
@@ -87,7 +93,7 @@ def installed(tmp_path: Path) -> Path:
     record = folder / "botocore-1.0.dist-info" / "RECORD"
     record.parent.mkdir()
     record.write_text(
-        "".join(f'"{name}",sha256=0,{len(text)}\n' for name, text in files.items())
+        "".join(f'"{name}",{_digest(text)},{len(text)}\n' for name, text in files.items())
         + "botocore-1.0.dist-info/RECORD,,\n",
         "utf-8",
     )
@@ -103,26 +109,44 @@ def test_the_models_of_other_services_go(installed: Path) -> None:
     assert not (installed / ".lock").exists()
 
 
-def test_a_package_records_the_files_that_it_still_has(installed: Path) -> None:
+def test_the_addresses_of_other_services_go(installed: Path) -> None:
+    build.prune(installed)
+
+    endpoints = json.loads((installed / "botocore" / "data" / "endpoints.json").read_text("utf-8"))
+    assert endpoints == {"partitions": [{"partition": "aws", "services": {"sqs": {"a": 1}}}]}
+
+
+def test_a_package_records_the_files_that_it_still_has_as_they_are(installed: Path) -> None:
     build.prune(installed)
 
     with (installed / "botocore-1.0.dist-info" / "RECORD").open(encoding="utf-8") as file:
-        recorded = {row[0] for row in csv.reader(file)}
-    files = {path for path in installed.rglob("*") if path.is_file()}
-    assert recorded == {str(path.relative_to(installed)) for path in files}
+        recorded = {row[0]: (row[1], row[2]) for row in csv.reader(file)}
+    files = [path for path in installed.rglob("*") if path.is_file()]
+    texts = {str(path.relative_to(installed)): path.read_text("utf-8") for path in files}
+    itself = "botocore-1.0.dist-info/RECORD"
+    assert recorded == {
+        name: ("", "") if name == itself else (_digest(text), str(len(text)))
+        for name, text in texts.items()
+    }
 
 
-def test_a_record_that_is_a_link_into_a_cache_is_not_changed_there(
-    installed: Path, tmp_path: Path
+def _digest(text: str) -> str:
+    digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).decode()
+    return f"sha256={digest.rstrip('=')}"
+
+
+@pytest.mark.parametrize("name", ["botocore-1.0.dist-info/RECORD", "botocore/data/endpoints.json"])
+def test_a_file_that_is_a_link_into_a_cache_is_not_changed_there(
+    installed: Path, tmp_path: Path, name: str
 ) -> None:
-    record, cached = installed / "botocore-1.0.dist-info" / "RECORD", tmp_path / "cached"
-    cached.hardlink_to(record)
+    path, cached = installed / name, tmp_path / "cached"
+    cached.hardlink_to(path)
     before = cached.read_bytes()
 
     build.prune(installed)
 
     assert cached.read_bytes() == before
-    assert record.read_bytes() != before
+    assert path.read_bytes() != before
 
 
 @pytest.fixture
@@ -196,6 +220,7 @@ def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
     def install(_: Path, folder: Path, *__: str) -> None:
         (folder / "botocore" / "data").mkdir(parents=True)
+        (folder / "botocore" / "data" / "endpoints.json").write_text(ENDPOINTS, "utf-8")
 
     monkeypatch.setattr(build, "install", install)
     return source
