@@ -67,8 +67,12 @@ def imported_by(name: str) -> set[str]:
 @cache
 def loaded_by(code: str) -> frozenset[str]:
     """Run code in a fresh interpreter with an empty environment; returns what it has loaded."""
+    return frozenset(output_of(f"import sys\n{code}\nprint(*sys.modules)").split())
+
+
+def output_of(code: str) -> str:
     done = subprocess.run(
-        [sys.executable, "-c", f"import sys\n{code}\nprint(*sys.modules)"],
+        [sys.executable, "-c", code],
         env={"PYTHONPATH": str(SOURCE)},
         capture_output=True,
         text=True,
@@ -76,7 +80,7 @@ def loaded_by(code: str) -> frozenset[str]:
         timeout=60,
     )
     assert done.returncode == 0, done.stderr
-    return frozenset(done.stdout.split())
+    return done.stdout
 
 
 def folders_loaded_by(code: str) -> set[str]:
@@ -152,3 +156,35 @@ def test_phone_numbers_are_loaded_when_the_first_one_comes() -> None:
 
     assert "phonenumbers" not in without
     assert "phonenumbers" in with_one
+
+
+@pytest.mark.parametrize("function", ["ingest", "deliver"])
+def test_a_function_loads_nothing_that_it_never_calls(function: str) -> None:
+    loaded = loaded_by(f"import {PACKAGE}.{function}.handler")
+
+    assert (
+        loaded
+        & {
+            "asyncio",
+            "aws_lambda_powertools.event_handler",
+            "boto3",
+            "phonenumbers",
+            "s3transfer",
+        }
+        == set()
+    )
+
+
+@pytest.mark.parametrize("function", ["ingest", "deliver"])
+def test_garbage_collection_is_off_before_anything_large_is_loaded(function: str) -> None:
+    order = output_of(f"import sys, {PACKAGE}.{function}.handler\nprint(*sys.modules)").split()
+
+    first = order.index(f"{PACKAGE}.loading")
+    assert all(first < order.index(name) for name in ("botocore", "pydantic", f"{PACKAGE}.aws"))
+
+
+@pytest.mark.parametrize("function", ["ingest", "deliver"])
+def test_garbage_is_collected_once_a_function_is_loaded(function: str) -> None:
+    loaded = f"import gc, {PACKAGE}.{function}.handler\n"
+
+    assert output_of(f"{loaded}print(gc.isenabled(), gc.get_freeze_count() > 0)") == "True True\n"

@@ -10,6 +10,9 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from cometly_forwarder import loading
+
+# isort: split
 from cometly_forwarder import aws
 from cometly_forwarder.deliver.assembly import Ports, assemble
 from cometly_forwarder.deliver.batch import THREADS, BatchDelivery
@@ -120,3 +123,4 @@ def _message(record: dict[str, Any]) -> Message:
 # said by the first invocation.
 with contextlib.suppress(SettingsError):
     batch_deliveries()
+loading.done()

@@ -15,6 +15,9 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cometly_forwarder import loading
+
+# isort: split
 from cometly_forwarder import aws, jsontext
 from cometly_forwarder.errors import SettingsError, Unavailable, Unreadable, trace_of
 from cometly_forwarder.ingest.accept import Intake
@@ -202,3 +205,4 @@ def _utc_now() -> datetime:
 # said by the first invocation that needs them.
 with contextlib.suppress(SettingsError):
     routes()
+loading.done()
