@@ -7,8 +7,10 @@ import csv
 import hashlib
 import itertools
 import json
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import get_args
 
@@ -62,6 +64,24 @@ def test_a_makefile_builds_for_the_runtime_and_processor_of_its_folder(
     said = subprocess.run(command, capture_output=True, text=True, check=True)
 
     assert said.stdout == f"python3 artefact/build.py {runtime} {architecture}\n"
+
+
+def test_all_documents_ask_for_the_same_sam() -> None:
+    asked = {
+        name: set(
+            re.findall(r"SAM CLI(?:\]\(\S+\))?\s+(\d+\.\d+)", (ROOT / name).read_text("utf-8"))
+        )
+        for name in ("README.md", "docs/tutorial.md", "docs/reference.md", "samconfig.toml")
+    }
+
+    assert len({*map(frozenset, asked.values())}) == 1
+    assert all(asked.values())
+
+
+def test_sam_sync_makes_no_layer_of_dependencies() -> None:
+    configuration = tomllib.loads((ROOT / "samconfig.toml").read_text("utf-8"))
+
+    assert configuration["default"]["sync"]["parameters"]["dependency_layer"] is False
 
 
 # --- Packages ---------------------------------------------------------------------------------
