@@ -9,8 +9,7 @@ from pathlib import Path
 _ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(_ROOT), str(_ROOT / "src")]
 
-import boto3  # noqa: E402
-
+from cometly_forwarder import aws  # noqa: E402
 from tests.faults import worker  # noqa: E402
 from tests.faults.emulator import ROOT  # noqa: E402
 
@@ -18,4 +17,4 @@ os.environ.update(ROOT)
 os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
 # The session keeps the descriptions of the services, which take the longest to read.
 for _service in worker.SERVICES:
-    boto3.client(_service, endpoint_url="http://127.0.0.1:9")
+    aws.client(_service)
