@@ -40,9 +40,10 @@ def build_for_emulator(checkout: Checkout) -> str:
     if mark.is_file() and mark.read_text("utf-8") == digest:
         return digest
     shutil.rmtree(checkout.build, ignore_errors=True)
+    # bench.upgrade builds older versions too, whose method python-uv was a beta feature of SAM.
     sam.run(
         checkout,
-        ["build", "--template", str(checkout.template)]
+        ["build", "--beta-features", "--template", str(checkout.template)]
         + ["--build-dir", str(checkout.build)]
         + ["--parameter-overrides", f"Runtime={runtime}", f"Architecture={architecture}"],
         aws=None,
