@@ -63,7 +63,7 @@ lint: $(READY) ## Style, types, the template and the workflows
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/mypy
-	@$(VENV)/bin/cfn-lint template.yaml docs/transformers/*.yaml docs/cloudfront/*.yaml
+	@$(PY) -m local.judges
 	@$(PY) -m local.stack.sam validate --lint
 	@$(VENV)/bin/zizmor --offline --quiet --strict-collection --persona pedantic .github
 
