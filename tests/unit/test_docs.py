@@ -26,6 +26,7 @@ ARCHITECTURE, OPERATIONS, REFERENCE, SOURCES, TUTORIAL = (
 )
 DECISIONS = sorted((ROOT / "docs" / "decisions").glob("*.md"))
 CONTRIBUTING = ROOT / "CONTRIBUTING.md"
+REAL_AWS = ROOT / "docs" / "real-aws.md"
 DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 WORKFLOWS = "\n".join(
     path.read_text("utf-8") for path in (ROOT / ".github" / "workflows").glob("*.yml")
@@ -340,6 +341,23 @@ def test_the_decisions_are_numbered_one_by_one() -> None:
     numbers = [int(path.name[:4]) for path in DECISIONS]
 
     assert numbers == list(range(1, len(DECISIONS) + 1))
+
+
+def test_each_row_about_real_aws_says_how_it_is_known() -> None:
+    introduction, *sections = text_of(REAL_AWS).split("\n## ")
+    marks = set(re.findall(r"^- \*\*([a-z ]+)\*\*:", introduction, re.MULTILINE))
+    rows = [
+        row
+        for section in sections
+        for row in re.findall(r"^\| (?!---|what )(.+) \|$", section, re.MULTILINE)
+    ]
+
+    assert len(marks) == 6
+    assert len(rows) > 30
+    for row in rows:
+        _, known_by = row.split(" | ")
+        assert set(re.findall(r"\*\*([a-z ]+)\*\*", known_by)) & marks, row
+        assert "http://" not in row
 
 
 def test_the_newest_version_of_the_changelog_is_the_products() -> None:
