@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,6 +30,7 @@ HOUR = 3600
 TRACK_ROUTE = "POST /public-api/v1/events/track"
 
 TEMPLATE = cloudformation.read(Checkout.here().template)
+TEMPLATES = [Checkout.here().template, *(Checkout.here().root / "docs").glob("*/*.yaml")]
 RESOURCES: dict[str, dict[str, Node]] = TEMPLATE["Resources"]
 PARAMETERS: dict[str, dict[str, Node]] = TEMPLATE["Parameters"]
 
@@ -585,9 +587,10 @@ def test_every_name_that_cometly_takes_can_be_admitted_from_pages(name: str) -> 
     assert re.fullmatch(PARAMETERS["BrowserEventNames"]["AllowedPattern"], name)
 
 
-def test_the_template_has_no_yaml_alias() -> None:
-    """CloudFormation's console and StackSets refuse one; `sam` and the CLI write it out."""
-    text = Checkout.here().template.read_text("utf-8")
+@pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.name)
+def test_a_template_has_no_yaml_alias(path: Path) -> None:
+    """CloudFormation refuses one, in the console and StackSets too; `sam` alone writes it out."""
+    text = path.read_text("utf-8")
 
     aliases = [it for it in yaml.scan(text) if isinstance(it, (yaml.AnchorToken, yaml.AliasToken))]
 
