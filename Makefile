@@ -20,7 +20,7 @@ LOCK := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-h
 	--no-emit-index-url --no-annotate --no-header
 
 .DEFAULT_GOAL := help
-.PHONY: help run up down sandbox test unit stack-test fault-test browser-test soak lint format build lock clean
+.PHONY: help run up down sandbox test unit stack-test fault-test browser-test soak smoke lint format build lock clean
 
 help: ## Print the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -58,6 +58,9 @@ browser-test: $(READY) ## Tests of the page's script in Chromium, Firefox and We
 soak: $(READY) ## What takes long: pace, burst, an hour of 401, random faults (two hours)
 	@$(PY) -m bench.soak all
 	@$(PY) -m tests.faults.soak --seeds 3 --events 2000
+
+smoke: $(READY) ## Try a deployed stack: make smoke STACK=name, ARGS="--send" for one event by each door
+	@$(PY) -m ops.smoke $(STACK) $(ARGS)
 
 lint: $(READY) ## Style, types, the template and the workflows
 	@$(VENV)/bin/ruff check .
