@@ -430,6 +430,13 @@ def test_alarms_of_this_stack_alone_are_judged(alarms: list[Any], mark: Mark) ->
     assert checks(on=target(cloudwatch=cloudwatch)).alarms().mark is mark
 
 
+def test_a_version_without_dry_runs_is_named() -> None:
+    keys = Listing({"get_secret_value": {"SecretString": '{"current": "k"}'}})
+    answers = api(**{"/v1/events?dry_run=true": answered(202, {})})
+
+    assert "the event was queued" in checks(answers, target(secrets=keys)).dry_run().says
+
+
 # --- Sending ------------------------------------------------------------------------------------
 
 
@@ -659,6 +666,18 @@ def test_metrics_that_lag_are_no_fault(sums: list[int], mark: Mark) -> None:
     followed = sending(target(cloudwatch=Listing({"get_metric_statistics": points})))
 
     assert followed._counted([sent(), sent()], NOW).mark is mark
+
+
+def test_metrics_are_waited_for() -> None:
+    ticks = Ticks()
+
+    class Later:
+        def get_metric_statistics(self, **_: Any) -> Any:
+            return {"Datapoints": [{"Sum": 1.0}] if ticks.time > NOW + 5 else []}
+
+    followed = dataclasses.replace(sending(target(cloudwatch=Later())), clock=ticks.clock())
+
+    assert followed._counted([sent()], NOW).mark is Mark.GOOD
 
 
 def test_the_emulators_metrics_are_not_waited_for() -> None:
