@@ -118,6 +118,13 @@ def test_the_connection_is_put_in_place_of_what_a_page_claims(
     assert RULES.amended(raw, visitor, NOON) == event
 
 
+@pytest.mark.parametrize("referer", [None, "https://shop.example.com/thanks"])
+def test_a_frame_without_an_address_of_its_own_has_that_of_its_page(referer: str | None) -> None:
+    event = RULES.amended({"url": "about:srcdoc"}, Visitor(SOURCE, url=referer), NOON)
+
+    assert event.get("url") == referer
+
+
 EARLIER = "2024-01-15T10:00:00Z"
 TIMES = [
     pytest.param({"seconds_ago": 0}, "2024-01-15T12:00:00Z", id="just now"),

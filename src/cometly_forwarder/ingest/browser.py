@@ -83,6 +83,9 @@ class BrowserRules:
         event = {name: value for name, value in raw.items() if name not in _NOT_THE_PAGES}
         if visitor.user_agent:
             event["user_agent"] = visitor.user_agent[:_LONGEST_AGENT]
+        # A frame without an address of its own says about:srcdoc.
+        if str(event.get("url") or "").strip().lower().startswith("about:"):
+            del event["url"]
         if visitor.url and not event.get("url"):
             event["url"] = visitor.url
         if not str(event.get("event_time") or "").strip():
