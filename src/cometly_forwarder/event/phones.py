@@ -19,7 +19,7 @@ def read_phone(value: object, region: str | None, warn: Callable[[str], None]) -
     for certain. No value raises.
     """
     # The library is 40 ms to import, and many events carry no phone.
-    from cometly_forwarder.event.phonerules import read_number  # noqa: PLC0415
+    from cometly_forwarder.event.phone_rules import read_number  # noqa: PLC0415
 
     try:
         reading = read_number(value, region)

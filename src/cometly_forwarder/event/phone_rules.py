@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cometly_forwarder.errors import BadValue
-from cometly_forwarder.event.phoneplans import (
+from cometly_forwarder.event.phone_plans import (
     Known,
     calling_code,
     calling_code_of,
@@ -14,7 +14,7 @@ from cometly_forwarder.event.phoneplans import (
     may_be_at_home,
     national,
 )
-from cometly_forwarder.event.phonetext import (
+from cometly_forwarder.event.phone_text import (
     LONGEST_NUMBER,
     SHORTEST_NUMBER,
     WRITE,
