@@ -5,14 +5,15 @@
 Prints, for each form and each region that the stack may have, the share that is sent right, the
 share that is left out or sent as bare digits (with a warning), and the shares that are sent as
 somebody else's. Exits with 1 if a stranger's number is sent without a warning in any cell, or if
-fewer than 99.5 % are right in the right region.
+fewer than 99.5 % are right in the right region (a country's name is a word that nobody reads).
 
 "320 456 7890" is a mobile phone in Italy and one in Minnesota, "4792731000" is one in Arkansas and,
 with its country code, one in Norway. Nobody can tell from the text, so it is the number that the
 stack's region says, or without one, Cometly's own form. The column "same text" counts those that
 were meant otherwise. It is no refuge: the text has to have the digits of the number that was sent
 as people of the region write it (libphonenumber's national format, or with the region's own code),
-or its digits with country code and nothing else.
+or its digits with country code and nothing else. Where the text says its country in words, a code
+or a flag, there is no such refuge: every other country's number is a stranger's.
 """
 
 from __future__ import annotations
@@ -44,6 +45,14 @@ LEAST_RIGHT = 0.995
 TRIES = 2_000
 LABELS_BEFORE = ("Tel.: ", "WhatsApp ", "p:", "Handy ", "Телефон: ", "phone ", "tel:", "M ")
 LABELS_AFTER = (" cell", " (home)", " mobile", " - office", " дом.", " WhatsApp")
+NAMES = (
+    *("USA", "Canada", "México", "Brasil", "Argentina", "Colombia", "Chile", "Perú"),
+    *("Great Britain", "Ireland", "Deutschland", "Österreich", "Schweiz", "France", "Nederland"),
+    *("Italia", "España", "Portugal", "Polska", "Česko", "Magyarország", "România", "Sverige"),
+    *("Norge", "Danmark", "Ελλάδα", "Türkiye", "Россия", "Україна", "ישראל"),
+    *("السعودية", "India", "Pakistan", "Indonesia", "Philippines", "日本", "中国", "Australia"),
+    *("Nigeria", "South Africa"),
+)
 EXTENSIONS = (" x123", " ext. 12", " #34", " доб. 12", ";ext=12", " extension 1234", ",,12")
 
 
@@ -126,6 +135,31 @@ def _with_optional_zero(sample: Sample) -> str:
     return f"{code} (0) {rest}"
 
 
+def _beside(name: str, sample: Sample, chance: random.Random) -> str:
+    text = chance.choice([sample.national, _digits(sample.national)])
+    pattern = chance.choice(["{0} {1}", "{0}: {1}", "{1} {0}", "{1} ({0})", "{0} mobile {1}"])
+    return pattern.format(name, text)
+
+
+def _with_code(sample: Sample, chance: random.Random) -> str:
+    code = "UK" if sample.country == "GB" and chance.random() < 0.5 else sample.country
+    return _beside(chance.choice([code, code.lower()]), sample, chance)
+
+
+def _with_flag(sample: Sample, chance: random.Random) -> str:
+    first = ord("\N{REGIONAL INDICATOR SYMBOL LETTER A}") - ord("A")
+    flag = "".join(chr(first + ord(letter)) for letter in sample.country)
+    return _beside(flag, sample, chance)
+
+
+def _in_words(sample: Sample, chance: random.Random) -> str:
+    return _beside(NAMES[COUNTRIES.index(sample.country)], sample, chance)
+
+
+def _in_context(sample: Sample, _: random.Random) -> str:
+    return f"tel:{_digits(sample.national)};phone-context=+{sample.number.country_code}"
+
+
 Form = Callable[[Sample, random.Random], str]
 # What is written for the country itself; the rest names it.
 NATIONAL: dict[str, Form] = {
@@ -146,11 +180,20 @@ INTERNATIONAL: dict[str, Form] = {
     "digits, with words": lambda sample, chance: _labelled(sample.digits, chance),
     "grouped, without +": lambda sample, chance: _regrouped(sample.international, chance),
 }
-FORMS = NATIONAL | INTERNATIONAL
+IN_WORDS = "national, country's name beside"
+BESIDE: dict[str, Form] = {
+    "national, country's code beside": _with_code,
+    "national, country's flag beside": _with_flag,
+    "national, phone-context": _in_context,
+    IN_WORDS: _in_words,
+}
+FORMS = NATIONAL | INTERNATIONAL | BESIDE
 REGIONS = ("no region", "the right region", "another region", "the US")
 
 
-def outcome_of(sample: Sample, text: str, region: str | None) -> Outcome:
+def outcome_of(
+    sample: Sample, text: str, region: str | None, *, says_country: bool = False
+) -> Outcome:
     warnings: list[str] = []
     sent = read_phone(text, region, warnings.append)
     if sent == sample.digits:
@@ -162,7 +205,8 @@ def outcome_of(sample: Sample, text: str, region: str | None) -> Outcome:
         return Outcome.GARBLED
     if warnings:
         return Outcome.WARNED
-    return Outcome.SAME_TEXT if _is_written_so(number, text, region) else Outcome.SILENT
+    is_same = not says_country and _is_written_so(number, text, region)
+    return Outcome.SAME_TEXT if is_same else Outcome.SILENT
 
 
 def _valid(digits: str) -> PhoneNumber | None:
@@ -214,7 +258,7 @@ def measure(
                 text = write(sample, chance)
                 for kind in REGIONS:
                     region = regions_for(country, kind, chance)
-                    outcome = outcome_of(sample, text, region)
+                    outcome = outcome_of(sample, text, region, says_country=form in BESIDE)
                     counts.setdefault((form, kind), Counter())[outcome] += 1
                     if outcome is Outcome.SILENT:
                         silent.append(f"{form}, {country} in {region}: {text!r}")
@@ -225,8 +269,12 @@ def is_kept(counts: dict[Cell, Counter[Outcome]]) -> bool:
     """Tell whether the promise holds in every cell."""
     return all(
         not cell[Outcome.SILENT]
-        and (kind != "the right region" or _right_in(cell) >= LEAST_RIGHT * cell.total())
-        for (_, kind), cell in counts.items()
+        and (
+            kind != "the right region"
+            or form == IN_WORDS
+            or _right_in(cell) >= LEAST_RIGHT * cell.total()
+        )
+        for (form, kind), cell in counts.items()
     )
 
 

@@ -21,6 +21,7 @@ from cometly_forwarder.event.phone_text import (
     Written,
     written_in,
 )
+from cometly_forwarder.event.phone_words import STATES, Beside
 
 _STRANGERS = "cannot be read with its country and is left out: its digits are also another's number"
 _BARE = "cannot be read with its country; its bare digits are sent"
@@ -32,6 +33,8 @@ _EITHER = "may be a number of another country; it is read as one of the region"
 _LOST_ZERO = "lacks what people of the region write in front; it is read as a number of the region"
 _MAY_BE_OWN = "may be a number of the region without its 0; it is read with a country code"
 _NO_PLUS = "has no + and may be without its country code; it is read with one"
+_BESIDE = "stands beside a word that may name its country; the word is not read"
+_NOT_THERE = "is no number of the country that is written beside it and is left out"
 _NO_CODE = "has a + and no country code; it is read as a number of the region"
 
 # What people dial before a country code wherever they are, and the fewest digits behind it. 011 and
@@ -60,7 +63,11 @@ def read_number(value: object, region: str | None) -> Reading:
     Raises BadValue where nothing may be sent.
     """
     written = written_in(value)
-    reading = _read(written, region.upper() if region else None)
+    region = region.upper() if region else None
+    if written.beside:
+        reading = _read_beside(written, written.beside, region)
+    else:
+        reading = _read(written, region)
     if reading is None:
         return Reading(_bare(written, region), (_BARE + WRITE,))
     known, warning = reading
@@ -86,6 +93,63 @@ def _bare(written: Written, region: str | None) -> str:
 
 # A number, and what is uncertain about it; none at all where its country is not known.
 _Found = tuple[Known, str | None] | None
+
+
+def _read_beside(written: Written, words: Beside, region: str | None) -> _Found:
+    """Read a number by the country that is written beside it, in whatever form that is."""
+    if written.plus:
+        return _read(written, region)
+    codes = words.flags | words.codes - _also_states(written, words, region)
+    if {calling_code_of(code) for code in codes} - {calling_code_of(region)}:
+        return _read_there(written, codes, region)
+    found = _read(written, region)
+    if found and found[0] == _from_abroad(written, region):
+        return found
+    home, states = calling_code_of(region), words.codes - codes
+    perhaps = (code for code in words.perhaps | states if calling_code_of(code) != home)
+    if any(_there(written, code, region) for code in perhaps):
+        raise BadValue(_STRANGERS + WRITE)
+    if found and (words.unknown or states):
+        return _doubted(written, found)
+    return found
+
+
+def _also_states(written: Written, words: Beside, region: str | None) -> frozenset[str]:
+    """Return codes that may be a state: "CO 303 555 1212" is Colorado's as well as Colombia's."""
+    if calling_code_of(region) not in {None, _NORTH_AMERICA}:
+        return frozenset()
+    states = frozenset(
+        code for code in words.codes & STATES if calling_code_of(code) != _NORTH_AMERICA
+    )
+    if not states:
+        return states
+    found = _read(written, "US")
+    return states if found and found[0].country == _NORTH_AMERICA else frozenset()
+
+
+def _read_there(written: Written, codes: frozenset[str], region: str | None) -> _Found:
+    readings = [_there(written, code, region) for code in sorted(codes)]
+    found = readings[0]
+    if found and all(other and other[0].digits == found[0].digits for other in readings):
+        return found
+    raise BadValue(_NOT_THERE + WRITE)
+
+
+def _there(written: Written, code: str, region: str | None) -> _Found:
+    """Read a number of the country of a code, or one that names its country itself."""
+    found = _read(written, code)
+    if found is None or found[0].country == calling_code_of(code):
+        return found
+    return found if found[0] == _from_abroad(written, region) else None
+
+
+def _doubted(written: Written, found: tuple[Known, str | None]) -> _Found:
+    """Doubt a number beside an unknown word; leave it out where it may be a stranger's."""
+    known, warning = found
+    foreign = international(written.digits.lstrip("0"))
+    if foreign and foreign.digits != known.digits:
+        raise BadValue(_STRANGERS + WRITE)
+    return known, warning or _BESIDE
 
 
 def _read(written: Written, region: str | None) -> _Found:
@@ -200,7 +264,11 @@ def _as_international(written: Written, home: int | None, *, loosely: bool = Fal
         return None
     if not written.gaps:
         return _international(written, literally=loosely)
-    follows = len(code) in written.gaps or (code == "1" and written.gaps in _GLUED_TO_ONE)
+    follows = len(code) in written.gaps or (
+        code == "1"
+        and written.gaps in _GLUED_TO_ONE
+        and (home == _NORTH_AMERICA or not written.slashed)
+    )
     is_sure = int(code) == home or len(written.digits) >= _LONGER_THAN_NATIONAL
     if not (is_sure or (follows and (len(code) == 1 or loosely))):
         return None

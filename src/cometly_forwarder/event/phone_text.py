@@ -8,6 +8,7 @@ import unicodedata
 from dataclasses import dataclass
 
 from cometly_forwarder.errors import BadValue
+from cometly_forwarder.event.phone_words import GLUED, Beside, beside
 
 # The longest that E.164 allows, and the shortest that somebody's whole number may be.
 LONGEST_NUMBER = 15
@@ -53,31 +54,12 @@ _EXTENSION = re.compile(
     r"|durchwahl|dw|app|int(?:erno)?|anexo|ramal|内線|內線|내선|转|轉|,+)[\s.:=)\-]*",
     re.IGNORECASE,
 )
+_CONTEXT = re.compile(r";phone-context=(\+[0-9().\-]+)", re.ASCII | re.IGNORECASE)
+_FIRST_DIGIT = re.compile("[(]?[0-9]", re.ASCII)
 _ONLY_SEPARATORS = re.compile(r"[\s,;:/|\\().\-]*")
 _WORD_BEFORE = re.compile(r"([A-Za-z]+)$")
 _WORD_AFTER = re.compile(r"([A-Za-z]+)")
 _VANITY_WORD = re.compile(r"[ \-]?[A-Z]{3,}|-[A-Za-z]{2,}")
-# What may touch a number without a space. Any other word makes it a part of something else.
-_LABELS = frozenset(
-    (
-        *(
-            "p",
-            "t",
-            "m",
-            "c",
-            "h",
-            "w",
-            "ph",
-            "tel",
-            "telefon",
-            "telephone",
-            "phone",
-            "mob",
-            "mobil",
-        ),
-        *("mobile", "cell", "home", "work", "office", "handy", "call", "sms", "wa", "whatsapp"),
-    )
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +70,8 @@ class Written:
     without the (0) of "+49 (0) 151", where there is one. `alone` says that the text is these digits
     and nothing else, `more` that it holds other digits, too, `few` that it holds words and not more
     digits than a date or a room has: they are a number only where somebody's is that short.
+    `slashed` says that a slash parts its digits, which people write at home alone. `beside` is what
+    the words around it say of its country.
     """
 
     digits: str
@@ -97,6 +81,8 @@ class Written:
     alone: bool = False
     more: bool = False
     few: bool = False
+    slashed: bool = False
+    beside: Beside | None = None
 
 
 @dataclass(slots=True)
@@ -108,11 +94,14 @@ class _Chunk:
     plus: bool
     digits: str
     gaps: frozenset[int]
+    slashed: bool = False
 
-    def joined(self, other: _Chunk) -> _Chunk:
+    def joined(self, other: _Chunk, separator: str) -> _Chunk:
+        slashed = self.slashed or "/" in separator
         shift = len(self.digits)
         gaps = self.gaps | {shift} | {shift + gap for gap in other.gaps}
-        return _Chunk(self.start, other.end, self.plus, self.digits + other.digits, gaps)
+        digits = self.digits + other.digits
+        return _Chunk(self.start, other.end, self.plus, digits, gaps, slashed)
 
 
 def written_in(value: object) -> Written:
@@ -138,7 +127,7 @@ def _written_in_text(text: str) -> Written:
         text = _in_ascii(text)
     if _PLAIN.fullmatch(text) and ".." not in text and not _DATE.fullmatch(text):
         return _plainly_written(text)
-    text = _unescaped(text)
+    text = _in_context(_unescaped(text))
     _refuse_what_is_no_number(text)
     chunks = _joined(_chunks_of(text), text)
     if not chunks:
@@ -174,6 +163,18 @@ def _unescaped(text: str) -> str:
     return text.replace(",", "") if _THOUSANDS.fullmatch(text) else text
 
 
+def _in_context(text: str) -> str:
+    """Put the context of RFC 3966 in front: tel:863-1234;phone-context=+1-914-555.
+
+    A domain is none, and is left to be a word that may mean any country.
+    """
+    context = _CONTEXT.search(text)
+    if context is None:
+        return text
+    number = text[: context.start()] + text[context.end() :]
+    return number if "+" in number else _FIRST_DIGIT.sub(rf"{context[1]}-\g<0>", number, count=1)
+
+
 def _refuse_what_is_no_number(text: str) -> None:
     if _SCIENTIFIC.fullmatch(text):
         raise BadValue(_DIGITS_LOST)
@@ -181,10 +182,13 @@ def _refuse_what_is_no_number(text: str) -> None:
         raise BadValue(_HASHED)
     if _MASK.search(text):
         raise BadValue(_MASKED)
-    is_address = "@" in text and not _MESSENGER_USER.search(text)
-    is_link = "http" in text.lower() and not _MESSENGER.match(text)
-    if is_address or is_link or _DATE.fullmatch(text):
+    is_elsewhere = "@" in text or "http" in text.lower()
+    if (is_elsewhere and not _is_messenger(text)) or _DATE.fullmatch(text):
         raise BadValue(_NO_NUMBER)
+
+
+def _is_messenger(text: str) -> bool:
+    return bool(_MESSENGER.match(text) or _MESSENGER_USER.search(text))
 
 
 def _plainly_written(text: str) -> Written:
@@ -207,9 +211,18 @@ def _chunk(match: re.Match[str]) -> _Chunk:
     return _Chunk(match.start(), match.end(), bool(match[1]), digits, gaps)
 
 
-def _written(chunk: _Chunk, text: str, *, more: bool = False, few: bool = False) -> Written:
+def _written(
+    chunk: _Chunk,
+    text: str,
+    *,
+    more: bool = False,
+    few: bool = False,
+    said: Beside | None = None,
+) -> Written:
     without_zero, alone = _without_zero(chunk, text), chunk.digits == text
-    return Written(chunk.digits, chunk.plus, chunk.gaps, without_zero, alone, more, few)
+    return Written(
+        chunk.digits, chunk.plus, chunk.gaps, without_zero, alone, more, few, chunk.slashed, said
+    )
 
 
 def _without_zero(chunk: _Chunk, text: str) -> str | None:
@@ -225,7 +238,7 @@ def _joined(chunks: list[_Chunk], text: str) -> list[_Chunk]:
     for chunk in chunks:
         gap = text[joined[-1].end : chunk.start].strip() if joined else None
         if gap is not None and not chunk.plus and _belongs(joined[-1], gap, chunk, separator):
-            joined[-1], separator = joined[-1].joined(chunk), gap
+            joined[-1], separator = joined[-1].joined(chunk, gap), gap
         else:
             joined.append(chunk)
     return joined
@@ -249,7 +262,9 @@ def _first_of(chunks: list[_Chunk], text: str) -> Written:
     _refuse_a_part(first, before, "" if extensions[:1] == [True] else text[first.end :])
     words = before + "".join(gaps) + after
     few = len(first.digits) < SHORTEST_NUMBER and any(char.isalpha() for char in words)
-    return _written(first, text, more=more or not all(extensions), few=few)
+    between = (gap for gap, is_one in zip(gaps, extensions, strict=True) if not is_one)
+    said = None if _is_messenger(text) else beside(" ".join((before, *between, after)))
+    return _written(first, text, more=more or not all(extensions), few=few, said=said)
 
 
 def _gaps_between(chunks: list[_Chunk], text: str) -> list[str]:
@@ -267,5 +282,5 @@ def _refuse_a_part(chunk: _Chunk, before: str, after: str) -> None:
         raise BadValue(_VANITY)
     touching = None if chunk.plus else _WORD_BEFORE.search(before)
     for word in (touching, _WORD_AFTER.match(after)):
-        if word and word[1].lower() not in _LABELS:
+        if word and word[1].lower() not in GLUED:
             raise BadValue(_NO_NUMBER)
