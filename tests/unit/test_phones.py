@@ -206,6 +206,13 @@ def test_the_country_beside_a_number_outranks_the_region(
         pytest.param("Mexico 479 273 1000", "US", id="a word, and bare digits of Norway"),
         pytest.param("1312/3455085", None, id="Chicago, or 01312 3455085"),
         pytest.param("1312/3455085", "DE", id="the same where a 0 is written"),
+        pytest.param("1/312/3455085", None, id="a slash behind the 1"),
+        pytest.param("Fr. 030 1234567", "DE", id="Frau, or France"),
+        pytest.param("FR MEIER 030 1234567", "DE", id="the same in capitals"),
+        pytest.param("UK London 07911 123456", "DE", id="a code among unknown words"),
+        pytest.param("0611264644 (33)", "DE", id="a calling code behind"),
+        pytest.param("0611264644 (+33)", "DE", id="a calling code with a plus behind"),
+        pytest.param("0611264644 +33", "DE", id="the same without brackets"),
     ],
 )
 def test_a_number_that_may_be_another_countrys_is_left_out(text: str, region: str | None) -> None:

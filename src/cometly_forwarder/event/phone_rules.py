@@ -264,13 +264,10 @@ def _as_international(written: Written, home: int | None, *, loosely: bool = Fal
         return None
     if not written.gaps:
         return _international(written, literally=loosely)
-    follows = len(code) in written.gaps or (
-        code == "1"
-        and written.gaps in _GLUED_TO_ONE
-        and (home == _NORTH_AMERICA or not written.slashed)
-    )
+    follows = len(code) in written.gaps or (code == "1" and written.gaps in _GLUED_TO_ONE)
     is_sure = int(code) == home or len(written.digits) >= _LONGER_THAN_NATIONAL
-    if not (is_sure or (follows and (len(code) == 1 or loosely))):
+    is_told = loosely or (len(code) == 1 and not written.slashed)
+    if not (is_sure or (follows and is_told)):
         return None
     known = _international(written, literally=loosely)
     return known if known and (follows or written.gaps <= known.international_gaps()) else None

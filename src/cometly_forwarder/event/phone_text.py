@@ -29,12 +29,14 @@ _NO_DIGIT = "holds no digit and is left out"
 _NO_NUMBER = "holds no phone number and is left out" + WRITE
 _DIGITS_LOST = "lost digits, as in a spreadsheet, and is left out; send it as text, with + in front"
 _MASKED = "is masked or cut off and is left out; send all digits"
+_CODE_BEHIND = "ends in what may be its country code and is left out" + WRITE
 _HASHED = "looks like a hash and is left out; send the number itself"
 _VANITY = "holds letters for digits and is left out; write the digits"
 
 _PLAIN = re.compile(r"(\(?\+)?[ (]*[0-9](?:[ \t().\-]*[0-9])*[ .)]*", re.ASCII)
 _CHUNK = re.compile(r"(\+[ (\[]*)?([0-9](?:[ \t().\-\[\]_~•·‧]*[0-9])*)", re.ASCII)
 _OPTIONAL_ZERO = re.compile(r"(?<=[0-9])[ \t.\-)]*[(\[] ?0 ?[)\]]", re.ASCII)
+_ENDS_IN_CODE = re.compile(r"[^+]*[0-9][ .,;\-]*(?:\(\+?[0-9]{1,5}\)|\+[0-9]{1,3})[ .]*", re.ASCII)
 _WHOLE_FLOAT = re.compile(r"(\+?[0-9]{5,15})[.,]0{1,2}", re.ASCII)
 _SCIENTIFIC = re.compile(r"([0-9])(?:[.,]([0-9]+))?[eE]\+?([0-9]{1,3})", re.ASCII)
 _THOUSANDS = re.compile(r"[0-9]{1,3}(?:,[0-9]{3}){2,}", re.ASCII)
@@ -125,6 +127,9 @@ def _written_in_text(text: str) -> Written:
     text = text.strip(_QUOTES)
     if not text.isascii():
         text = _in_ascii(text)
+    may_end_in_code = text.endswith(")") or "+" in text[-4:]
+    if may_end_in_code and _ENDS_IN_CODE.fullmatch(text):
+        raise BadValue(_CODE_BEHIND)
     if _PLAIN.fullmatch(text) and ".." not in text and not _DATE.fullmatch(text):
         return _plainly_written(text)
     text = _in_context(_unescaped(text))

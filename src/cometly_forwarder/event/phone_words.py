@@ -92,8 +92,8 @@ class Beside:
     """What the words beside a number say of its country.
 
     `flags` and `codes` are regions that a flag and a code of ISO 3166 name, and `perhaps` those of
-    words that mean something else as a rule. `unknown` says that there are words which may be a
-    country's name: whatever is no label.
+    words that mean something else as a rule or stand among unknown words. `unknown` says that there
+    are words which may be a country's name: whatever is no label.
     """
 
     flags: frozenset[str] = frozenset()
@@ -104,20 +104,24 @@ class Beside:
 
 def beside(text: str) -> Beside | None:
     """Tell what the text around a number says of its country; None if it says nothing."""
-    words = _WORD.findall(text.casefold().replace(_DOT_OF_TURKISH_I, ""))
+    words = _WORD.findall(text)
     signs = set() if text.isascii() else _codes_of_flags(text)
     flags = signs & SUPPORTED_REGIONS
     unknown = flags != signs or _BLACK_FLAG in text
     codes, perhaps = set[str](), set[str]()
-    for word in words:
+    for written in words:
+        word = written.casefold().replace(_DOT_OF_TURKISH_I, "")
         code = _code_of(word)
         is_label = word in _LABELS or word in _LABELS_LIKE_CODES
         if is_label or (word in _FUNCTION_WORDS and (code is None or len(words) > 1)):
             perhaps.update((code,) if code else ())
-        elif code:
+        elif code and not written.istitle():
             codes.add(code)
-        else:
+        else:  # "Fr. Meier" is no French number
+            perhaps.update((code,) if code else ())
             unknown = True
+    if unknown:
+        perhaps, codes = perhaps | codes, set()
     if not (flags or codes or perhaps or unknown):
         return None
     return Beside(frozenset(flags), frozenset(codes), frozenset(perhaps), unknown)
