@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta, timezone
+from decimal import Decimal
 
 from cometly_forwarder.errors import BadValue
 from cometly_forwarder.event.texts import without_invisible
@@ -37,11 +38,25 @@ _NO_OFFSET = (
 _READ_AS_UTC = "has no offset from UTC and was read as UTC"
 
 _LONGEST = 128
-# East Asia's dates name their year, month and day behind each, in this order.
+# East Asia's dates name their year, month and day behind each, in this order, and so do its times.
 _SAME = str.maketrans(
-    {"\N{MINUS SIGN}": "-", **dict.fromkeys("年月년월", "-"), "日": " ", "일": " "}
+    {
+        **dict.fromkeys("\N{MINUS SIGN}\u2010\u2011\N{FIGURE DASH}\N{EN DASH}年月년월", "-"),
+        **dict.fromkeys("日일", " "),
+        **dict.fromkeys("時时点點시分분", ":"),
+        **dict.fromkeys("秒초", ""),
+    }
 )
 _NUMBER = r"([+-]?\d+)(?:[.,]\d*)?"
+_GROUPED_NUMBER = r"\d{1,3}(?:,\d{3}){3,}"
+# A double as Java and Go write it. With six digits or fewer it comes from a spreadsheet or from C,
+# and has lost the others.
+_DOUBLE = r"[1-9]\.\d{6,16}E\+?(?:0?9|1[0-8])"
+# A moment of Firestore and of Protocol Buffers, by the names of its seconds.
+_SECONDS_IN = {
+    "seconds": ("nanoseconds", "nanos"),
+    "_seconds": ("_nanoseconds",),
+}
 # Below each bound, a number counts that many units a second.
 _UNITS = (
     (10**11, 1, None),
@@ -80,7 +95,7 @@ _TIME = r"""
 (?: (?P<H>\d\d?) (?: :(?P<M>\d\d) (?: :(?P<S>\d\d) (?:[.,](?P<part>\d+))? )?
                  | (?<=\d\d) | (?=\ ?[AP]\.?M) )
   | (?P<H2>\d\d) (?P<M2>\d\d) (?: (?P<S2>\d\d) (?:[.,](?P<part2>\d+))? )?
-  | (?P<H3>\d\d?)\.(?P<M3>\d\d)\.(?P<S3>\d\d) (?:[.,](?P<part3>\d+))? )
+  | (?P<H3>\d\d?)(?P<close>[.-])(?P<M3>\d\d)(?P=close)(?P<S3>\d\d) (?:[.,](?P<part3>\d+))? )
 (?: \ ?(?P<half>[AP])\.?M\.?(?![A-Z]) )?"""
 _BETWEEN = r"(?: ,?\ (?:AT\ |-\ )? | T | ,T? | \ T\ ? | _ )"
 _OFFSET = r"(?P<sign>[-+])(?P<hours>\d\d?)(?::?(?P<minutes>\d\d)(?::?(?P<seconds>\d\d))?)?"
@@ -91,7 +106,7 @@ _ZONE = rf"""
 _TEXT = rf"{_DATE} (?: {_BETWEEN} {_TIME} )? {_ZONE}"
 # What could be an offset as well has to have seconds: 2024-01-15+10:30 is a date of XML with its
 # offset, or a date and a time out of a form, in which + is a blank.
-_CLOSE_TEXT = rf"{_DATE} [-:+] (?=\d\d[:.]?\d\d[:.]?\d\d) {_TIME} {_ZONE}"
+_CLOSE_TEXT = rf"{_DATE} [-:+] (?=\d\d[:.-]?\d\d[:.-]?\d\d) {_TIME} {_ZONE}"
 # Unix's asctime and date have the year at the end.
 _YEAR_LAST = (
     r"^((?:[A-Z]{3,9},? )?[A-Z]{3,9} \d\d?) (\d\d?:\d\d:\d\d(?: [AP]M)?)"
@@ -130,6 +145,9 @@ def _moment_of(value: object, warn: Warn) -> datetime | None:
             return _from_number(int(value), warn)
         case str() if len(value) <= _LONGEST:
             return _from_text(_plain(value), warn)
+        case Mapping() if (seconds := _seconds_in(value)) is not None:
+            warn("was read out of an object with seconds; Cometly takes seconds")
+            return _from_unix(seconds, 1)
         case _:
             raise BadValue(_FORMS)
 
@@ -139,6 +157,9 @@ def _plain(text: str) -> str:
     if not text.isascii():
         shown = without_invisible(text).translate(_SAME)
         text = "".join(str(int(char)) if char.isdecimal() else char for char in shown)
+        # A minute in words has a blank before it, one digit, and nothing behind it.
+        text = re.sub(r":(?=\s*(?:[^\d\s]|$))|(?<=:)\s+", "", text)
+        text = re.sub(r":(\d)(?!\d)", r":0\1", text)
     return " ".join(text.strip(" \t\r\n\"'").upper().split())
 
 
@@ -148,8 +169,8 @@ def _from_text(text: str, warn: Warn) -> datetime | None:
             return _in_utc(datetime.fromisoformat(text))
         except ValueError:
             pass  # it may be right all the same, as 24:00 is
-    if number := re.fullmatch(_NUMBER, text, re.ASCII):
-        return _from_number(int(number[1]), warn)
+    if (seconds := _number_in(text, warn)) is not None:
+        return _from_number(seconds, warn)
     if number := re.fullmatch(_DOTNET, text, re.ASCII):
         warn("was read as milliseconds in .NET's form; Cometly takes seconds")
         return _from_unix(int(number[1]), 1000)
@@ -162,6 +183,31 @@ def _from_text(text: str, warn: Warn) -> datetime | None:
         if found and (_has_time(found) or not found["sign"]):
             return _from_parts(found, warn)
     raise BadValue(_FORMS)
+
+
+def _number_in(text: str, warn: Warn) -> int | None:
+    if number := re.fullmatch(_NUMBER, text, re.ASCII):
+        return int(number[1])
+    if re.fullmatch(_GROUPED_NUMBER, text, re.ASCII):
+        warn("was read without the commas in it")
+        return int(text.replace(",", ""))
+    return int(Decimal(text)) if re.fullmatch(_DOUBLE, text, re.ASCII) else None
+
+
+def _seconds_in(value: Mapping[object, object]) -> int | None:
+    """Read the seconds of an object that holds nothing but a moment.
+
+    An int64 of Protocol Buffers is text in JSON.
+    """
+    for name, parts in _SECONDS_IN.items():
+        seconds = value.get(name)
+        if name not in value or not set(value) <= {name, *parts}:
+            continue
+        if isinstance(seconds, str) and re.fullmatch(r"-?\d{1,18}", seconds, re.ASCII):
+            return int(seconds)
+        if isinstance(seconds, int) and not isinstance(seconds, bool):
+            return seconds
+    return None
 
 
 # --- Numbers ------------------------------------------------------------------------------------
@@ -283,7 +329,9 @@ def _at_time(date: datetime, found: re.Match[str], warn: Warn) -> datetime:
         warn(_READ_AS_UTC)
     if (hour, minute, second) == (24, 0, 0):  # ISO 8601's end of a day
         return date + timedelta(days=1)
-    if (minute, second) == (59, 60):  # a leap second
+    if second == 60:  # noqa: PLR2004 - a leap second, or one that was rounded up
+        if minute != 59:  # noqa: PLR2004
+            warn("has a sixtieth second and was read as the next minute")
         return date.replace(hour=hour, minute=minute) + timedelta(minutes=1)
     return date.replace(
         hour=hour, minute=minute, second=second, microsecond=int(fraction[:6].ljust(6, "0"))
