@@ -38,7 +38,12 @@ def read(value: object) -> tuple[int | float, list[str]]:
         ("-5", "-5"),
         ("-0", "0"),
         ("007", "7"),
-        ("1.234", "1.234"),
+        ("0.999", "0.999"),
+        ("0.500", "0.5"),
+        ("1234.567", "1234.567"),
+        ("012.345", "12.345"),
+        ("1.2345", "1.2345"),
+        (1.234, "1.234"),
         ("1e3", "1000.0"),
         ("1.5E-2", "0.015"),
         ("999999999999999.9", "999999999999999.9"),
@@ -49,6 +54,22 @@ def read(value: object) -> tuple[int | float, list[str]]:
 )
 def test_a_number_is_read_to_the_last_digit(value: object, sent: str) -> None:
     assert json.dumps(read_amount(value, quiet)) == sent
+
+
+@pytest.mark.parametrize(
+    ("text", "amount"),
+    [
+        *(("1.234", 1.234), ("50.000", 50.0), ("100.000", 100.0), ("-12.345", -12.345)),
+        *(("+1.000", 1.0), (" 18.600 ", 18.6)),
+    ],
+)
+def test_three_decimals_in_text_could_be_thousands_and_are_warned_of(
+    text: str, amount: float
+) -> None:
+    assert read(text) == (
+        amount,
+        ["was read with three decimals; send a JSON number, such as 1234.5, to be certain"],
+    )
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,9 @@ the Arabic ones), with groups of three digits (India: of two before the last thr
 dots, apostrophes or blanks, with a currency's code or sign before or behind it. What could be two
 amounts is refused and says so:
 
-- `1,234` has decimals, or thousands. `1.234` alone is as JSON writes a number; beside a currency it
-  could be either as well. In a currency without decimals, such as JPY, both are thousands.
+- `1,234` has decimals, or thousands. `1.234` alone is as JSON writes a number, and is read as one
+  with a warning; beside a currency it could be either as well. In a currency without decimals, such
+  as JPY, both are thousands.
 - `(12.50)` and `12.50-` are negative to book-keepers, and amounts with a mark to everybody else.
 """
 
@@ -31,6 +32,8 @@ _TWO_AMOUNTS = f"{_FORMS}: the last three digits of this could be decimals or a 
 _MAYBE_NEGATIVE = f"{_FORMS}: this could be negative; write it with a minus sign in front"
 
 _NUMERAL = r"[+-]?(\d+(?:\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?"
+# Thousands to half of the world. 0.999 and 1234.567 are in no groups.
+_MAYBE_THOUSANDS = r"[+-]?[1-9]\d{0,2}\.\d{3}"
 _INTEGER = r"[+-]?\d+"
 _NOT_FINITE = frozenset({"nan", "inf", "infinity"})
 
@@ -86,8 +89,9 @@ BIF CLP COP DJF GNF HUF IDR ISK JPY KMF KRW PYG RWF UGX VND VUV XAF XOF XPF CFA 
 def read_amount(value: object, warn: Warn) -> int | float:
     """Read an amount; raises BadValue for what is none, and for what could be two.
 
-    There is a warning for a text that is more than a numeral, and for one with more digits than a
-    JSON number carries, which becomes the nearest.
+    There is a warning for a text that is more than a numeral, for one with three decimals that
+    could be thousands, and for one with more digits than a JSON number carries, which becomes the
+    nearest.
     """
     number = _number_in(value.strip(), warn) if isinstance(value, str) else value
     if isinstance(number, bool) or not isinstance(number, int | float):
@@ -101,6 +105,8 @@ def read_amount(value: object, warn: Warn) -> int | float:
 
 def _number_in(text: str, warn: Warn) -> int | float:
     if re.fullmatch(_NUMERAL, text, re.ASCII):
+        if text[-4:-3] == "." and re.fullmatch(_MAYBE_THOUSANDS, text, re.ASCII):
+            warn("was read with three decimals; send a JSON number, such as 1234.5, to be certain")
         return _numeral(text, warn)
     if text.lower().lstrip("+-") in _NOT_FINITE:
         return math.nan
