@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import math
+import unicodedata
 from collections.abc import Callable
 
 import pytest
@@ -114,6 +115,44 @@ def test_a_long_text_is_cleaned_in_one_pass() -> None:
     text = "\u00e9" + " \u200b" * 200_000 + "x"
 
     assert clean_text(text, lambda _: None) == "\u00e9" + " " * 200_000 + "x"
+
+
+@pytest.mark.parametrize(
+    "marks",
+    ["\u0301\u0316" * 60_000, "\u0f73\u0f75" * 50, "\u0301" * 31],
+    ids=["long", "Tibetan", "31"],
+)
+@pytest.mark.parametrize("read", [read_text, read_email, read_key, read_order_id])
+def test_no_run_of_marks_is_sorted(
+    read: Callable[[object, Callable[[str], None]], str],
+    marks: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Composing them takes quadratic time.
+    def refuse(_form: str, text: str) -> str:
+        pytest.fail(f"{len(text)} characters were composed")
+
+    warnings: list[str] = []
+
+    with monkeypatch.context() as patch:  # pytest composes names of tests
+        patch.setattr(unicodedata, "normalize", refuse)
+        text = read("a" + marks, warnings.append)
+
+    assert text == "a" + marks
+    assert "holds more than 30 combining marks in a row; it is sent as it is" in warnings
+
+
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [
+        ("e" + "\u0301" * 30, "\u00e9" + "\u0301" * 29),
+        ("e\u0301" * 1000, "\u00e9" * 1000),
+        ("e\u0301" + "\U0001f600" * 40, "\u00e9" + "\U0001f600" * 40),
+    ],
+    ids=["thirty", "many letters", "emoji"],
+)
+def test_what_has_no_long_run_of_marks_is_composed(given: str, sent: str) -> None:
+    assert clean_text(given, lambda _: None) == sent
 
 
 # --- Text ---------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
+from itertools import groupby
 from typing import Literal
 
 from cometly_forwarder.errors import BadValue
@@ -28,6 +29,9 @@ _AT_THE_ENDS = (
     "\t\n\v\f\r\x1c\x1d\x1e\x1f \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007"
     "\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000\u200c\u200d"
 )
+_LONGEST_RUN = 30
+# Marks are no characters of words. This finds emoji in a row as well, in one pass.
+_MAY_BE_A_RUN = r"(?<![^\w\x00-\x7f])[^\w\x00-\x7f]{31,}"
 _LARGEST_EXACT = 2**53  # from here on a float no longer holds every integer
 
 _WORDS_FOR_NOTHING = frozenset(
@@ -112,6 +116,9 @@ def clean_text(value: str, warn: Warn, *, keep_joiners: bool = False) -> str:
     shown = without_invisible(whole, keep_joiners=keep_joiners)
     if shown != whole:
         warn("held characters that show nothing, which are removed")
+    if _has_long_run(shown):
+        warn(f"holds more than {_LONGEST_RUN} combining marks in a row; it is sent as it is")
+        return shown
     composed = _composed(shown)
     if composed != shown:
         warn("was rewritten in its composed form (Unicode NFC)")
@@ -135,12 +142,29 @@ def with_whole_characters(text: str) -> str:
 
 
 def _composed(text: str, form: Literal["NFC", "NFKC"] = "NFC") -> str:
-    if text.isascii():
+    if text.isascii() or _has_long_run(text):
         return text
     # A megabyte of tables, which ASCII does not need.
     from unicodedata import normalize  # noqa: PLC0415
 
     return normalize(form, text)
+
+
+def _has_long_run(text: str) -> bool:
+    """Say whether a text holds marks that `normalize` would sort in quadratic time.
+
+    No language has more than a few on one letter (Unicode's stream-safe text has 30 at most).
+    """
+    if len(text) <= _LONGEST_RUN or not (runs := re.findall(_MAY_BE_A_RUN, text)):
+        return False
+    from unicodedata import category  # noqa: PLC0415
+
+    return any(
+        sum(1 for _ in marks) > _LONGEST_RUN
+        for run in runs
+        for are_marks, marks in groupby(run, lambda char: category(char)[0] == "M")
+        if are_marks
+    )
 
 
 def read_text(value: object, warn: Warn, *, keep_joiners: bool = False) -> str:
