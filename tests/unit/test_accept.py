@@ -140,6 +140,8 @@ def test_events_without_key_and_order_are_each_their_own() -> None:
         pytest.param({"idempotency_key": "own"}, "undefined", "own", id="a placeholder's header"),
         pytest.param({"idempotency_key": "own"}, '"null"', "own", id="a placeholder, quoted"),
         pytest.param({"idempotency_key": "own"}, '""', "own", id="an empty header in quotes"),
+        pytest.param({"idempotency_key": "e-undefined"}, "key-1", "key-1", id="half of a key"),
+        pytest.param({"idempotency_key": "own"}, "e-{{id}}", "own", id="half of a header"),
         pytest.param({"eventID": "key-1"}, "key-1", "key-1", id="in Meta's words"),
         pytest.param({}, "a\ud800", "a\N{REPLACEMENT CHARACTER}", id="half a character"),
         pytest.param({"idempotency_key": "own"}, "", "own", id="an empty header"),

@@ -43,10 +43,18 @@ _WORDS_FOR_NOTHING = frozenset(
         "none",
         "nil",
         "n/a",
+        "n.a.",
         "#n/a",
         "#ref!",
         "#value!",
         "#name?",
+        "#null!",
+        "#num!",
+        "#div/0!",
+        "#error!",
+        "#spill!",
+        "#calc!",
+        "loading...",
         "<na>",
         "<nil>",
         "<none>",
@@ -61,31 +69,59 @@ _WORDS_FOR_NOTHING = frozenset(
         "(not provided)",
         "(unknown)",
         "(undefined)",
+        "(blank)",
+        "(not available)",
+        "(data not available)",
+        "optional(nil)",
         "not set",
         "not available",
         "unknown",
         "invalid date",
+        "%s",
+        "%d",
     }
 )
-_HALVES_FOR_NOTHING = frozenset({"undefined", "null", "nan", "none"})
+_HALVES_FOR_NOTHING = (
+    r"(?:undefined|null)+(?:[\s,;:_/|.-]+(?:undefined|null|nan|none))*"
+    r"|(?:nan|none)(?:[\s,;:_/|.-]+(?:undefined|null|nan|none))+"
+)
 # Which tool writes which: {{x}} Liquid, Mustache, tag managers, Klaviyo, HubSpot and the macros of
-# Meta, Snap, Reddit, LinkedIn; {%x%} Liquid; %%x%% Marketing Cloud; ${x} scripts, Display & Video;
-# the others: #{x} Ruby; <%x%> ERB, EJS; *|x|* Mailchimp; [[x]] GetResponse; __X__ TikTok.
-_UNMISTAKABLE = (
-    r"\{\{\{?[^{}]*\}\}\}?|\{%[^{}]*%\}|%%[^%]*%%|[$#]\{[^{}]*\}|<%[^<>]*%>|\*\|[^|*]*\|\*"
-    r"|\[\[[^\[\]]*\]\]|##[^#]*##|__[a-z0-9]+(?:_[a-z0-9]+)*__"
+# Meta, Snap, Reddit, LinkedIn; {{${x}}} Braze; ={{x}} n8n; {%x%} Liquid; %%x%% Marketing Cloud;
+# ${x} scripts, Display & Video; #{x} Ruby; @{x} Power Automate; %{x} gettext; {!!x!!} Laravel;
+# $(x) shells; %(x)s Python; <%x%> ERB, EJS; <?x?> PHP; <<x>> mail merge; *|x|* Mailchimp;
+# [[x]] GetResponse; [%x%] Template Toolkit.
+_MARKERS = (
+    r"=?\{\{(?:[^{}]|\{[^{}]*\})*\}\}|\{%[^{}]*%\}|%%[^%]*%%|[$#@%]\{[^{}]*\}|\{!![^{}]*!!\}"
+    r"|\$\([^()]*\)|%\([^()]*\)[sd]|<%[^<>]*%>|<\?(?:[^?]|\?(?!>))*\?>|<<[^<>]*>>|\*\|[^|*]*\|\*"
+    r"|\[\[[^\[\]]*\]\]|\[%[^\[\]]*%\]"
 )
+# These separate the parts of keys as well, so that they have to be all that there is: ##x##;
+# @@x@@; __x__ TikTok.
+_UNMISTAKABLE = rf"{_MARKERS}|##[^#]*##|@@[^@]*@@|__[a-z0-9]+(?:_[a-z0-9]+)*__"
 # These stand around values too, so a name has to be within: {x} Google, Microsoft; {!x} Salesforce;
-# %x% ActiveCampaign; %x! Campaign Manager; $x$ Outbrain; ~x~ Keap; [x] VAST; <x> documentation.
-_NAME = r"(?:[a-z_][a-z_ .:|-]*|[a-z_]+\d)"
+# {$x} Smarty; {x:3} Gravity Forms; %x% ActiveCampaign; #x# ClickFunnels; %x! Campaign Manager;
+# $x$ Outbrain; ~x~ Keap; [x] VAST; <x> documentation; {x="3"} and [x y="3"] form builders;
+# {0} .NET. A name with a number at its end has three letters: {sub1} is one, {PO1} is an order.
+_NAME = r"(?:[a-z_][a-z_ .:|-]*|[a-z_]{3,}\d)"
 _NAMED = (
-    rf"\{{!?{_NAME}\}}|%{_NAME}%|%[a-z]+!|\${_NAME}\$|~{_NAME}~|\[{_NAME}\]|<{_NAME}>"
-    r"|\[object [a-z]*\]"
+    rf"\{{[!=]?{_NAME}\}}|\{{\$[a-z_][^{{}}]*\}}|\{{[a-z][^{{}}:]*:\d{{1,3}}(?:\.\d{{1,2}})?\}}"
+    rf"|%{_NAME}%|#{_NAME}#|%[a-z]+!|\${_NAME}\$|~{_NAME}~|\[{_NAME}\]|<{_NAME}>"
+    r"|\{[a-z_-]+=[\"'][^{}]*\}|\[[a-z_-]+ [a-z_-]+=[\"'][^\[\]]*\]|\{\d\}|\[object [a-z]*\]"
 )
-_PLACEHOLDERS = rf"(?:(?:{_UNMISTAKABLE})[\s./|:;,-]*)+|{_NAMED}"
 _LONGEST_PLACEHOLDER = 256
+# What is a value in whatever brackets it stands: a number, an id of letters and digits (ORD-1001),
+# a GUID. Zapier and Make begin names with a step's number: {{1.email}}, {{123__email}}.
+_VALUE = r"(?!\d+(?:\.|__)[a-z_])\d.+|[a-z]{1,5}[-_# ]?\d{3,}|[a-z]{1,2}\d|(?=.*\d)[0-9a-f-]{8,}"
 # Letters in brackets that are a value all the same, such as {deadbeef}.
 _HEX = r"[^0-9a-f]?[0-9a-f-]{8,}[^0-9a-f]?"
+# Every marker has one of these, or is escaped.
+_IN_MARKERS = r"[{(<*%&\[]|[^\x00-\x7f]"
+_WORDS_WITHIN = ("undefined", "null", "none", "nan", "nil")
+_NO_VALUE_WITHIN = "holds what programs write for a missing value, and would be that of many events"
+# 1.23457E+15; but 1e5 is an id in hex.
+_BEHIND_ONE_DIGIT = frozenset(".,eE")
+_SCIENTIFIC = r"\d(?:[.,](\d+))?[eE]\+?(\d{1,3})"
+_LOST_DIGITS = "has lost digits in a spreadsheet, and would be that of many events"
 
 _QUOTES = "\"'`\u2018\u2019\u201c\u201d\u201e\u00ab\u00bb"
 _EMAIL = "ada@example.com"
@@ -94,6 +130,7 @@ _USUAL_EMAIL = r"[a-z0-9][a-z0-9._+-]*@[a-z0-9.-]*[a-z0-9]"
 _TWO_HALVES = r"[^\s@]+@[^\s@]+"
 _SHOPIFY_ORDER = r"gid://shopify/order(?:identity)?/(\d+)/?(?:[?#].*)?"
 _SHOPIFY_IN_BASE64 = "Z2lkOi8vc2hvcGlmeS9PcmRlc"  # gid://shopify/Order
+_AROUND_ORDERS = ('"', "'", "gid%", "GID%", "Gid%", _SHOPIFY_IN_BASE64)
 # The numbers 1, 1.0 and true are one key of a dict, as are 0, 0.0 and false.
 _BOOLEANS: dict[str | float, bool] = {
     **dict.fromkeys((1, "true", "1", "1.0", "yes", "y", "t", "on"), True),
@@ -207,19 +244,82 @@ def is_placeholder(text: str) -> bool:
     """Say whether a text stands for no value: a word such as null, or a template left unfilled.
 
     For what identifies: a name may be Null. A value in braces, such as a GUID, is no placeholder.
+    NA is one in capitals alone, because Na is a name.
     """
     bare = text.strip().lower()
     if len(bare) > _LONGEST_PLACEHOLDER:
         return False
     if bare in _WORDS_FOR_NOTHING:
         return True
-    if bare[:1].isalnum():
-        return " " in bare and _HALVES_FOR_NOTHING.issuperset(bare.split())
-    if bare.isascii() and not any(map(str.isalnum, bare)):
+    if bare[:1].isalnum() and bare.isascii():
+        # Most values end here. A word for nothing in two halves begins with one of these letters.
+        return bare[0] in "un" and ("NA" in text if bare == "na" else _is_in_halves(bare))
+    if bare[1:].isalnum() and bare.isascii():
+        return False  # #1001
+    return _stands_for_nothing(bare) or _stands_for_nothing(_unescaped(bare))
+
+
+def _is_in_halves(bare: str) -> bool:
+    return bool(re.fullmatch(_HALVES_FOR_NOTHING, bare))
+
+
+def _stands_for_nothing(bare: str) -> bool:
+    if bare in _WORDS_FOR_NOTHING or (bare.isascii() and not any(map(str.isalnum, bare))):
         return True
-    # A link that was clicked before its macros were filled in.
-    bare = bare.replace("%7b", "{").replace("%7d", "}")
-    return bool(re.fullmatch(_PLACEHOLDERS, bare)) and not re.fullmatch(_HEX, bare)
+    if bare[:1].isalnum():
+        return _is_in_halves(bare)
+    if re.fullmatch(_NAMED, bare):
+        return not re.fullmatch(_HEX, bare)
+    found = re.fullmatch(rf"(?:(?:{_UNMISTAKABLE})[\s./|:;,-]*)+", bare)
+    return bool(found) and _is_unfilled(bare)
+
+
+def _is_unfilled(marker: str) -> bool:
+    """Tell a name in a template's marks from a value in them."""
+    inside = re.sub(r"^[\W_]+|[\W_]+$", "", marker)
+    return len(inside) == 1 or not re.fullmatch(_VALUE, inside)
+
+
+def _unescaped(bare: str) -> str:
+    """Undo what a link, a page, a keyboard or a program did to a text: escapes, width, quotes."""
+    plain = _composed(bare, "NFKC")
+    if "&" in plain:
+        from html import unescape  # noqa: PLC0415 - few texts hold it
+
+        plain = unescape(plain)
+    if "%" in plain:
+        plain = re.sub("%[2-7][0-9a-f]", lambda escape: chr(int(escape[0][1:], 16)), plain)
+    return plain.strip(_QUOTES + " ").lower()
+
+
+def _refuse_no_value_within(text: str) -> None:
+    """Refuse a key or an order id that was put together of a missing value, such as ORD-undefined.
+
+    It would make one event of many.
+    """
+    if text.isalnum() or len(text) > _LONGEST_PLACEHOLDER:
+        return
+    bare = text.lower()
+    is_plain = bare.isascii() and bare.replace("-", "").replace("_", "").isalnum()
+    # Every one of these words has an n, and a UUID has none.
+    if is_plain and ("n" not in bare or not any(word in bare for word in _WORDS_WITHIN)):
+        return
+    if is_placeholder(text):
+        return  # what is a placeholder as a whole counts as absent
+    parts = set(re.split(r"[\s_.:/|,;#-]+", bare))
+    has_digit = any(map(str.isdigit, bare))
+    if parts & {"undefined", "null"} or (parts & {"nan", "none", "nil"} and not has_digit):
+        raise BadValue(_NO_VALUE_WITHIN)
+    _refuse_marker_within(bare)
+
+
+def _refuse_marker_within(bare: str) -> None:
+    if not re.search(_IN_MARKERS, bare):
+        return
+    for spelling in {bare, _unescaped(bare)}:
+        found = re.finditer(rf"{_MARKERS}|\[object [a-z]*\]", spelling)
+        if any(_is_unfilled(marker[0]) for marker in found):
+            raise BadValue(_NO_VALUE_WITHIN)
 
 
 def read_email(value: object, warn: Warn) -> str:
@@ -287,12 +387,25 @@ def _first_of(text: str) -> str:
 
 
 def read_key(value: object, warn: Warn) -> str:
-    """Read an idempotency key, out of the quotes in which its header's draft has it (RFC 8941)."""
+    """Read an idempotency key, out of the quotes in which its header's draft has it (RFC 8941).
+
+    Raises BadValue for a text that would be the key of many events.
+    """
     text = read_text(value, warn)
     key = _unquoted(text) if text.startswith('"') else text
     if key != text:
         warn("was in quotes, which are no part of it")
-    return key
+    return _of_one_event(key, value)
+
+
+def _of_one_event(text: str, value: object) -> str:
+    if isinstance(value, str):
+        _refuse_no_value_within(text)
+        if text[1:2] in _BEHIND_ONE_DIGIT and (number := re.fullmatch(_SCIENTIFIC, text, re.ASCII)):
+            decimals = number[1] or ""
+            if (decimals or "+" in text) and len(decimals) < int(number[2]):
+                raise BadValue(_LOST_DIGITS)
+    return text
 
 
 def _unquoted(text: str) -> str:
@@ -302,18 +415,39 @@ def _unquoted(text: str) -> str:
 
 
 def read_order_id(value: object, warn: Warn) -> str:
-    """Read an order's id. What is `5001` to Shopify's webhooks has longer forms in its pixel."""
+    """Read an order's id. What is `5001` to Shopify's webhooks has longer forms in its pixel.
+
+    Raises BadValue for a text that would be the order of many events.
+    """
     text = read_text(value, warn)
-    if ":" not in text and not text.startswith(('"', _SHOPIFY_IN_BASE64)):
-        return text
-    order = _shopify_order_in(_unquoted(text))
-    if order != text:
-        warn("was read as the number of the order in it")
-    return order
+    if ":" in text or not text.isascii() or text.startswith(_AROUND_ORDERS):
+        plain = _order_in(text)
+        if plain != text:
+            warn("was read as the order's id in it")
+            text = plain
+    return _of_one_event(text, value)
+
+
+def _order_in(text: str) -> str:
+    """Read an order's id out of quotes and longer forms; the same again for what this returns."""
+    if text.isascii():
+        plain = text
+    else:
+        plain = re.sub("[\uff01-\uff5e]", lambda wide: chr(ord(wide[0]) - 0xFEE0), text)
+        plain = re.sub("[\u2010\u2011]", "-", plain).strip()
+    plain = _shopify_order_in(_unquoted(plain))
+    if plain.isdecimal():
+        return plain
+    if quoted := re.fullmatch(r"'([^']*)'|'(\d+)", plain, re.ASCII):
+        plain = (quoted[1] or quoted[2] or "").strip()
+    return plain if plain == text else _order_in(plain)
 
 
 def _shopify_order_in(text: str) -> str:
     plain = _from_base64(text) if text.startswith(_SHOPIFY_IN_BASE64) else text
+    if plain[:4].lower() == "gid%":
+        plain = re.sub("%(3a|2f)", lambda it: chr(int(it[1], 16)), plain, flags=re.IGNORECASE)
+    plain = plain.replace("\\/", "/")
     found = re.fullmatch(_SHOPIFY_ORDER, plain, re.ASCII | re.IGNORECASE)
     return found[1] if found else text
 

@@ -108,21 +108,36 @@ def with_key(header: str | None) -> Amend:
     A placeholder in either, such as undefined, is no key. Where both hold nothing better, it stays
     in the event, whose reading warns of it.
     """
-    key = read_key(header or "", _ignore)
+    key = _key_in(header or "")
 
     def amend(raw: Mapping[str, object]) -> Mapping[str, object]:
         own = raw.get("idempotency_key")
         if not key or _is_key(own, key):
             return raw
-        if own is None or (isinstance(own, str) and (not own.strip() or is_placeholder(own))):
+        if own is None or (isinstance(own, str) and _is_nobodys(own)):
             return {**raw, "idempotency_key": key}
-        if is_placeholder(key):
+        if _is_nobodys(key):
             return raw
         raise InvalidEvent(
             (Fault("idempotency_key", "differs from the Idempotency-Key header; give one of them"),)
         )
 
     return amend
+
+
+def _key_in(header: str) -> str:
+    try:
+        return read_key(header, _ignore)
+    except BadValue:
+        return header.strip()
+
+
+def _is_nobodys(key: str) -> bool:
+    """Say whether a text is the key of no event, or would be that of many."""
+    try:
+        return not read_key(key, _ignore) or is_placeholder(key)
+    except BadValue:
+        return True
 
 
 def _is_key(own: object, key: str) -> bool:
