@@ -416,6 +416,21 @@ def test_a_value_is_no_placeholder(text: str) -> None:
         "ada@example.com | ada@example.com",
         "Ada <ada@example.com>, Grace <grace@example.com>",
         "Ada Lovelace, ada@example.com",
+        "%61da%40example.com",
+        "ada&commat;example.com",
+        "email:ada@example.com",
+        "E-mail: ada@example.com",
+        "SMTP:ada@example.com",
+        "ada@example.com?subject=Hello",
+        "ada@example.com!",
+        "ada@example.com\u3002",
+        "ada@example\u3002com",
+        "[ada@example.com](mailto:ada@example.com)",
+        "[Write to me](mailto:ada@example.com)",
+        '{"email":"ada@example.com"}',
+        '{ "email_address" : "ADA@example.com" }',
+        '["ada@example.com"]',
+        "ada@example.com, Ada",
     ],
     ids=ascii,
 )
@@ -438,8 +453,12 @@ def test_an_address_is_read_out_of_what_surrounds_it(given: str) -> None:
         "ada%40home@example.com",
         "ada@example",
         "ada@[192.0.2.1]",
-        "用户@例子.广告",
         "zoë@example.com",
+        "ada@straße.example",
+        "ada@" + "ü" * 64 + ".example",
+        "ada@" + "ü" * 300,
+        "bob|smith@example.com",
+        "ada%2btag@example.com",
     ],
 )
 def test_an_address_stays_as_it_is(given: str) -> None:
@@ -459,8 +478,11 @@ def test_an_address_with_a_quoted_name_stays() -> None:
         "ada ada@example.com",
         "a@b@c",
         "@",
-        "a" * 64,
+        "a" * 63,
         "@" * 5000,
+        "ada@example,com",
+        "bob,smith@example.com",
+        "bob;smith@example.com",
     ],
     ids=lambda text: text[:30],
 )
@@ -483,6 +505,48 @@ def test_of_several_addresses_the_warning_says_so() -> None:
 def test_an_address_must_be_text(value: object) -> None:
     with pytest.raises(BadValue, match="must be text, such as ada@"):
         read_email(value, quiet)
+
+
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [
+        ("ada@m\u00fcnchen.example", "ada@xn--mnchen-3ya.example"),
+        ("ADA@M\u00dcNCHEN.example", "ada@xn--mnchen-3ya.example"),
+        ("\u7528\u6237@\u4f8b\u5b50.\u5e7f\u544a", "\u7528\u6237@xn--fsqu00a.xn--4rr70v"),
+    ],
+    ids=ascii,
+)
+def test_a_domain_has_one_form(given: str, sent: str) -> None:
+    warnings: list[str] = []
+
+    assert read_email(given, warnings.append) == sent
+    assert warnings == ["has a domain that was rewritten in ASCII (IDNA)"]
+    assert read_email(sent, quiet) == sent
+
+
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [
+        ("\u0130DA@example.com", "ida@example.com"),
+        ("ADA+\u0130@\u0130stanbul.example", "ada+i@istanbul.example"),
+        ("\u0130\u0307da@example.com", "ida@example.com"),
+        ("J\u030cada@example.com", "\u01f0ada@example.com"),
+    ],
+    ids=ascii,
+)
+def test_small_letters_are_composed(given: str, sent: str) -> None:
+    assert read_email(given, lambda _: None) == sent
+
+
+@pytest.mark.parametrize("digits", [32, 40, 64])
+def test_a_hash_is_no_address(digits: int) -> None:
+    with pytest.raises(BadValue, match="is a hash, which Cometly cannot match"):
+        read_email("A9" * (digits // 2), quiet)
+
+
+def test_an_address_with_a_template_in_it_is_none() -> None:
+    with pytest.raises(BadValue, match="missing value"):
+        read_email("{{first_name}}@example.com", quiet)
 
 
 # --- Keys and order ids -------------------------------------------------------------------------

@@ -125,9 +125,16 @@ _LOST_DIGITS = "has lost digits in a spreadsheet, and would be that of many even
 
 _QUOTES = "\"'`\u2018\u2019\u201c\u201d\u201e\u00ab\u00bb"
 _EMAIL = "ada@example.com"
+_LONGEST_DOMAIN = 255
 _LONGEST_EMAIL = 1000  # an address has 254 characters at most; the rest may be around it
 _USUAL_EMAIL = r"[a-z0-9][a-z0-9._+-]*@[a-z0-9.-]*[a-z0-9]"
-_TWO_HALVES = r"[^\s@]+@[^\s@]+"
+_TWO_HALVES = r"[^\s@,;]+@[^\s@,;]+"
+_HASH = r"[0-9a-f]{64}|[0-9a-f]{40}|[0-9a-f]{32}"
+_SCHEME = r"[a-z][a-z-]{1,19}:\s*(?!//)(?=[^\s@]+@)"
+_MARKDOWN = r"\[[^\[\]]*\]\((?:mailto:)?([^()\s@]+@[^()\s]+)\)"
+_JSON = r"\{\s*\"e-?mail(?:_?address)?\"\s*:\s*\"([^\"\\\s@]+@[^\"\\\s@]+)\"\s*\}"
+# Python has IDNA 2003, to which sharp s and final sigma are other letters than to IDNA 2008.
+_NEVER_IN_DOMAINS = r"[\u00df\u03c2]|[^a-z0-9.\x80-\U0010ffff-]"
 _SHOPIFY_ORDER = r"gid://shopify/order(?:identity)?/(\d+)/?(?:[?#].*)?"
 _SHOPIFY_IN_BASE64 = "Z2lkOi8vc2hvcGlmeS9PcmRlc"  # gid://shopify/Order
 _AROUND_ORDERS = ('"', "'", "gid%", "GID%", "Gid%", _SHOPIFY_IN_BASE64)
@@ -325,41 +332,86 @@ def _refuse_marker_within(bare: str) -> None:
 def read_email(value: object, warn: Warn) -> str:
     """Read an e-mail address out of what surrounds it, in lower case.
 
-    Its form is not checked (decision 9): what has no @ is sent with a warning.
+    Its form is not checked (decision 9): what has no @ is sent with a warning. A domain in letters
+    of other alphabets is written in ASCII, so that it has one form.
     """
     if not isinstance(value, str):
         raise BadValue(f"must be text, such as {_EMAIL}")
-    text = clean_text(value, warn).lower()
+    text = _lower(clean_text(value, warn))
     if re.fullmatch(_USUAL_EMAIL, text, re.ASCII):
         return text
+    if re.fullmatch(_HASH, text):
+        raise BadValue("is a hash, which Cometly cannot match")
     email = _address_in(text)
+    if len(email) <= _LONGEST_PLACEHOLDER and not is_placeholder(email):
+        _refuse_marker_within(email)
     if email != text:
-        several = text.count("@") > 1
+        several = text.count("@") > 1 and not re.search(f"{_MARKDOWN}|{_JSON}", text)
         warn("holds several; the first is sent" if several else "was read out of what surrounds it")
-    if not re.fullmatch(_TWO_HALVES, email):
+    address = _with_ascii_domain(email)
+    if address != email:
+        warn("has a domain that was rewritten in ASCII (IDNA)")
+    if not re.fullmatch(_TWO_HALVES, address):
         warn("does not look like an e-mail address; it is sent as it is")
-    return email
+    return address
+
+
+def _lower(text: str) -> str:
+    """Write in small letters; Turkey's dotted capital has the same as I."""
+    lower = text.lower()
+    return lower if lower.isascii() else _composed(re.sub("i\u0307+", "i", lower))
+
+
+def _with_ascii_domain(email: str) -> str:
+    """Write the domain as names in the DNS are; one that is none stays."""
+    name, _, domain = email.rpartition("@")
+    if domain.isascii() or not name or len(domain) > _LONGEST_DOMAIN or _has_long_run(email):
+        return email
+    if re.search(_NEVER_IN_DOMAINS, domain):
+        return email
+    try:
+        address = f"{name}@{domain.encode('idna').decode().lower()}"
+    except UnicodeError:
+        return email
+    return address if _address_in(address) == address else email
 
 
 def _address_in(text: str) -> str:
     """Read one address; the same again for what this returns."""
-    if len(text) > _LONGEST_EMAIL:
+    if len(text) > _LONGEST_EMAIL or _has_long_run(text):
         return text
     # An address that was typed with a Japanese keyboard is one of wide letters.
-    plain = _composed(text, "NFKC")
-    if plain.startswith("mailto:"):
-        plain = plain.removeprefix("mailto:").partition("?")[0]
+    plain = _composed(text, "NFKC").replace("\u3002", ".")
     if "@" not in plain:
-        plain = plain.replace("%40", "@").replace("&#64;", "@")
+        plain = _decoded(plain)
     if "@" not in plain:
         return text
     if plain.startswith('"') and re.fullmatch(r'"[^"@]*"@[^\s@"]+', plain):
         return plain
+    if linked := re.fullmatch(_MARKDOWN, plain) or re.fullmatch(_JSON, plain):
+        plain = linked[1]
+    if scheme := re.match(_SCHEME, plain):
+        plain = plain[scheme.end() :]
+    plain = re.sub(r"(@[^\s@?]+)\?.*", r"\1", plain, count=1, flags=re.DOTALL)
     if bracketed := re.search(r"<\s*([^<>\s]+@[^<>\s]+)\s*>", plain):
         plain = bracketed[1]
     plain = re.sub(r"\s*@\s*|(?<=@)([^\s@,;]+)\s+(?=\.)", _without_blanks, plain)
     plain = _bare(_first_of(_bare(plain)))
     return plain if plain == text or "@" not in plain else _address_in(plain)
+
+
+def _decoded(text: str) -> str:
+    """Undo the escapes of links and of pages in an address whose @ is one of them."""
+    plain = text
+    if "%40" in plain:
+        from urllib.parse import unquote  # noqa: PLC0415 - few addresses come so
+
+        plain = unquote(plain)
+    elif "&" in plain:
+        from html import unescape  # noqa: PLC0415
+
+        plain = unescape(plain)
+    return _lower(without_invisible(plain))
 
 
 def _without_blanks(match: re.Match[str]) -> str:
@@ -369,7 +421,7 @@ def _without_blanks(match: re.Match[str]) -> str:
 def _bare(text: str) -> str:
     if "@[" in text:  # an address literal, whose brackets are a part of it
         return text
-    return text.strip(_QUOTES + "<>()[],;: \t\r\n").rstrip(".")
+    return text.strip(_QUOTES + "<>()[],;: \t\r\n").rstrip(".!")
 
 
 def _first_of(text: str) -> str:
@@ -381,8 +433,12 @@ def _first_of(text: str) -> str:
         return pieces[0] if len(pieces) > 1 else text
     if not re.fullmatch(_TWO_HALVES, first):
         return text
-    begins = text.startswith((first, *_QUOTES))
-    certain = len(pieces) > 1 or re.search("[,;|]", text) or (begins and "." in first.split("@")[1])
+    if len(pieces) > 1:
+        return first
+    # The comma of bob,smith@example.com and of ada@example,com may be a dot.
+    if "." not in first.partition("@")[2] or re.search(r"[,;|][^\s,;|@]+@", text):
+        return text
+    certain = re.search("[,;|]", text) or text.startswith((first, *_QUOTES))
     return first if certain else text
 
 
