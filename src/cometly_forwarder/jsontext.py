@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -30,16 +31,37 @@ def parse(text: str | bytes) -> Any:  # noqa: ANN401 - JSON can be anything
 def parse_each(text: str | bytes) -> Any:  # noqa: ANN401 - JSON can be anything
     """Parse in the same way, but let what an object names twice spoil that object alone.
 
-    Such an object is an `Ambiguous`, and so is what holds it as a member.
+    Such an object is an `Ambiguous`, and so is what holds it as a member. An integer with too many
+    digits is infinite.
     """
-    return _parsed(text, _members)
+    try:
+        return _parsed(text, _members)
+    except _TooManyDigits:
+        # A second time, for calling a function for each integer takes long.
+        return _parsed(text, _members, _integer)
 
 
-def _parsed(text: str | bytes, of_pairs: Callable[[list[tuple[str, Any]]], object]) -> object:
+class _TooManyDigits(Unreadable):
+    """An integer that Python does not read: one of more than 4300 digits."""
+
+
+def _integer(digits: str) -> int | float:
+    """Read an integer; one with too many digits is infinite, as 1e999 is, and so it is judged."""
+    try:
+        return int(digits)
+    except ValueError:
+        return -math.inf if digits.startswith("-") else math.inf
+
+
+def _parsed(
+    text: str | bytes,
+    of_pairs: Callable[[list[tuple[str, Any]]], object],
+    of_digits: Callable[[str], int | float] | None = None,
+) -> object:
     try:
         # RFC 8259 lets a reader ignore a byte order mark, which some callers put in front.
         decoded = text.decode("utf-8-sig") if isinstance(text, bytes) else text
-        content: object = json.loads(decoded, object_pairs_hook=of_pairs)
+        content: object = json.loads(decoded, object_pairs_hook=of_pairs, parse_int=of_digits)
     except UnicodeDecodeError as exc:
         raise Unreadable("it is not UTF-8") from exc
     except RecursionError as exc:
@@ -47,7 +69,7 @@ def _parsed(text: str | bytes, of_pairs: Callable[[list[tuple[str, Any]]], objec
     except json.JSONDecodeError as exc:
         raise Unreadable(f"line {exc.lineno}, column {exc.colno}: {exc.msg}") from None
     except ValueError as exc:
-        raise Unreadable("it holds a number with too many digits") from exc
+        raise _TooManyDigits("it holds a number with too many digits") from exc
     return content
 
 

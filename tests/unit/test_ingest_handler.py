@@ -222,7 +222,6 @@ def test_a_stranger_learns_nothing_but_that_the_key_is_wrong(path: str, body: ob
         pytest.param(b"\x1f\x8b\x08\x00", id="compressed"),
         pytest.param('{"email": "\ud800"}', id="half a surrogate pair"),
         pytest.param("[" * 500_000, id="deeply nested"),
-        pytest.param('{"amount": ' + "9" * 5_000 + "}", id="an endless number"),
     ],
 )
 @pytest.mark.parametrize("path", ROUTES)
