@@ -197,7 +197,7 @@ def test_a_list_or_an_object_is_no_order_and_no_key(name: str, value: object) ->
     assert refused_for(a_lead(**{name: value})) == [name]
 
 
-@pytest.mark.parametrize("value", [["g@example.com"], {"a": 1}, 5, True], ids=repr)
+@pytest.mark.parametrize("value", [[5], [""], [], {"a": 1}, 5, True], ids=repr)
 def test_an_unreadable_e_mail_is_left_out_and_refused_where_nothing_else_identifies(
     value: object,
 ) -> None:
@@ -457,6 +457,69 @@ def test_without_rules_nothing_is_passed_on_and_the_region_never() -> None:
 
     assert plain.fields() == wide.fields() == a_lead()
     assert [warning.field for warning in warnings] == ["currency"]
+
+
+def test_a_wildcard_outranks_other_vocabularies() -> None:
+    rules = EventRules(passed_on=frozenset({"user_*", "value*"}))
+    raw = a_lead(user_email="b@example.com", value=5, user_data={"ph": "+16505551212"})
+
+    event, _ = read_event(raw, rules, READ_AT)
+
+    assert event.fields() == a_lead(user_email="b@example.com", value=5, phone="16505551212")
+
+
+@pytest.mark.parametrize("number", [10**309, -(10**309), 10**4000, math.inf, math.nan], ids=type)
+def test_a_number_that_others_cannot_read_is_not_passed_on(number: float) -> None:
+    event, warnings = read_event(
+        a_lead(currency=number), EventRules(passed_on=frozenset({"currency"})), READ_AT
+    )
+
+    assert event.fields() == a_lead()
+    assert [warning.field for warning in warnings] == ["currency"]
+
+
+# --- What costs no event ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("word", ["undefined", "null", " NaN ", "{{total}}", "N/A", "(not set)"])
+@pytest.mark.parametrize("name", ["amount", "event_time"])
+def test_a_word_for_a_missing_value_is_no_amount_and_no_time(name: str, word: str) -> None:
+    assert fields_of(a_lead(**{name: word})) == a_lead()
+    assert warned_of(a_lead(**{name: word})) == [name]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("value", "newsletter"), ("total", True), ("revenue", "1,234"), ("value", math.nan)),
+        *(("timestamp", "yesterday"), ("timestamp_micros", "soon"), ("occurred_at", True)),
+        *(("custom_data", {"amount": "a lot"}), ("properties", {"event_time": "noon"})),
+        *(("value", 10**400), ("user_data__amount", "a lot")),
+    ],
+)
+def test_an_amount_or_a_time_by_another_name_refuses_nothing(name: str, value: object) -> None:
+    assert fields_of(a_lead(**{name: value})) == a_lead()
+    assert warned_of(a_lead(**{name: value}))[0].startswith(name)
+
+
+@pytest.mark.parametrize("name", ["amount", "Amount", "event_time", "eventTime"])
+def test_by_cometlys_own_name_it_does(name: str) -> None:
+    assert refused_for(a_lead(**{name: "newsletter"})) in (["amount"], ["event_time"])
+
+
+def test_of_a_list_of_addresses_the_first_is_sent() -> None:
+    raw = a_lead(email=["", "a" * 64, "Grace@Example.com", "b@example.com"])
+
+    assert fields_of(raw)["email"] == "grace@example.com"
+    assert warned_of(raw) == ["email"]
+
+
+def test_a_test_event_is_said_to_be_booked() -> None:
+    raw = a_lead(test_event_code="TEST1", **{f"x{n}": n for n in range(20)})
+
+    [told] = [it.message for it in read(raw)[1] if it.field == "test_event_code"]
+
+    assert "IS booked" in told
 
 
 # --- What a way in knows better ---------------------------------------------------------------

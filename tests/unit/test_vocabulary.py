@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cometly_forwarder.event.model import EVENT_NAMES, FIELDS, STANDARD_NAMES
-from cometly_forwarder.event.vocabulary import read_event_name, translated
+from cometly_forwarder.event.vocabulary import others_in, read_event_name, translated
 
 SHA_256 = "a" * 64
 
@@ -310,6 +310,131 @@ def test_only_what_is_known_is_a_target() -> None:
 
 def test_a_name_with_dots_is_taken_whole() -> None:
     assert read({"order.id": "T-1", "order": {"x": 1}})[0] == {"order": {"x": 1}, "order_id": "T-1"}
+
+
+@pytest.mark.parametrize(
+    ("name", "field"),
+    [
+        *(("user_data__em", "email"), ("user_data.ph", "phone"), ("custom_data.value", "amount")),
+        *(("custom_data__order_id", "order_id"), ("properties.revenue", "amount")),
+        *(("context.page.url", "url"), ("context__traits__email", "email")),
+        *(("context.ip", "ip"), ("user__email", "email"), ("params.transaction_id", "order_id")),
+    ],
+)
+def test_the_way_to_a_field_may_be_its_name(name: str, field: str) -> None:
+    assert read({name: "x"}) == ({field: "x"}, {name: was_read_as(field)})
+
+
+@pytest.mark.parametrize("name", ["user_data.id", "custom_data.", "foo__em", "user_data_em", "a.b"])
+def test_another_way_is_no_name(name: str) -> None:
+    assert read({name: "x"}) == ({name: "x"}, {})
+
+
+@pytest.mark.parametrize("around", ["data", "event", "payload"])
+@pytest.mark.parametrize(
+    "event", [{"event_name": "purchase"}, {"event": "purchase"}, {"name": "purchase", "params": {}}]
+)
+def test_an_object_around_one_event_is_taken_off(around: str, event: dict[str, object]) -> None:
+    raw: dict[str, object] = {around: {**event, "amount": 1}, "order_id": "T-1"}
+    warnings: list[tuple[str, str]] = []
+
+    result = translated(raw, FIELDS, lambda *warning: warnings.append(warning))
+
+    assert result.items() >= {"event_name": "purchase", "amount": 1, "order_id": "T-1"}.items()
+    assert (around, "was read as the event") in warnings
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        pytest.param({"data": {"sku": "A1"}}, id="no event in it"),
+        pytest.param({"event_name": "purchase", "data": {"event": "sign_up"}}, id="one beside it"),
+        pytest.param({"data": {"event": "a"}, "payload": {"event": "b"}}, id="two of them"),
+        pytest.param({"body": {"event": "a"}}, id="another name"),
+    ],
+)
+def test_any_other_object_stays(raw: dict[str, object]) -> None:
+    assert read(raw) == (raw, {})
+
+
+def test_what_is_passed_on_by_that_name_is_no_object_around_an_event() -> None:
+    raw: dict[str, object] = {"data": {"event": "purchase"}, "x": 1}
+
+    assert read(raw, "data") == (raw, {})
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [SHA_256, "ada@example.com"],
+        ["", "  ", "ada@example.com"],
+        [None, {"a": 1}, "ada@example.com"],
+        ["undefined", SHA_256, "ada@example.com", "b@example.com"],
+    ],
+    ids=["a hash", "blanks", "no texts", "all of them"],
+)
+def test_the_first_usable_of_a_list_is_read(values: list[object]) -> None:
+    assert read({"user_data": {"em": values}})[0] == {"email": "ada@example.com"}
+
+
+def test_a_list_of_addresses_is_read_by_the_fields_own_name_too() -> None:
+    raw: dict[str, object] = {"user_data": {"email": [SHA_256, "ada@example.com"]}}
+
+    assert read(raw)[0] == {"email": "ada@example.com"}
+
+
+@pytest.mark.parametrize(
+    ("value", "total"), [(0, 12), (12, "0"), ("49.90", 4990), (4990, 49.9), ("1.00", "100")]
+)
+def test_of_two_amounts_that_make_each_other_doubtful_none_is_taken(
+    value: object, total: object
+) -> None:
+    result, warnings = read({"value": value, "total": total, "total_price": 7})
+
+    assert result == {}
+    assert '"value" and "total_price"' in warnings["amount"] or '"total"' in warnings["amount"]
+    assert "49" not in " ".join(warnings.values())
+
+
+@pytest.mark.parametrize(
+    ("value", "total"), [(5, 7), ("5", "5.00"), (0, "0.0"), ("x", 5), (5, "x"), (10, 1001)]
+)
+def test_of_two_other_amounts_the_first_is_taken(value: object, total: object) -> None:
+    assert read({"value": value, "total": total})[0] == {"amount": value}
+
+
+def test_an_amount_by_its_own_name_makes_nothing_doubtful() -> None:
+    assert read({"amount": 0, "value": 12})[0] == {"amount": 0}
+    assert read({"Amount": 0, "value": 12})[0] == {"amount": 0}
+
+
+def test_what_is_unfit_is_passed_over() -> None:
+    def unfit(field: str, value: object) -> str | None:
+        return "is no number" if (field, value) == ("amount", "newsletter") else None
+
+    warnings: dict[str, str] = {}
+    raw: dict[str, object] = {"value": "newsletter", "total": 5}
+    result = translated(raw, FIELDS, warnings.__setitem__, unfit=unfit)
+
+    assert result == {"amount": 5}
+    assert warnings["value"] == "is no number; it is left out"
+    own: dict[str, object] = {"Amount": "newsletter"}
+    assert translated(own, FIELDS, warnings.__setitem__, unfit=unfit) == {"amount": "newsletter"}
+
+
+def test_what_is_kept_is_not_translated_but_for_wrappers() -> None:
+    raw: dict[str, object] = {"user_email": "a@example.com", "user_data": {"ph": "1"}}
+
+    result = translated(raw, FIELDS, lambda *_: None, keeps=lambda name: name.startswith("user_"))
+
+    assert result == {"user_email": "a@example.com", "phone": "1"}
+
+
+def test_a_field_tells_by_which_other_name_it_came() -> None:
+    result = translated({"event_id": "e", "orderId": "T"}, FIELDS, lambda *_: None)
+
+    assert others_in(result) == {"idempotency_key": "event_id"}
+    assert others_in({"amount": 1}) == {}
 
 
 # --- Event names --------------------------------------------------------------------------------

@@ -39,7 +39,13 @@ from cometly_forwarder.event.texts import (
     with_whole_characters,
 )
 from cometly_forwarder.event.times import read_time
-from cometly_forwarder.event.vocabulary import read_event_name, translated
+from cometly_forwarder.event.vocabulary import (
+    Translated,
+    first_usable,
+    others_in,
+    read_event_name,
+    translated,
+)
 
 Amend = Callable[[Mapping[str, object]], Mapping[str, object]]
 
@@ -52,6 +58,7 @@ _NOT_ADMITTED = "is not taken from browsers here (the parameter BrowserEventName
 # What a body in another charset may have become on its way here (decision 12).
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 _LOST_BYTES = "holds U+FFFD, as text does that is not UTF-8; it is sent as it is"
+_STANDS_FOR_NOTHING = "holds what programs write for a missing value; it counts as absent"
 # Where the word for a missing value would be taken for a person or an order.
 _IDENTIFYING = frozenset(
     {
@@ -71,6 +78,11 @@ _IDENTIFYING = frozenset(
 
 
 _KNOWN = frozenset(FIELDS)
+# Shared by a batch, these would make its events one.
+_NEVER_SHARED = ("idempotency_key", "order_id", "order_name")
+# Senders may take these for more than they are.
+_BOOKED = "is not known here: this event IS booked; POST /v1/events?dry_run=true books none"
+_TELLING = {"test_event_code": _BOOKED}
 
 
 @dataclass(frozen=True)
@@ -104,6 +116,19 @@ class EventRules:
 DEFAULT_RULES = EventRules()
 
 
+def as_it_is(event: Mapping[str, object]) -> Mapping[str, object]:
+    """Amend nothing: the way in knows nothing better than the sender."""
+    return event
+
+
+@dataclass(frozen=True, slots=True)
+class InBatch:
+    """An event of an array, and what stands beside the array: each event's default."""
+
+    event: object
+    beside: Mapping[str, object]
+
+
 @dataclass(slots=True)
 class _Reading:
     """The warnings of one event, and what its readers need beside a value.
@@ -123,9 +148,19 @@ class _Reading:
     def warn_of(self, name: str, message: str) -> None:
         self.warnings.append(Fault(name, message))
 
+    def unfit(self, name: str, value: object) -> str | None:
+        """Say why a value by another name cannot be a field's that would refuse the event."""
+        if name not in _ABSENT_BY_WORD:
+            return None
+        try:
+            _READERS[name](value, _Reading(self.rules, self.accepted_at))
+        except BadValue as exc:
+            return str(exc)
+        return None
+
 
 def read_event(
-    raw: object, rules: EventRules, accepted_at: datetime, amend: Amend = dict
+    raw: object, rules: EventRules, accepted_at: datetime, amend: Amend = as_it_is
 ) -> tuple[Event, tuple[Fault, ...]]:
     """Validate and normalise one posted event; returns it with what the caller should know.
 
@@ -133,12 +168,20 @@ def read_event(
     knows better than the sender, after other vocabularies were translated. Raises InvalidEvent with
     every fault at once.
     """
+    beside_all: Mapping[str, object] | None = None
+    if type(raw) is InBatch:
+        beside_all, raw = raw.beside, raw.event
     if not isinstance(raw, Mapping):
         raise InvalidEvent((Fault("", "an event must be a JSON object"),))
     if isinstance(raw, jsontext.Ambiguous):
-        raise InvalidEvent((Fault(raw.repeated[:64], "must be given once: it is there twice"),))
+        raise ambiguous(raw)
     reading = _Reading(rules, accepted_at, rules.phone_region)
-    told = amend(translated(raw, rules.known, reading.warn_of))
+    plain = raw if rules.known.issuperset(raw) else _in_cometlys_words(raw, reading)
+    if beside_all:
+        plain = _with_shared(plain, beside_all, reading)
+    told = amend(plain)
+    if told is not plain:
+        _warn_of_another_key(plain, told, reading)
     beside = {} if _KNOWN.issuperset(told) else _beside(told, reading)
     values, faults = _values_in(told, reading)
     _leave_out_lone_half(values, reading)
@@ -150,6 +193,11 @@ def read_event(
     return Event.model_validate(beside | values), tuple(reading.warnings)
 
 
+def ambiguous(content: jsontext.Ambiguous) -> InvalidEvent:
+    """Make the error for what an object names twice."""
+    return InvalidEvent((Fault(content.repeated[:64], "must be given once: it is there twice"),))
+
+
 def warned_fields(warnings: Sequence[Fault]) -> list[str]:
     """Name the fields of warnings for a log; names that a sender made up are not told."""
     return sorted({it.field if it.field in _KNOWN else "(other)" for it in warnings})
@@ -158,6 +206,51 @@ def warned_fields(warnings: Sequence[Fault]) -> list[str]:
 def faulty_fields(faults: Sequence[Fault]) -> list[str]:
     """Name the fields of faults for a log, each in its place; the whole event's is empty."""
     return [it.field if it.field in _KNOWN or not it.field else "(other)" for it in faults]
+
+
+# --- Other vocabularies, batches and headers ----------------------------------------------------
+
+
+def _in_cometlys_words(raw: Mapping[str, object], reading: _Reading) -> Mapping[str, object]:
+    rules = reading.rules
+    if rules.known.issuperset(raw):
+        return raw
+    return translated(raw, rules.known, reading.warn_of, unfit=reading.unfit, keeps=rules.passes_on)
+
+
+def _with_shared(
+    event: Mapping[str, object], beside: Mapping[str, object], reading: _Reading
+) -> Mapping[str, object]:
+    """Put what stands beside a batch's array under the event: it is used where the event has none.
+
+    Both are in Cometly's words by then, so that another name for a field is no reason to miss it.
+    """
+    told = _in_cometlys_words(beside, reading)
+    shared, names = dict(told), others_in(told)
+    for name in [name for name in _NEVER_SHARED if shared.get(name) is not None]:
+        reading.warn_of(
+            names.get(name, name),
+            "stands beside the array and is left out: it would make the events one",
+        )
+        del shared[name]
+    given = {name: value for name, value in event.items() if not _is_blank(value)}
+    merged = Translated({**shared, **given})
+    merged.others.update(others_in(event))
+    return merged
+
+
+def _is_blank(value: object) -> bool:
+    return value is None or (isinstance(value, str) and not value.strip())
+
+
+def _warn_of_another_key(
+    plain: Mapping[str, object], told: Mapping[str, object], reading: _Reading
+) -> None:
+    """Correct what was said of another vocabulary's key, where a header's has taken its place."""
+    name = others_in(plain).get("idempotency_key")
+    if name and told.get("idempotency_key") != plain["idempotency_key"]:
+        reading.warnings = [it for it in reading.warnings if it.field != name]
+        reading.warn_of(name, "is left out: the Idempotency-Key header is another key")
 
 
 # --- Cometly's fields ---------------------------------------------------------------------------
@@ -177,7 +270,9 @@ def _values_in(
         try:
             found = read(value, reading)
         except BadValue as exc:
-            if name in _REFUSING or (name in _NEVER_MANY and isinstance(value, Mapping | list)):
+            if name in _ABSENT_BY_WORD and isinstance(value, str) and is_placeholder(value):
+                reading.warn(_STANDS_FOR_NOTHING)
+            elif name in _REFUSING or (name in _NEVER_MANY and isinstance(value, Mapping | list)):
                 faults.append(Fault(name, str(exc)))
             else:
                 reading.warn(f"{exc}; it is left out")
@@ -199,7 +294,7 @@ def _is_missing(text: str, reading: _Reading) -> bool:
         return True
     if reading.name not in _IDENTIFYING or not is_placeholder(text):
         return False
-    reading.warn("holds what programs write for a missing value; it counts as absent")
+    reading.warn(_STANDS_FOR_NOTHING)
     return True
 
 
@@ -221,6 +316,14 @@ def _event_name(value: object, reading: _Reading) -> str:
     raise BadValue(
         "must be one of Cometly's standard names or custom_event_1 to custom_event_50" + hint
     )
+
+
+def _email(value: object, reading: _Reading) -> str:
+    if not isinstance(value, list):
+        return read_email(value, reading.warn)
+    email = read_email(first_usable(value), reading.warn)
+    reading.warn("is a list; the first address in it is sent")
+    return email
 
 
 def _phone(value: object, reading: _Reading) -> str | None:
@@ -251,7 +354,7 @@ _SHOWN = frozenset(
 _READERS_OF: Mapping[str, _Reader] = {
     **dict.fromkeys(_SHOWN, _shown),
     "event_name": _event_name,
-    "email": _plain(read_email),
+    "email": _email,
     "ip": _plain(read_ip),
     "phone": _phone,
     "event_time": _event_time,
@@ -264,6 +367,8 @@ _READERS_OF: Mapping[str, _Reader] = {
 _READERS = {name: _READERS_OF.get(name, _plain(read_text)) for name in FIELDS}
 # What cannot be read of these refuses the event; of the others here, if it is an object or a list.
 _REFUSING = frozenset({"event_name", "amount", "event_time"})
+# No amount and no time is such a word: it is looked for after they could not be read.
+_ABSENT_BY_WORD = frozenset({"amount", "event_time"})
 _NEVER_MANY = frozenset({"order_id", "idempotency_key"})
 
 
@@ -314,11 +419,19 @@ def _passed_on(raw: Mapping[Any, object], reading: _Reading) -> dict[str, object
             found[name] = with_whole_characters(value)
             if found[name] != value:
                 reading.warn_of(name, "held half of a surrogate pair, which became U+FFFD")
-        elif isinstance(value, int | float) and math.isfinite(value):
+        elif isinstance(value, int | float) and is_json_number(value):
             found[name] = value
         elif value is not None:
             reading.warn_of(name, "must be text, a number or true or false; it is left out")
     return found
+
+
+def is_json_number(value: float) -> bool:
+    """Say whether others can read a number of JSON: no integer that is too large for a float."""
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
 
 
 def _region_in(raw: Mapping[Any, object], reading: _Reading) -> str | None:
@@ -333,7 +446,11 @@ def _region_in(raw: Mapping[Any, object], reading: _Reading) -> str | None:
 
 def _warn_of_unknown(raw: Mapping[Any, object], reading: _Reading) -> None:
     unknown = [str(name) for name in raw if not _is_known(name, reading.rules)]
+    unknown.sort(key=lambda name: name not in _TELLING)
     for name in unknown[:MAX_UNKNOWN_NAMED]:
+        if telling := _TELLING.get(name):
+            reading.warn_of(name, telling)
+            continue
         hint = _hint(name[:64].strip().lower(), FIELDS)
         reading.warn_of(name[:64], f"is not a field that Cometly knows and is left out{hint}")
     if len(unknown) > MAX_UNKNOWN_NAMED:

@@ -17,13 +17,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from decimal import Decimal
 from functools import lru_cache
 
+from cometly_forwarder.errors import BadValue
+from cometly_forwarder.event.amounts import read_amount
 from cometly_forwarder.event.texts import is_placeholder, without_invisible
 
 Warn = Callable[[str], None]
 WarnOf = Callable[[str, str], None]
+# Says why a value cannot be a field's, if so.
+Unfit = Callable[[str, object], str | None]
 
 # Each field in others' words. Where several are given and differ, the first of a row is taken. A
 # word is written with every separator that it may have.
@@ -67,6 +72,7 @@ _ALSO_WRITTEN = {"email": "e_mail", "fingerprint": "finger_print"}
 _SHORT = frozenset({"em", "ph", "fn", "ln"})
 _HASHED = frozenset({"email", "phone", "first_name", "last_name"})
 _HASH = r"[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{64}"
+_MOST_VALUES = 16
 
 # Objects around fields: Meta's and Snap's, Segment's, GA4's, TikTok's. In this order, and behind
 # all that stands outside of them.
@@ -75,6 +81,14 @@ _WRAPPERS = (
     "context",
 )
 _WITHIN_CONTEXT = ("traits", "user", "page")
+_PATHS = (*((name,) for name in _WRAPPERS), *(("context", name) for name in _WITHIN_CONTEXT))
+# Forms and spreadsheets have no objects: they write the way to a field into its name.
+_FLAT = re.compile(
+    rf"(context(?:__|\.)(?:{'|'.join(_WITHIN_CONTEXT)})|{'|'.join(_WRAPPERS)})(?:__|\.)(.+)",
+    re.DOTALL,
+)
+# Objects around one event, which is all that there is.
+_AROUND_AN_EVENT = ("data", "event", "payload")
 
 # `fb_mobile_` and `af_` are of apps: Meta's SDK and AppsFlyer's.
 _EVENTS_IN_OTHER_WORDS: Mapping[str, tuple[str, ...]] = {
@@ -111,28 +125,96 @@ _LAST = 99
 _SEPARATORS = r"[\s_\-./:]+"
 
 
+class Translated(dict[str, object]):
+    """An event in Cometly's field names.
+
+    `others` tells the name that a field had, if it was another than Cometly's in some spelling.
+    """
+
+    def __init__(self, fields: Mapping[str, object]) -> None:
+        super().__init__(fields)
+        self.others: dict[str, str] = {}
+        self.doubtful = set[str]()
+
+
+def others_in(event: Mapping[str, object]) -> Mapping[str, str]:
+    """Tell which fields of an event came by another name, and by which."""
+    return event.others if isinstance(event, Translated) else {}
+
+
+def _nothing(*_: object) -> None:
+    """Stand for a question that nobody asks."""
+
+
 def translated(
-    raw: Mapping[str, object], known: Collection[str], warn: WarnOf
+    raw: Mapping[str, object],
+    known: Collection[str],
+    warn: WarnOf,
+    *,
+    unfit: Unfit = _nothing,
+    keeps: Callable[[str], object] = _nothing,
 ) -> Mapping[str, object]:
     """Put an event into Cometly's field names, each with a warning of the name that was read.
 
     A field that is given by its own name stays as it is; another name for it, with another value,
     is left out with a warning. Of several other names the first is taken: Cometly's name in another
-    spelling, then others' in the order above, first outside of wrappers. `known` are the names that
-    need no translation. What no name could be read from stays, for others to judge.
+    spelling, then others' in the order above, first outside of wrappers. What is `unfit` for its
+    field is passed over. `known` are the names that need no translation, as are those that `keeps`
+    names. What no name could be read from stays, for others to judge.
     """
     names = frozenset(known)
     if names.issuperset(raw):
         return raw
-    found = sorted(_readings(raw, names), key=lambda reading: reading.order)
+    raw = _out_of_its_object(raw, names, warn)
+    unknown = {
+        name: value
+        for name, value in raw.items()
+        if name not in names and (isinstance(value, Mapping) or not keeps(name))
+    }
+    found = sorted(_readings(unknown, names), key=lambda reading: reading.order)
     taken = {reading.outermost for reading in found}
-    result = {name: value for name, value in raw.items() if name not in taken}
+    result = Translated({name: value for name, value in raw.items() if name not in taken})
     for reading in found:
-        _take(reading, result, warn)
+        _take(reading, result, warn, unfit)
     for wrapper in _WRAPPERS:
         if wrapper in taken and _holds_more(raw[wrapper], wrapper, found):
             warn(wrapper, "holds more than what was read; the rest is left out")
     return result
+
+
+def names_an_event(content: Mapping[str, object]) -> bool:
+    """Say whether an object tells which event it is, in whatever vocabulary."""
+    return _has_ga4_name(content) or any(
+        not isinstance(value, Mapping) and _meaning_of(name[: _LONGEST_NAME + 1], _EVENT_NAME)
+        for name, value in content.items()
+    )
+
+
+_EVENT_NAME = frozenset({"event_name"})
+
+
+def _out_of_its_object(
+    raw: Mapping[str, object], known: frozenset[str], warn: WarnOf
+) -> Mapping[str, object]:
+    """Read `{"data": {…}}` as the event in it, with what stands beside where it has nothing."""
+    inner = [
+        (name, value)
+        for name in _AROUND_AN_EVENT
+        if name not in known and isinstance(value := raw.get(name), Mapping)
+    ]
+    if not inner or names_an_event(raw):
+        return raw
+    events = [(name, value) for name, value in inner if names_an_event(value)]
+    if len(events) != 1:
+        return raw
+    [(around, event)] = events
+    warn(around, "was read as the event")
+    return {name: value for name, value in raw.items() if name != around} | dict(event)
+
+
+def _has_ga4_name(content: Mapping[str, object]) -> bool:
+    """Say whether a name is an event's: beside GA4's parameters. Elsewhere it is anybody's."""
+    return isinstance(content.get("params"), Mapping) and isinstance(content.get("name"), str)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,17 +234,29 @@ class _Reading:
     def name(self) -> str:
         return ".".join(self.path)[:_LONGEST_NAME]
 
+    @property
+    def is_by_another_name(self) -> bool:
+        return self.order != (0, 0)
 
-def _readings(raw: Mapping[str, object], known: frozenset[str]) -> Iterator[_Reading]:
-    unknown = {name: value for name, value in raw.items() if name not in known}
+
+def _readings(unknown: Mapping[str, object], known: frozenset[str]) -> Iterator[_Reading]:
     yield from _within(unknown, known, 0)
-    paths = [(name,) for name in _WRAPPERS] + [("context", name) for name in _WITHIN_CONTEXT]
-    for depth, path in enumerate(paths, start=1):
+    for depth, path in enumerate(_PATHS, start=1):
         if path[0] in unknown:
             yield from _within(_at(path, unknown), known, depth, path)
-    # GA4 names an event beside its parameters; anywhere else a name is anybody's.
-    if isinstance(unknown.get("params"), Mapping) and isinstance(unknown.get("name"), str):
+    for name, value in unknown.items():
+        yield from _flat(name, value, known)
+    if _has_ga4_name(unknown):
         yield _Reading((0, _LAST), "event_name", unknown["name"], ("name",))
+
+
+def _flat(name: str, value: object, known: frozenset[str]) -> Iterator[_Reading]:
+    """Read `user_data__em` and `custom_data.value` as the way to the field."""
+    found = _FLAT.fullmatch(name[: 2 * _LONGEST_NAME])
+    if found and not _meaning_of(name[: _LONGEST_NAME + 1], known):
+        depth = 1 + _PATHS.index(tuple(found[1].replace("__", ".").split(".")))
+        for reading in _within({found[2]: value}, known, depth):
+            yield replace(reading, path=(name,))
 
 
 def _at(path: tuple[str, ...], content: object) -> Mapping[str, object]:
@@ -181,23 +275,71 @@ def _within(
         if meaning is None or meaning[2] in seen:
             continue
         field, rank, word = meaning
-        first = value[0] if isinstance(value, list) and value and word in _SHORT else value
-        if isinstance(first, str | int | float) or first is None:
+        one = _one_of(value, field, word) if isinstance(value, list) else value
+        if isinstance(one, str | int | float) or value is None:
             seen.add(word)
-            yield _Reading((depth, rank), field, first, (*path, name))
+            yield _Reading((depth, rank), field, one, (*path, name))
 
 
-def _take(reading: _Reading, result: dict[str, object], warn: WarnOf) -> None:
-    field, value = reading.field, reading.value
+def _one_of(values: list[object], field: str, word: str) -> object:
+    """Choose from a list where one may be: of Meta's short names, and of e-mail addresses."""
+    if word in _SHORT:
+        return first_usable(values) or next(iter(values), None)
+    return first_usable(values) if field == "email" and _are_texts(values) else None
+
+
+def _are_texts(values: list[object]) -> bool:
+    return all(isinstance(value, str) for value in values[:_MOST_VALUES])
+
+
+def first_usable(values: list[object]) -> object:
+    """Choose from a list of values for one person: the first that is neither a hash nor blank."""
+    few = [value for value in values[:_MOST_VALUES] if isinstance(value, str | int | float)]
+    return next((value for value in few if _is_given(value) and not _is_hash(value)), None)
+
+
+def _take(reading: _Reading, result: Translated, warn: WarnOf, unfit: Unfit) -> None:
+    field, value, name = reading.field, reading.value, reading.name
     if not _is_given(value):
         return
-    if field in _HASHED and isinstance(value, str) and re.fullmatch(_HASH, value.strip().lower()):
-        warn(reading.name, "is a hash, which Cometly cannot match, and is left out")
+    if field in _HASHED and _is_hash(value):
+        warn(name, "is a hash, which Cometly cannot match, and is left out")
+    elif reading.is_by_another_name and (why := unfit(field, value)):
+        warn(name, f"{why}; it is left out")
+    elif field in result.doubtful:
+        warn(name, f'is left out: "{field}" is given with other values')
     elif not _is_given(result.get(field)):
         result[field] = value
-        warn(reading.name, f'was read as "{field}"')
+        if reading.is_by_another_name:
+            result.others[field] = name
+        warn(name, f'was read as "{field}"')
     elif result[field] != value:
+        _leave_out(reading, result, warn)
+
+
+def _leave_out(reading: _Reading, result: Translated, warn: WarnOf) -> None:
+    """Warn of a second value; where it makes the first one doubtful too, neither is taken."""
+    field, first = reading.field, result.others.get(reading.field)
+    if field == "amount" and first and _are_in_doubt(result[field], reading.value):
+        del result[field], result.others[field]
+        result.doubtful.add(field)
+        why = "one of them is 0, or 100 times the other"
+        warn(field, f'is left out: "{first}" and "{reading.name}" differ, and {why}')
+    else:
         warn(reading.name, f'is left out: "{field}" is given with another value')
+
+
+def _are_in_doubt(one: object, other: object) -> bool:
+    """Say whether two amounts differ so that one may be unset, or in cents."""
+    try:
+        low, high = sorted(Decimal(str(read_amount(it, _nothing))) for it in (one, other))
+    except BadValue:
+        return False
+    return low != high and (0 in {low, high} or high == 100 * low or low == 100 * high)
+
+
+def _is_hash(value: object) -> bool:
+    return isinstance(value, str) and re.fullmatch(_HASH, value.strip().lower()) is not None
 
 
 def _holds_more(content: object, wrapper: str, found: list[_Reading]) -> bool:
