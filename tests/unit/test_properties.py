@@ -25,7 +25,7 @@ from cometly_forwarder import jsontext
 from cometly_forwarder.errors import Fault, InvalidEvent, Unreadable
 from cometly_forwarder.event.envelope import Envelope, Source, read_envelope, seal
 from cometly_forwarder.event.model import EVENT_NAMES, FIELDS, Event
-from cometly_forwarder.event.reading import EventRules
+from cometly_forwarder.event.reading import EventRules, read_event
 from cometly_forwarder.event.texts import is_placeholder
 from local.openapi import document
 from local.sandbox import contract
@@ -632,6 +632,42 @@ def test_a_sealed_envelope_is_read_back_as_it_was(
         read_back = read_envelope(body, QUEUE, rules_of(reader))
         assert read_back == envelope
         assert json_of(read_back.event) == json_of(envelope.event)
+
+
+@given(
+    raw=posted_events(),
+    more=st.dictionaries(
+        st.sampled_from(["value", "em", "user_id", "x", "total*"]), texts | booleans
+    ),
+    region=regions,
+    passed_on=st.sets(st.sampled_from(["x", "value", "total*", "em", "currency", "user_*"])),
+    other=st.sets(st.sampled_from(["value", "currency", "em*"])),
+)
+def test_other_settings_change_nothing_of_what_is_sealed(
+    raw: dict[str, object],
+    more: dict[str, object],
+    region: str | None,
+    passed_on: set[str],
+    other: set[str],
+) -> None:
+    event, _ = read_event(raw | more, EventRules(region, frozenset(passed_on)), READ_AT)
+    envelope = seal(event, ORIGIN)
+
+    for reader in REGIONS:
+        rules = EventRules(reader, frozenset(other))
+        assert json_of(read_envelope(envelope.body(), QUEUE, rules).event) == json_of(
+            envelope.event
+        )
+
+
+@given(
+    raw=st.dictionaries(
+        st.sampled_from(["value", "total", "timestamp", "event_timestamp", "custom_data.amount"]),
+        any_json,
+    )
+)
+def test_no_amount_and_no_time_by_another_name_refuses_an_event(raw: dict[str, object]) -> None:
+    assert read(an_event(order_id="1") | raw)[0].order_id == "1"
 
 
 def by_the_old_rules(fields: Mapping[str, Any]) -> str:

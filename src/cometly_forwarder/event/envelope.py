@@ -22,14 +22,29 @@ from typing import Any
 
 from cometly_forwarder import jsontext
 from cometly_forwarder.errors import Fault, InvalidEvent, TooLarge, Unreadable
-from cometly_forwarder.event.model import Event, iso_time
-from cometly_forwarder.event.reading import DEFAULT_RULES, EventRules, read_event
+from cometly_forwarder.event.model import CUSTOM_NAMES, FIELDS, STANDARD_NAMES, Event, iso_time
+from cometly_forwarder.event.reading import (
+    DEFAULT_RULES,
+    EventRules,
+    ambiguous,
+    is_json_number,
+    read_event,
+)
 
 # A queue message holds 1 MiB (SQS, since August 2025), and a parked one carries its reasons too.
 MAX_BODY_BYTES = 768 * 1024
 
 _EVENT_ID = re.compile("evt_[0-9a-f]{32}")
 _PHONE = re.compile("[1-9][0-9]{0,31}")
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z", re.ASCII)
+_ANY_TEXT = re.compile(".*", re.DOTALL)
+_BOOLEANS = frozenset({"is_upsell", "do_not_capi"})
+# Fields that are no text, and those whose text has a form.
+_SEALED_FORMS: Mapping[str, re.Pattern[str] | None] = {
+    **dict.fromkeys(("amount", *_BOOLEANS)),
+    "phone": _PHONE,
+    "event_time": _TIME,
+}
 _VERSION_FIELD = "cometly_forwarder"
 _VERSION = 1
 
@@ -86,18 +101,18 @@ def read_envelope(body: str, queue: Source, rules: EventRules = DEFAULT_RULES) -
     `queue` is the queue's own view, used where the body names no better source. Never raises for
     what the body holds: an unreadable one gives an envelope with faults.
     What is sealed already is read by the same rules, for anyone who may send to the queue can write
-    the like. Of what ingest sealed this changes nothing, save that a phone number must be left as
-    it is: some change when normalised twice.
+    the like. Of what ingest sealed this changes nothing, whatever the settings are by now: it is
+    not translated, what was passed on is kept, and a phone number is left as it is.
     """
     source = queue
     try:
-        content = jsontext.parse(body)
+        content = jsontext.parse_each(body)
         if isinstance(content, dict) and _is_sealed(content):
             return _unsealed(content, rules)
         # A rule may put its events on a topic: then the event is within both.
         while wrapper := _wrapper_of(content, queue):
             source, content = wrapper, _inside(content)
-        event, warnings = read_event(content, rules, source.time)
+        event, warnings = read_event(_unless_sealed(content), rules, source.time)
         return replace(seal(event, source), is_bare=source is queue, warnings=warnings)
     except InvalidEvent as exc:
         return _faulty(source, exc.faults)
@@ -144,19 +159,65 @@ def _is_sealed(content: Mapping[str, Any]) -> bool:
     return type(version) is int and version == _VERSION  # True == 1, for Python
 
 
+def _unless_sealed(content: object) -> object:
+    """Refuse the envelopes of versions that are not ours: what is in them is no bare event."""
+    if isinstance(content, dict) and _VERSION_FIELD in content:
+        raise Unreadable("the envelope is of another version, or within a message of another kind")
+    return content
+
+
 def _unsealed(content: Mapping[str, Any], rules: EventRules) -> Envelope:
+    if isinstance(content, jsontext.Ambiguous):
+        raise ambiguous(content)
     event_id, fields, accepted_at = (content.get(k) for k in ("event_id", "event", "accepted_at"))
     if not (isinstance(event_id, str) and _EVENT_ID.fullmatch(event_id)):
         raise Unreadable("the envelope has no event_id such as ingest makes")
     if not (isinstance(fields, dict) and isinstance(accepted_at, str)):
         raise Unreadable("the envelope lacks accepted_at or event")
     moment = _moment(accepted_at)
-    event, _ = read_event(fields, rules, moment)
-    if not (_may_be_called(event_id, event) or _was_called(event_id, fields)):
-        raise InvalidEvent((Fault("", "the envelope's event_id is that of another event"),))
-    sealed = event.fields() | _sealed_phone(fields)
+    try:
+        sealed = _read_again(event_id, fields, rules, moment)
+    except InvalidEvent:
+        if not (_is_as_it_was_sealed(fields) and _was_called(event_id, fields)):
+            raise
+        sealed = {name: value for name, value in fields.items() if value is not None}
     sealed.setdefault("event_time", iso_time(moment))
     return Envelope(event_id, moment, sealed)
+
+
+def _read_again(
+    event_id: str, fields: Mapping[str, Any], rules: EventRules, moment: datetime
+) -> dict[str, Any]:
+    names = frozenset(fields)
+    if not names.issubset(FIELDS):
+        rules = replace(rules, passed_on=names)
+    event, _ = read_event(fields, rules, moment)
+    if not _may_be_called(event_id, event):
+        raise InvalidEvent((Fault("", "the envelope's event_id is that of another event"),))
+    return event.fields() | _sealed_phone(fields)
+
+
+def _is_as_it_was_sealed(fields: Mapping[str, Any]) -> bool:
+    """Say whether fields have the forms in which every version sealed them.
+
+    What versions before 1.0 sealed they told the caller was accepted: it is not judged by rules
+    that came later. Whoever forges the like wins nothing, for its id has to be that of its fields.
+    """
+    return (
+        fields.get("event_name") in STANDARD_NAMES + CUSTOM_NAMES
+        and any(fields.get(name) for name in ("email", "comet_token", "fingerprint"))
+        and all(_has_sealed_form(name, value) for name, value in fields.items())
+    )
+
+
+def _has_sealed_form(name: str, value: object) -> bool:
+    if isinstance(value, str):
+        form = _SEALED_FORMS.get(name, _ANY_TEXT)
+        return form is not None and form.fullmatch(value) is not None
+    if isinstance(value, bool) or value is None:
+        return value is None or name in _BOOLEANS or name not in FIELDS
+    is_number = isinstance(value, int | float) and is_json_number(value)
+    return is_number and (name == "amount" or name not in FIELDS)
 
 
 def _sealed_phone(fields: Mapping[str, Any]) -> dict[str, str]:
@@ -188,7 +249,7 @@ def _was_called(event_id: str, fields: Mapping[str, Any]) -> bool:
     if key := fields.get("idempotency_key"):
         return event_id in {key, _event_id(("key", str(key)))}
     if not fields.get("order_id"):
-        return False
+        return bool(fields.get("order_name"))  # as today: its source's id is not in the envelope
     customer = fields.get("email") or fields.get("comet_token") or fields.get("fingerprint")
     order = (fields.get("event_name"), fields.get("order_id"), customer)
     return event_id == _event_id(("order", *map(str, order)))
@@ -206,9 +267,10 @@ def _wrapper_of(content: object, source: Source) -> Source | None:
 
 
 def _inside(wrapped: dict[str, Any]) -> object:
-    if "detail" in wrapped:
-        return wrapped["detail"]
-    content: object = jsontext.parse(wrapped["Message"])
+    is_by_rule = "detail" in wrapped
+    content = wrapped["detail"] if is_by_rule else jsontext.parse_each(wrapped["Message"])
+    if isinstance(wrapped, jsontext.Ambiguous) and not isinstance(content, jsontext.Ambiguous):
+        raise ambiguous(wrapped)
     return content
 
 
