@@ -159,6 +159,17 @@ def test_the_key_is_the_headers_or_the_events(
     assert event_queue.events[0]["idempotency_key"] == key
 
 
+@pytest.mark.parametrize("name", ["event_id", "messageId", "$insert_id"])
+def test_a_header_outranks_another_vocabularys_key(name: str) -> None:
+    event_queue = FakeEventQueue()
+    raw = an_event(amount=1, **{name: "e-1"})
+
+    (receipt,) = accept([raw], an_intake(event_queue), with_key("key-1"))
+
+    assert event_queue.events[0]["idempotency_key"] == "key-1"
+    assert [(it.field, "header" in it.message) for it in receipt.warnings] == [(name, True)]
+
+
 NESTED: list[object] = []
 for _ in range(50_000):
     NESTED = [NESTED]

@@ -10,8 +10,9 @@ from typing import Protocol
 
 from cometly_forwarder.errors import BadValue, Fault, InvalidEvent, TooLarge
 from cometly_forwarder.event.envelope import Envelope, Source, identity_of, seal
-from cometly_forwarder.event.reading import DEFAULT_RULES, Amend, EventRules, read_event
+from cometly_forwarder.event.reading import DEFAULT_RULES, Amend, EventRules, as_it_is, read_event
 from cometly_forwarder.event.texts import is_placeholder, read_key
+from cometly_forwarder.event.vocabulary import others_in
 
 
 class Status(IntEnum):
@@ -61,7 +62,7 @@ class Preview:
     is_too_large: bool = False
 
 
-def accept(raws: Sequence[object], intake: Intake, amend: Amend = dict) -> list[Receipt]:
+def accept(raws: Sequence[object], intake: Intake, amend: Amend = as_it_is) -> list[Receipt]:
     """Take each event that is valid; returns a receipt each, in order.
 
     `amend` is what a route does to each event (see `read_event`). A receipt says ACCEPTED only
@@ -77,7 +78,7 @@ def accept(raws: Sequence[object], intake: Intake, amend: Amend = dict) -> list[
     ]
 
 
-def preview(raws: Sequence[object], intake: Intake, amend: Amend = dict) -> list[Preview]:
+def preview(raws: Sequence[object], intake: Intake, amend: Amend = as_it_is) -> list[Preview]:
     """Read each event as `accept` does, and queue nothing."""
     return [_previewed(raw, intake, amend) for raw in raws]
 
@@ -105,8 +106,9 @@ def _previewed(raw: object, intake: Intake, amend: Amend) -> Preview:
 def with_key(header: str | None) -> Amend:
     """Add an Idempotency-Key header to an event without a key; another key refuses the event.
 
-    A placeholder in either, such as undefined, is no key. Where both hold nothing better, it stays
-    in the event, whose reading warns of it.
+    What another vocabulary calls a key, such as `event_id`, gives way. A placeholder in either,
+    such as undefined, is no key. Where both hold nothing better, it stays in the event, whose
+    reading warns of it.
     """
     key = _key_in(header or "")
 
@@ -118,6 +120,8 @@ def with_key(header: str | None) -> Amend:
             return {**raw, "idempotency_key": key}
         if _is_nobodys(key):
             return raw
+        if "idempotency_key" in others_in(raw):
+            return {**raw, "idempotency_key": key}
         raise InvalidEvent(
             (Fault("idempotency_key", "differs from the Idempotency-Key header; give one of them"),)
         )
