@@ -13,6 +13,14 @@ _GZIP_NAMES = frozenset({"gzip", "x-gzip"})
 _GZIP = b"\x1f\x8b"
 # Gzip's second byte is no UTF-8: API Gateway writes U+FFFD for it where it takes a body for text.
 _GZIP_AS_TEXT = "\x1f\ufffd".encode()
+# What callers name that packs nothing: charsets, transfer encodings, ways to sign an upload.
+_NO_ENCODINGS = frozenset(
+    {"", "identity", "none", "utf-8", "utf8", "aws-chunked", "chunked", "7bit", "8bit", "binary"}
+)
+_LINES = tuple(
+    f"application/{kind}"
+    for kind in ("x-ndjson", "ndjson", "x-jsonlines", "jsonlines", "jsonl", "x-jsonl", "json-seq")
+)
 _FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
 
 
@@ -44,9 +52,14 @@ def content_of(request: Request, most: int) -> object:
         content: object = jsontext.parse_each(body)
     except Unreadable:
         # curl calls JSON a form unless it is told otherwise: the body decides.
-        if request.headers.get("content-type", "").lower().startswith(_FORMS):
+        kind = request.headers.get("content-type", "").strip().lower()
+        if kind.startswith(_FORMS):
             raise Refused(
                 415, "A form cannot be read: send JSON, with Content-Type: application/json."
+            ) from None
+        if kind.startswith(_LINES):
+            raise Refused(
+                415, "Lines of JSON cannot be read: send the events as one array."
             ) from None
         raise
     return content
@@ -59,10 +72,10 @@ def _bounded(body: bytes, most: int) -> bytes:
 
 
 def _unpacked(request: Request, most: int) -> bytes:
-    encoding = request.headers.get("content-encoding", "").strip().lower()
-    if encoding in {"", "identity"}:
+    encodings = _encodings_in(request.headers.get("content-encoding", ""))
+    if not encodings:
         return request.body
-    if encoding not in _GZIP_NAMES:
+    if len(encodings) > 1 or encodings[0] not in _GZIP_NAMES:
         raise Refused(415, "This Content-Encoding cannot be read: send gzip, or none.")
     if request.body.startswith(_GZIP_AS_TEXT):
         raise Refused(
@@ -74,6 +87,11 @@ def _unpacked(request: Request, most: int) -> bytes:
         return request.body  # a gateway may have unpacked it already
     # Gzip may consist of many members that are empty: what is packed is bounded too.
     return _unzipped(_bounded(request.body, most), most)
+
+
+def _encodings_in(header: str) -> list[str]:
+    names = (name.strip().lower() for name in header.split(","))
+    return [name for name in names if name not in _NO_ENCODINGS]
 
 
 def _unzipped(body: bytes, most: int) -> bytes:
