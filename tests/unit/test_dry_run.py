@@ -15,15 +15,19 @@ PURCHASE = an_event(order_id="T-1", amount=49.9)
 
 
 def dry_run(
-    body: object, flag: str | None = "true", path: str = "/v1/events", **given: Any
+    body: object,
+    flag: str | None = "true",
+    path: str = "/v1/events",
+    name: str = "dry_run",
+    **given: Any,
 ) -> dict[str, Any]:
     request = http_request(body, path=path, **given)
     if flag is None:
         return {**request, "queryStringParameters": None}
     return {
         **request,
-        "rawQueryString": f"dry_run={flag}",
-        "queryStringParameters": {"dry_run": flag},
+        "rawQueryString": f"{name}={flag}",
+        "queryStringParameters": {name: flag},
     }
 
 
@@ -159,7 +163,20 @@ def test_a_dry_run_needs_no_queue(fake: FakeAws) -> None:
     assert answer_to(dry_run(PURCHASE)).status == 200
 
 
-def test_the_drop_in_has_no_dry_run_as_cometly_has_none(fake: FakeAws) -> None:
-    answer = answer_to(dry_run(PURCHASE, path="/public-api/v1/events/track"))
+@pytest.mark.parametrize("name", ["dryRun", "dry-run", "DRY_RUN", "Dry.Run", "dryrun"])
+def test_the_flag_is_read_in_any_spelling(name: str, fake: FakeAws) -> None:
+    answer = answer_to(dry_run(PURCHASE, name=name))
 
-    assert (answer.status, len(fake.bodies)) == (202, 1)
+    assert (answer.status, fake.bodies) == (200, [])
+    assert answer_to(dry_run(PURCHASE, "perhaps", name=name)).status == 422
+
+
+@pytest.mark.parametrize("name", ["dry_run", "dryRun"])
+def test_the_drop_in_says_that_it_has_no_dry_run(name: str, fake: FakeAws) -> None:
+    path = "/public-api/v1/events/track"
+
+    answer = answer_to(dry_run(PURCHASE, path=path, name=name))
+
+    assert (answer.status, fake.bodies) == (422, [])
+    assert "only post /v1/events has a dry run" in answer.body["message"].lower()
+    assert answer_to(dry_run(PURCHASE, "false", path, name)).status == 202

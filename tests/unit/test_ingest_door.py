@@ -47,6 +47,9 @@ def packed(body: bytes, encoding: str = "gzip", path: str = EVENTS) -> dict[str,
         pytest.param(JSON, "gzip", id="unpacked by a gateway"),
         pytest.param(JSON, "identity", id="not packed, and said so"),
         pytest.param(JSON, "", id="an empty header"),
+        *(pytest.param(JSON, it, id=it) for it in ("utf-8", "UTF8", "aws-chunked", "identity, ")),
+        pytest.param(gzip.compress(JSON), "gzip, identity", id="gzip and nothing"),
+        pytest.param(gzip.compress(JSON), "aws-chunked,gzip", id="gzip, as S3's clients say it"),
     ],
 )
 @pytest.mark.parametrize("path", ROUTES)
@@ -157,6 +160,15 @@ def test_a_form_is_told_to_be_json(path: str, kind: str, fake: FakeAws) -> None:
     assert fake.bodies == []
 
 
+@pytest.mark.parametrize("kind", ["application/x-ndjson", "Application/JSONL; charset=utf-8"])
+@pytest.mark.parametrize("path", ROUTES)
+def test_lines_of_json_are_told_to_be_an_array(path: str, kind: str, fake: FakeAws) -> None:
+    answer = answer_to(http_request(JSON + b"\n" + JSON, path=path, headers={"Content-Type": kind}))
+
+    assert (answer.status, fake.bodies) == (415, [])
+    assert "array" in answer.body["message"]
+
+
 @pytest.mark.parametrize("kind", [*FORM.values(), "Application/X-WWW-Form-Urlencoded; charset=x"])
 @pytest.mark.parametrize("path", ROUTES)
 def test_json_that_curl_calls_a_form_is_taken(path: str, kind: str, fake: FakeAws) -> None:
@@ -221,6 +233,82 @@ def test_the_drop_in_path_says_where_arrays_go(body: object, fake: FakeAws) -> N
     assert (answer.status, list(answer.body)) == (422, ["message"])
     assert "/v1/events" in answer.body["message"]
     assert fake.bodies == []
+
+
+def warned_in(result: Any) -> set[str]:
+    return {warning["field"] for warning in result["warnings"]}
+
+
+def test_what_stands_beside_an_array_is_each_events_default(fake: FakeAws) -> None:
+    beside = {
+        "user_data": {"em": "ada@example.com", "ph": "0151 23456789"},
+        "timestamp_micros": 1705314600000000,
+        "phone_region": "DE",
+        "currency": "EUR",
+        "made_up": 1,
+    }
+    own = {"event": "purchase", "user_email": "b@example.com", "currency": "USD", "value": 2}
+    events = [{"event": "purchase", "order_id": "1", "value": 1}, {**own, "phone": " "}]
+
+    answer = answer_to(http_request({**beside, "events": events}))
+
+    assert answer.status == 202
+    first, second = fake.events
+    shared = {"phone": "4915123456789", "event_time": "2024-01-15T10:30:00Z"}
+    assert first.items() >= {**shared, "email": "ada@example.com", "currency": "EUR"}.items()
+    assert second.items() >= {**shared, "email": "b@example.com", "currency": "USD"}.items()
+    for result in answer.body["results"]:
+        assert warned_in(result) >= {"user_data.em", "timestamp_micros", "made_up"}
+
+
+def test_ga4s_batch_is_read(fake: FakeAws) -> None:
+    body = {
+        "client_id": "1.2",
+        "user_data": {"email": "ada@example.com"},
+        "timestamp_micros": "1705314600000000",
+        "events": [{"name": "purchase", "params": {"transaction_id": "T-1", "value": 49.9}}],
+    }
+
+    assert answer_to(http_request(body)).status == 202
+    assert fake.events == [
+        {
+            "event_name": "purchase",
+            "email": "ada@example.com",
+            "event_time": "2024-01-15T10:30:00Z",
+            "amount": 49.9,
+            "order_id": "T-1",
+        }
+    ]
+
+
+@pytest.mark.parametrize(
+    "name", ["idempotency_key", "event_id", "messageId", "$insert_id", "order_id", "transaction_id"]
+)
+def test_what_would_make_a_batch_one_event_is_not_shared(name: str, fake: FakeAws) -> None:
+    body = {name: "same", "batch": [an_event(amount=1), an_event(amount=2)]}
+
+    answer = answer_to(http_request(body))
+
+    assert answer.status == 202
+    assert len({result["event_id"] for result in answer.body["results"]}) == 2
+    assert all(name in warned_in(result) for result in answer.body["results"])
+    assert all("order_id" not in event for event in fake.events)
+
+
+def test_a_test_code_beside_an_array_is_said_to_change_nothing(fake: FakeAws) -> None:
+    answer = answer_to(http_request({"data": [an_event(amount=1)], "test_event_code": "TEST1"}))
+
+    [told] = answer.body["results"][0]["warnings"]
+    assert "IS booked" in told["message"]
+    assert len(fake.bodies) == 1
+
+
+def test_what_stands_beside_an_array_is_not_multiplied_without_bound(fake: FakeAws) -> None:
+    events = [an_event()] * 500
+
+    assert answer_to(http_request({"data": events, "url": "x" * 20_000})).status == 413
+    assert fake.bodies == []
+    assert answer_to(http_request({"data": events[:2], "url": "x" * 20_000})).status == 202
 
 
 # --- A name that is given twice ---------------------------------------------------------------

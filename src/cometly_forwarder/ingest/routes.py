@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from cometly_forwarder.event.reading import Amend, faulty_fields, warned_fields
-from cometly_forwarder.event.vocabulary import translated
+from cometly_forwarder import jsontext
+from cometly_forwarder.event.reading import Amend, InBatch, as_it_is, faulty_fields, warned_fields
+from cometly_forwarder.event.vocabulary import names_an_event
 from cometly_forwarder.ingest import browser
 from cometly_forwarder.ingest.accept import Intake, Receipt, Status, accept, preview, with_key
 from cometly_forwarder.ingest.bodies import Refused, Request, content_of
@@ -29,12 +30,14 @@ from cometly_forwarder.ingest.responses import (
 )
 from cometly_forwarder.ingest.shares import Shares
 from cometly_forwarder.journal import Journal
-from cometly_forwarder.jsontext import Ambiguous
 
 MAX_BODY_BYTES = 1024 * 1024
 MAX_EVENTS = 500
 
 _BATCHES = ("data", "events", "batch")
+# What stands beside an array goes into each of its events.
+_MAX_SHARED_BYTES = 8 * MAX_BODY_BYTES
+_DRY_RUN = "dry_run"
 _FLAGS = {"": True, "true": True, "1": True, "false": False, "0": False}
 
 
@@ -68,7 +71,7 @@ class Routes:
         """`POST /v1/events`: one event, or an array of them. With `dry_run` nothing is queued."""
         self._authenticate(request)
         content = _events_in(content_of(request, MAX_BODY_BYTES))
-        is_dry = _flag(request, "dry_run")
+        is_dry = _is_dry_run(request)
         if isinstance(content, list):
             events = _bounded(content, MAX_EVENTS, request)
             if is_dry:
@@ -82,6 +85,7 @@ class Routes:
     def drop_in(self, request: Request) -> Response:
         """`POST /public-api/v1/events/track`: what Cometly takes, answered as Cometly answers."""
         self._authenticate(request)
+        _refuse_dry_run(request)
         content = content_of(request, MAX_BODY_BYTES)
         if isinstance(_events_in(content), list):
             raise Refused(
@@ -92,6 +96,7 @@ class Routes:
 
     def pages(self, request: Request) -> Response:
         """`POST /collect`: what a page sends, after `admit_page`."""
+        _refuse_dry_run(request)
         content = _events_in(content_of(request, browser.MAX_BODY_BYTES))
         visitor = visitor_of(request.source_ip, request.headers, self.browser.proxy_hops)
         if isinstance(content, list):
@@ -112,7 +117,7 @@ class Routes:
         return cors_headers(origin)
 
     def _accept_from(
-        self, visitor: Visitor, raws: Sequence[object], key: Amend = dict
+        self, visitor: Visitor, raws: Sequence[object], key: Amend = as_it_is
     ) -> list[Receipt]:
         """Take a visitor's events, unless they are too many, valid or not; the log names nobody."""
         if wait := self.shares.take(visitor.ip, len(raws)):
@@ -138,7 +143,9 @@ class Routes:
                 self.journal.record("ingest.warned", event_id=receipt.event_id, fields=warned)
         return receipts
 
-    def _accept(self, raws: Sequence[object], intake: Intake, amend: Amend = dict) -> list[Receipt]:
+    def _accept(
+        self, raws: Sequence[object], intake: Intake, amend: Amend = as_it_is
+    ) -> list[Receipt]:
         receipts = accept(raws, intake, amend)
         for receipt in receipts:
             self.journal.record(
@@ -155,27 +162,50 @@ def _events_in(content: object) -> object:
 
     An object that says which event it is holds no others, and of two arrays neither is chosen.
     """
-    if not isinstance(content, dict) or isinstance(content, Ambiguous):
+    if not isinstance(content, dict) or isinstance(content, jsontext.Ambiguous):
         return content
-    arrays = [content[name] for name in _BATCHES if isinstance(content.get(name), list)]
-    return arrays[0] if len(arrays) == 1 and not _is_event(content) else content
+    arrays = [name for name in _BATCHES if isinstance(content.get(name), list)]
+    if len(arrays) != 1 or names_an_event(content):
+        return content
+    events = content[arrays[0]]
+    beside = {name: value for name, value in content.items() if name != arrays[0]}
+    if not beside:
+        return events
+    _weigh(beside, len(events))
+    return [InBatch(event, beside) for event in events]
 
 
-def _is_event(content: Mapping[str, object]) -> bool:
-    """Say whether an object names an event, in whatever vocabulary."""
-    names = dict.fromkeys(content, "given")
-    return "event_name" in translated(names, {"event_name"}, lambda _name, _message: None)
+def _weigh(beside: Mapping[str, object], events: int) -> None:
+    try:
+        weight = len(jsontext.dump(beside))
+    except RecursionError:
+        weight = _MAX_SHARED_BYTES
+    if weight * events > _MAX_SHARED_BYTES:
+        raise Refused(413, "What stands beside the array is too much for so many events.")
 
 
 def _key_in(request: Request) -> Amend:
     return with_key(request.headers.get("idempotency-key"))
 
 
-def _flag(request: Request, name: str) -> bool:
-    text = request.query.get(name, "false").strip().lower()
-    if text not in _FLAGS:
-        raise Refused(422, f"The parameter {name} must be true or false.")
-    return _FLAGS[text]
+def _is_dry_run(request: Request) -> bool:
+    """Read the parameter in any spelling: who misspells it means no event to be booked."""
+    return any(_flag(text) for name, text in request.query.items() if _folded(name) == "dryrun")
+
+
+def _refuse_dry_run(request: Request) -> None:
+    if _is_dry_run(request):
+        raise Refused(422, "Only POST /v1/events has a dry run; nothing was queued.")
+
+
+def _folded(name: str) -> str:
+    return "".join(filter(str.isalnum, name)).lower()
+
+
+def _flag(text: str) -> bool:
+    if (word := text.strip().lower()) not in _FLAGS:
+        raise Refused(422, f"The parameter {_DRY_RUN} must be true or false.")
+    return _FLAGS[word]
 
 
 def _too_many(shares: Shares) -> str:
