@@ -328,6 +328,15 @@ def test_beside_an_array_too_a_page_cannot_say_who_or_where_it_is(queue: PageQue
     assert "Forged" not in queue.bodies[0]
 
 
+def test_the_key_in_a_pages_header_outranks_metas_event_id(queue: PageQueue) -> None:
+    event = an_event(event_name="contact", event_id="e-1")
+
+    status, _, _ = collect(event, idempotency_key="k-1")
+
+    assert status == 202
+    assert '"idempotency_key":"k-1"' in queue.bodies[0]
+
+
 def test_a_page_is_told_that_there_is_no_dry_run_here(queue: PageQueue) -> None:
     request = http_request(
         an_event(event_name="contact"), path="/collect", key=None, headers={"origin": ORIGIN}

@@ -125,7 +125,7 @@ class Routes:
             raise Refused(429, _too_many(self.shares), Retry_After=str(math.ceil(wait)))
         now = self.page_intake.now()
         return self._accept_unheard(
-            raws, self.page_intake, lambda raw: key(self.browser.amended(raw, visitor, now))
+            raws, self.page_intake, lambda raw: self.browser.amended(key(raw), visitor, now)
         )
 
     def _authenticate(self, request: Request) -> None:
