@@ -37,6 +37,7 @@ MAX_BODY_BYTES = 768 * 1024
 _EVENT_ID = re.compile("evt_[0-9a-f]{32}")
 _PHONE = re.compile("[1-9][0-9]{0,31}")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z", re.ASCII)
+_KNOWN = frozenset(FIELDS)
 _ANY_TEXT = re.compile(".*", re.DOTALL)
 _BOOLEANS = frozenset({"is_upsell", "do_not_capi"})
 # Fields that are no text, and those whose text has a form.
@@ -188,9 +189,8 @@ def _unsealed(content: Mapping[str, Any], rules: EventRules) -> Envelope:
 def _read_again(
     event_id: str, fields: Mapping[str, Any], rules: EventRules, moment: datetime
 ) -> dict[str, Any]:
-    names = frozenset(fields)
-    if not names.issubset(FIELDS):
-        rules = replace(rules, passed_on=names)
+    if not _KNOWN.issuperset(fields):
+        rules = replace(rules, passed_on=frozenset(fields))
     event, _ = read_event(fields, rules, moment)
     if not _may_be_called(event_id, event):
         raise InvalidEvent((Fault("", "the envelope's event_id is that of another event"),))
