@@ -559,3 +559,12 @@ def test_a_name_that_is_none_or_could_be_two_is_not_guessed(text: str) -> None:
 
 def test_only_the_given_names_are_read() -> None:
     assert read_event_name("AddToCart", {"purchase"}, pytest.fail) is None
+
+
+def test_people_may_be_called_null_in_any_vocabulary() -> None:
+    raw = {"firstName": "Null", "lastName": "NA", "orderId": "null"}
+
+    assert dict(translated(raw, FIELDS, lambda _name, _message: None)) == {
+        "first_name": "Null",
+        "last_name": "NA",
+    }

@@ -68,6 +68,7 @@ _FIELDS_IN_OTHER_WORDS: Mapping[str, tuple[str, ...]] = {
     "fingerprint": ("comet_fingerprint", "cometly_fingerprint"),
 }
 _ALSO_WRITTEN = {"email": "e_mail", "fingerprint": "finger_print"}
+_NAMES = frozenset({"full_name", "first_name", "last_name"})
 # Meta's short names are of hashed values, and may be lists.
 _SHORT = frozenset({"em", "ph", "fn", "ln"})
 _HASHED = frozenset({"email", "phone", "first_name", "last_name"})
@@ -300,7 +301,7 @@ def first_usable(values: list[object]) -> object:
 
 def _take(reading: _Reading, result: Translated, warn: WarnOf, unfit: Unfit) -> None:
     field, value, name = reading.field, reading.value, reading.name
-    if not _is_given(value):
+    if not _is_given(value, field):
         return
     if field in _HASHED and _is_hash(value):
         warn(name, "is a hash, which Cometly cannot match, and is left out")
@@ -308,7 +309,7 @@ def _take(reading: _Reading, result: Translated, warn: WarnOf, unfit: Unfit) -> 
         warn(name, f"{why}; it is left out")
     elif field in result.doubtful:
         warn(name, f'is left out: "{field}" is given with other values')
-    elif not _is_given(result.get(field)):
+    elif not _is_given(result.get(field), field):
         result[field] = value
         if reading.is_by_another_name:
             result.others[field] = name
@@ -347,9 +348,10 @@ def _holds_more(content: object, wrapper: str, found: list[_Reading]) -> bool:
     return isinstance(content, Mapping) and not read.issuperset(content)
 
 
-def _is_given(value: object) -> bool:
+def _is_given(value: object, field: str = "") -> bool:
+    """Tell a value from a blank and from a placeholder; but there are people called Null."""
     if isinstance(value, str):
-        return bool(value.strip()) and not is_placeholder(value)
+        return bool(value.strip()) and (field in _NAMES or not is_placeholder(value))
     return value is not None
 
 
