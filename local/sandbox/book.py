@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,9 +11,12 @@ from typing import TypeVar
 
 from local.sandbox.contract import unknown_fields
 from local.sandbox.duplicates import Duplicate, DuplicateIndex
+from local.sandbox.timeline import Outcome, Timeline
 
 # Oldest out first; the counters go on counting.
 KEPT = 200_000
+# What the page shows: whole requests, refused ones too.
+RECENT = 500
 
 IDENTITY_FIELDS = (
     "event_name",
@@ -25,6 +29,7 @@ IDENTITY_FIELDS = (
 )
 # Seen, but never shown.
 _SECRET_HEADERS = frozenset({"authorization", "proxy-authorization", "cookie", "x-api-key"})
+_MASK = "••••••••"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +87,37 @@ class RequestEntry:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A request as the page shows it: with what was sent, whether it was taken or not."""
+
+    request: RequestEntry
+    event: EventEntry | None
+    fields: Mapping[str, object]
+    headers: Mapping[str, str]
+    """Secrets are masked."""
+
+    @property
+    def outcome(self) -> Outcome:
+        """What became of it. An event that was booked stays so where the answer was cut off."""
+        if self.event:
+            return "duplicate" if self.event.duplicate else "booked"
+        return "unanswered" if self.request.status is None else "refused"
+
+    def as_json(self) -> dict[str, object]:
+        """Return it as the stream sends it."""
+        event = self.event
+        return {
+            **self.request.as_json(),
+            "outcome": self.outcome,
+            "fields": self.fields,
+            "headers": self.headers,
+            "unknown_fields": event.unknown_fields if event else [],
+            "duplicate_of": event and event.duplicate and event.duplicate.of,
+            "duplicate_rule": event and event.duplicate and event.duplicate.rule,
+        }
+
+
 _Entry = TypeVar("_Entry", EventEntry, RequestEntry)
 
 
@@ -96,6 +132,10 @@ class Book:
         self._received = 0
         self._accepted = 0
         self._booked = 0
+        self._recent: deque[Arrival] = deque(maxlen=RECENT)
+        self.timeline = Timeline()
+        self.generation = uuid.uuid4().hex[:8]
+        """Tells the numbers of this book from those of one before it."""
 
     def enter_event(
         self,
@@ -132,10 +172,11 @@ class Book:
         status: int | None,
         message: str,
         fault: str | None,
-        event_id: int | None,
+        event: EventEntry | None,
         fields: Mapping[str, object],
+        headers: Mapping[str, str],
     ) -> None:
-        """Record a request, answered or not."""
+        """Record a request, answered or not, and the event that it brought."""
         self._received += 1
         self._by_status["none" if status is None else str(status)] += 1
         entry = RequestEntry(
@@ -145,10 +186,13 @@ class Book:
             status=status,
             message=message,
             fault=fault,
-            event_id=event_id,
+            event_id=event.id if event else None,
             identity=_identity(fields),
         )
         self._requests.append(entry)
+        arrival = Arrival(entry, event, fields, _masked(headers))
+        self._recent.append(arrival)
+        self.timeline.count(arrival.outcome, received_at)
 
     def events(
         self,
@@ -165,6 +209,20 @@ class Book:
         """Return requests, oldest first; see `_page` for since and limit."""
         return _page(list(self._requests), since, limit)
 
+    @property
+    def last(self) -> int:
+        """The number of the newest request; 0 before the first."""
+        return self._received
+
+    def arrivals(self, *, since: int = 0) -> list[Arrival]:
+        """Return those of the last `RECENT` requests that came after `since`, oldest first."""
+        new = min(self._received - since, len(self._recent))
+        return list(islice(self._recent, len(self._recent) - max(new, 0), None))
+
+    def find(self, request_id: str) -> Arrival | None:
+        """Return a request that is still among the last `RECENT`."""
+        return next((it for it in self._recent if it.request.request_id == request_id), None)
+
     def stats(self) -> dict[str, object]:
         """Return the counters; requests without an answer are counted under "none"."""
         return {
@@ -178,6 +236,18 @@ class Book:
 def _identity(fields: Mapping[str, object]) -> dict[str, str]:
     values = ((name, fields.get(name)) for name in IDENTITY_FIELDS)
     return {name: value for name, value in values if isinstance(value, str)}
+
+
+def _masked(headers: Mapping[str, str]) -> dict[str, str]:
+    """Hide what is secret; of an Authorization, its scheme tells something and stays."""
+    return {name: _mask(name, value) for name, value in headers.items()}
+
+
+def _mask(name: str, value: str) -> str:
+    if name not in _SECRET_HEADERS:
+        return value
+    scheme, blank, _ = value.partition(" ")
+    return f"{scheme} {_MASK}" if name == "authorization" and blank else _MASK
 
 
 def _page(entries: list[_Entry], since: int | None, limit: int | None) -> list[_Entry]:

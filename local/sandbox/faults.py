@@ -21,7 +21,7 @@ Kind = Literal[
     "cut_before",
 ]
 
-# What each kind may say beside kind, times, probability and match.
+# What each kind may say beside kind, times, probability, match and label.
 _OPTIONS: dict[Kind, frozenset[str]] = {
     "status": frozenset({"status", "retry_after"}),
     "html_200": frozenset(),
@@ -32,7 +32,7 @@ _OPTIONS: dict[Kind, frozenset[str]] = {
     "process_then_hang": frozenset({"seconds"}),
     "cut_before": frozenset(),
 }
-_ALWAYS_ALLOWED = frozenset({"kind", "times", "probability", "match"})
+_ALWAYS_ALLOWED = frozenset({"kind", "times", "probability", "match", "label"})
 _PROCESSED: frozenset[Kind] = frozenset({"drip", "process_then_cut", "process_then_hang"})
 _UNANSWERED: frozenset[Kind] = frozenset(
     {"hang", "process_then_cut", "process_then_hang", "cut_before"},
@@ -44,7 +44,8 @@ _REDIRECTS = (301, 302, 303, 307, 308)
 class FaultRule:
     """One fault, how often it strikes, and which events it strikes.
 
-    `match` names body fields and the values that they must all have.
+    `match` names body fields and the values that they must all have. By its `label` a rule can
+    be taken back alone.
     """
 
     kind: Kind
@@ -56,6 +57,7 @@ class FaultRule:
     location: str = "/"
     seconds: float = 30.0
     seconds_per_byte: float = 1.0
+    label: str = ""
     applied: int = 0
 
     @property
@@ -86,6 +88,8 @@ class FaultRule:
     def as_json(self) -> dict[str, object]:
         """Return the rule as it would be posted, and how often it has struck."""
         shown = _ALWAYS_ALLOWED | _OPTIONS[self.kind] | {"applied"}
+        if not self.label:
+            shown -= {"label"}
         return {name: value for name, value in asdict(self).items() if name in shown}
 
 
@@ -99,9 +103,9 @@ class FaultPlan:
         """Put rules behind those that are there."""
         self._rules.extend(rules)
 
-    def clear(self) -> None:
-        """Forget every rule."""
-        self._rules.clear()
+    def clear(self, label: str | None = None) -> None:
+        """Forget the rules with a label, or every rule."""
+        self._rules = [it for it in self._rules if label is not None and it.label != label]
 
     def pick(self, event: Mapping[str, object], dice: Random) -> FaultRule | None:
         """Return the rule for this request, if any, and count it as applied."""
@@ -177,6 +181,7 @@ _CHECKS: dict[str, tuple[Callable[[object], bool], str]] = {
     "match": (lambda value: isinstance(value, dict), "an object"),
     "status": (_is_status, "a status from 200 to 599"),
     "retry_after": (_is_whole, "a whole number of seconds"),
+    "label": (lambda value: isinstance(value, str), "a string"),
     "location": (lambda value: isinstance(value, str), "a string"),
     "seconds": (is_amount, "a number, zero or more"),
     "seconds_per_byte": (is_amount, "a number, zero or more"),

@@ -102,6 +102,10 @@ class RateLimiter:
         self._window.take(now)
         return self.peek(now)
 
+    def used(self, now: float) -> int:
+        """Return how many places are taken; more than the limit where that was lowered."""
+        return self._window.used(now)
+
     def peek(self, now: float) -> Decision:
         """Return what the headers should say, and take no place."""
         remaining = max(0, self.limit - self._window.used(now))

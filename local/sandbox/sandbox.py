@@ -6,7 +6,7 @@ import math
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from email.utils import formatdate
 from itertools import cycle
 from random import Random
@@ -130,6 +130,21 @@ class Sandbox:
         """Return the counters, and the most requests admitted in any 60 s."""
         return {**self.book.stats(), "max_admitted_in_60s": self._peak.most}
 
+    def state(self) -> dict[str, object]:
+        """Return what a page shows beside the requests."""
+        return {
+            "stats": self.stats(),
+            "quota": self.quota(),
+            "faults": self.faults.as_json(),
+            "settings": asdict(self.settings) | {"tokens": None, "forbidden_tokens": None},
+            "timeline": self.book.timeline.as_json(),
+        }
+
+    def quota(self) -> dict[str, object]:
+        """Return how much of the limit is taken now."""
+        used = self._limiter.used(self.clock())
+        return {"used": used, "limit": self._limiter.limit, "window": self.settings.window}
+
     def pick_fault(self, received: Received) -> FaultRule | None:
         """Return what is to go wrong with this request, if anything."""
         return self.faults.pick(received.fields, self._dice)
@@ -160,8 +175,9 @@ class Sandbox:
             status=fault.status_sent,
             message="",
             fault=fault.kind,
-            event_id=None,
+            event=None,
             fields=received.fields,
+            headers=received.headers,
         )
 
     def _reseed(self) -> None:
@@ -188,23 +204,24 @@ class Sandbox:
     def _record(self, received: Received, response: TrackResponse, fault: FaultRule | None) -> None:
         seen = response.status if fault is None or fault.answers else None
         accepted = response.status == 202
-        event_id = None
+        event = None
         if accepted:
-            event_id = self.book.enter_event(
+            event = self.book.enter_event(
                 request_id=received.request_id,
                 received_at=received.received_at,
                 status=seen,
                 fields=received.fields,
                 headers=received.headers,
-            ).id
+            )
         self.book.enter_request(
             request_id=received.request_id,
             received_at=received.received_at,
             status=seen,
             message=response.message,
             fault=fault.kind if fault else None,
-            event_id=event_id,
+            event=event,
             fields=received.fields,
+            headers=received.headers,
         )
 
     def _headers(self, received: Received, decision: Decision) -> dict[str, str]:
