@@ -13,6 +13,7 @@ from starlette.routing import Route
 from local.sandbox.errors import ControlError
 from local.sandbox.faults import read_rules
 from local.sandbox.sandbox import Sandbox
+from local.sandbox.stream import stream
 from local.sandbox.track import AsciiJSON
 
 _RESET = {"events": True, "settings": False, "faults": False}
@@ -29,6 +30,7 @@ class Control:
         return [
             Route("/_sandbox/events", self.list_events),
             Route("/_sandbox/requests", self.list_requests),
+            Route("/_sandbox/stream", self.stream),
             Route("/_sandbox/stats", self.show_stats),
             Route("/_sandbox/reset", self.reset, methods=["POST"]),
             Route("/_sandbox/settings", self.show_settings),
@@ -54,6 +56,10 @@ class Control:
             limit=_number(request, "limit"),
         )
         return AsciiJSON([entry.as_json() for entry in requests])
+
+    async def stream(self, request: Request) -> Response:
+        """Answer with requests as they arrive: server-sent events (see `stream`)."""
+        return stream(self._sandbox, request.headers.get("last-event-id"))
 
     async def show_stats(self, _: Request) -> Response:
         """Answer with the counters."""
@@ -89,8 +95,8 @@ class Control:
         return await self.list_faults(request)
 
     async def clear_faults(self, request: Request) -> Response:
-        """Forget every rule."""
-        self._sandbox.faults.clear()
+        """Forget every rule, or those with a `label`."""
+        self._sandbox.faults.clear(request.query_params.get("label"))
         return await self.list_faults(request)
 
 

@@ -16,6 +16,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from local import LOOPBACK
 from local.sandbox.app import build_app
 from local.sandbox.disruptions import TRANSPORT_EXTENSION
+from local.sandbox.forwarder import Forwarder
 from local.sandbox.sandbox import Sandbox
 from local.sandbox.settings import Settings
 from local.sandbox.track import TRACK_PATH
@@ -72,10 +73,10 @@ def url_of(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def make_server(sandbox: Sandbox) -> uvicorn.Server:
+def make_server(sandbox: Sandbox, forwarder: Forwarder | None = None) -> uvicorn.Server:
     """Return a silent server; what still hangs a second after its stop is dropped."""
     config = uvicorn.Config(
-        build_app(sandbox),
+        build_app(sandbox, forwarder),
         http=CuttableProtocol,
         ws="none",
         loop="asyncio",
@@ -93,11 +94,13 @@ def make_server(sandbox: Sandbox) -> uvicorn.Server:
 
 
 @contextmanager
-def running(settings: Settings | None = None, *, port: int = 0) -> Iterator[RunningSandbox]:
+def running(
+    settings: Settings | None = None, *, port: int = 0, forwarder: Forwarder | None = None
+) -> Iterator[RunningSandbox]:
     """Run a sandbox on loopback in a thread of this process."""
     sandbox = Sandbox(settings)
     listener = listen(LOOPBACK, port)
-    server = make_server(sandbox)
+    server = make_server(sandbox, forwarder)
     thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
     address = url_of(listener)
     thread.start()
