@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from local import LOOPBACK
 from local.sandbox.errors import ControlError
+from local.sandbox.forwarder import Forwarder
 from local.sandbox.sandbox import Sandbox
 from local.sandbox.server import listen, make_server, url_of
 from local.sandbox.settings import DEFAULT_TOKEN, Settings
@@ -26,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ControlError, OSError) as exc:
         parser.error(str(exc))
     print(f"Cometly sandbox at {url_of(listener)}", flush=True)
-    serve(make_server(Sandbox(settings)), listener)
+    serve(make_server(Sandbox(settings), _forwarder(options.stack_file)), listener)
     return 0
 
 
@@ -46,7 +48,21 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--requests-per-minute", type=int, default=default.requests_per_minute)
     parser.add_argument("--window", choices=("fixed", "sliding"), default=default.window)
     parser.add_argument("--latency-ms", type=float, default=default.latency_ms)
+    parser.add_argument(
+        "--stack-file",
+        type=Path,
+        help="what `make up` wrote: the page then tells what that forwarder knows of an event",
+    )
     return parser
+
+
+def _forwarder(stack_file: Path | None) -> Forwarder | None:
+    if stack_file is None:
+        return None
+    # The AWS SDK takes a moment to load, and a sandbox alone has no use for it.
+    from local.story import LocalForwarder  # noqa: PLC0415
+
+    return LocalForwarder(stack_file)
 
 
 def _settings(options: argparse.Namespace) -> Settings:

@@ -18,6 +18,7 @@ NAME = "sandbox"
 
 def service(checkout: Checkout, options: Options, *, port: int, token: str) -> Service:
     command = [sys.executable, "-m", "local.sandbox", "--port", str(port), f"--token={token}"]
+    command += ["--stack-file", str(checkout.stack_file)]
     if options.requests_per_minute:
         command += ["--requests-per-minute", str(options.requests_per_minute)]
     if options.window:
