@@ -1,4 +1,4 @@
-"""The sandbox as one ASGI application: the endpoint, the control API, the page."""
+"""The sandbox as one ASGI application: the endpoint, the control API, the Events Log."""
 
 from __future__ import annotations
 
@@ -7,34 +7,63 @@ from pathlib import Path
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
 from local.sandbox.control import Control, refuse
-from local.sandbox.errors import ControlError
+from local.sandbox.errors import ControlError, ForwarderAway
+from local.sandbox.forwarder import Forwarder, ForwarderApi, away
 from local.sandbox.sandbox import Sandbox
 from local.sandbox.track import TRACK_PATH, AsciiJSON, Track
 
-_PAGE = Path(__file__).with_name("page.html")
+_PAGES = Path(__file__).with_name("pages")
+# A browser asks again at each load: the files of a checkout change.
+_HEADERS = {
+    "Cache-Control": "no-cache",
+    # Whatever an event holds, the page loads and runs nothing but the sandbox's own.
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self';"
+        " img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none';"
+        " require-trusted-types-for 'script'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+}
 
 
-def build_app(sandbox: Sandbox) -> Starlette:
-    """Return the application that serves this sandbox."""
+def build_app(sandbox: Sandbox, forwarder: Forwarder | None = None) -> Starlette:
+    """Return the application that serves this sandbox, and what it knows of a forwarder."""
     app = Starlette(
         routes=[
             Route(TRACK_PATH, Track(sandbox)),
-            Route("/", show_page),
+            *_pages(),
             *Control(sandbox).routes(),
+            *ForwarderApi(sandbox, forwarder).routes(),
         ],
-        exception_handlers={ControlError: refuse, HTTPException: explain},
+        exception_handlers={ControlError: refuse, ForwarderAway: away, HTTPException: explain},
     )
     app.router.redirect_slashes = False
     return app
 
 
-async def show_page(_: Request) -> Response:
-    """Answer with the page that watches events come in."""
-    return HTMLResponse(_PAGE.read_text(encoding="utf-8"))
+def _pages() -> list[Route]:
+    """Return a route for each file of the page, and no path that a request could make up."""
+    return [
+        Route("/" if file.name == "page.html" else f"/{file.name}", _Page(file).show)
+        for file in sorted(_PAGES.iterdir())
+        if file.suffix in {".html", ".css", ".js"}
+    ]
+
+
+class _Page:
+    """A file of the page that watches events come in."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+
+    async def show(self, _: Request) -> Response:
+        """Answer with the file as it is now."""
+        return FileResponse(self._file, headers=_HEADERS)
 
 
 async def explain(_: Request, exc: Exception) -> Response:

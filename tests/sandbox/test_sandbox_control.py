@@ -1,7 +1,6 @@
 """The control API, the page, and the command."""
 
 import os
-import re
 import signal
 import socket
 import subprocess
@@ -144,14 +143,6 @@ def test_what_the_control_api_does_not_know_is_answered_with_a_message(  # noqa:
     assert answer.status == status
     assert says in answer.json()["message"]
     assert set(answer.json()) == {"message"}
-
-
-def test_the_page_needs_nothing_from_elsewhere(client: Client) -> None:
-    page = client.pool.request("GET", client.server.url + "/")
-
-    assert page.status == 200
-    assert b"/_sandbox/" in page.data
-    assert not re.search(rb"https?://|innerHTML", page.data)
 
 
 def test_the_book_forgets_the_oldest_and_goes_on_counting() -> None:
