@@ -96,8 +96,10 @@ def _how_to_call(stack: Stack) -> str:
     url, key = stack.names.api_url, stack.names.server_key
     header = shlex.quote(f"Authorization: Bearer {key}")
     body = '{"event_name": "lead_generated", "email": "ada@example.com"}'
+    sandbox = stack.plan.sandbox_url
     return "\n".join(
         [
+            *([f"  Events Log  {sandbox}/", ""] if sandbox else []),
             f"  API   {url}",
             f"  key   {key}",
             f"  to    {stack.plan.cometly_url}" + (" (the sandbox)" if stack.plan.sandbox else ""),
