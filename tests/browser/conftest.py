@@ -16,7 +16,7 @@ from tests.browser.drivers import Chromium, Driver
 from tests.browser.firefox import Firefox
 from tests.browser.visit import Site, Visit
 from tests.browser.webkit import WebKit
-from tests.stack.deployed import CheckoutOfTests, running
+from tests.stack.deployed import CheckoutOfTests, Deployed, running
 
 NAME = "browser-tests"
 _PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
@@ -95,10 +95,16 @@ def _options(site: Site) -> Options:
 
 # The browser first: without one there is no need of a stack.
 @pytest.fixture(scope="session")
-def _visits(browser: Browser, _options: Options, site: Site) -> Iterator[Visit]:  # noqa: ARG001
+def deployed(browser: Browser, _options: Options) -> Iterator[Deployed]:  # noqa: ARG001
     with running(NAME, _options) as it:
-        shop_url = it.stack.plan.shop_url
-        yield Visit(site, it.api.url, shop_url, it.sandbox, it.queues, it.functions)
+        yield it
+
+
+@pytest.fixture(scope="session")
+def _visits(deployed: Deployed, site: Site) -> Visit:
+    it = deployed
+    shop_url = it.stack.plan.shop_url
+    return Visit(site, it.api.url, shop_url, it.sandbox, it.queues, it.functions)
 
 
 @pytest.fixture
