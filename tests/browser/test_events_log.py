@@ -10,8 +10,10 @@ import pytest
 import urllib3
 from playwright.sync_api import BrowserContext, Locator, Page, expect
 
+from local.sandbox.server import RunningSandbox
 from local.sandbox.server import running as sandbox_alone
 from local.sandbox.settings import DEFAULT_TOKEN
+from tests.browser.drivers import Driver, until
 from tests.browser.visit import Visit, new_order
 from tests.stack.deployed import Deployed, eventually
 
@@ -267,20 +269,40 @@ def test_everything_has_a_name_and_nothing_runs_off_the_screen(
     assert page.evaluate(FAINT) == []
 
 
-def test_a_sandbox_alone_says_that_it_has_no_forwarder(visitor: BrowserContext) -> None:
-    with sandbox_alone() as alone, urllib3.PoolManager() as pool:
+@pytest.fixture
+def alone() -> Iterator[RunningSandbox]:
+    """A sandbox with no forwarder, which took one event."""
+    with sandbox_alone() as it, urllib3.PoolManager() as pool:
         headers = {"Authorization": f"Bearer {DEFAULT_TOKEN}", "Accept": "application/json"}
-        event = {"event_name": "purchase", "email": "ada@example.com"}
-        pool.request("POST", alone.track_url, json=event, headers=headers)
-        page = visitor.new_page()
-        page.goto(alone.url)
+        event = {"event_name": "contact", "email": "ada@example.com"}
+        pool.request("POST", it.track_url, json=event, headers=headers)
+        yield it
 
-        page.locator(".row").click()
 
-        story = page.get_by_role("region", name="The forwarder’s story")
-        expect(story).to_contain_text("The sandbox runs alone")
-        expect(page.locator("#forwarder-note")).to_contain_text("The sandbox runs alone")
-        page.close()
+def test_a_sandbox_alone_says_that_it_has_no_forwarder(
+    visitor: BrowserContext, alone: RunningSandbox
+) -> None:
+    page = visitor.new_page()
+    page.goto(alone.url)
+
+    page.locator(".row").click()
+
+    story = page.get_by_role("region", name="The forwarder’s story")
+    expect(story).to_contain_text("The sandbox runs alone")
+    expect(page.locator("#forwarder-note")).to_contain_text("The sandbox runs alone")
+
+
+def test_every_browser_shows_an_event_and_opens_it(driver: Driver, alone: RunningSandbox) -> None:
+    with driver.visitor() as tab:
+        tab.goto(alone.url)
+        until(tab, "document.querySelector('.row')?.textContent.includes('202 booked')")
+
+        tab.evaluate("document.querySelector('.row').click()")
+        until(tab, "document.querySelector('.story').textContent.includes('runs alone')")
+        tab.evaluate("document.querySelector('[role=switch]').click()")
+        until(tab, "document.querySelector('#mood').textContent === 'misbehaves: 429'")
+
+    assert [rule["label"] for rule in alone.sandbox.faults.as_json()] == ["429"]
 
 
 def test_the_colours_chosen_are_kept(log: EventsLog) -> None:

@@ -97,14 +97,17 @@ const row = (entry) => {
     { type: 'button', class: 'row', 'aria-expanded': 'false', id: `row-${entry.id}` },
     make('time', {}, clock(entry.received_at)),
     make('span', { class: `pill ${entry.outcome}` }, make('b', {}, entry.status ?? '–'), ` ${wordsOf(entry)}`),
-    make('span', { class: 'name' }, text(fields.event_name) || 'no event'),
-    make('span', { class: 'who' }, who || 'nobody named'),
-    make('span', { class: 'order' }, order == null ? '' : text(order)),
+    cell('name', text(fields.event_name) || 'no event'),
+    cell('who', who || 'nobody named'),
+    cell('order', text(order)),
     make('span', { class: 'amount' }, amountOf(fields)),
   );
   button.addEventListener('click', () => (opened?.entry === entry ? close() : open(entry)));
   return make('li', { class: `event ${entry.outcome}` }, button);
 };
+
+// The title shows what a narrow cell cuts off.
+const cell = (kind, content) => make('span', { class: kind, title: content }, content);
 
 const text = (value) => (value == null ? '' : typeof value === 'object' ? JSON.stringify(value) : String(value));
 
