@@ -7,6 +7,7 @@ import csv
 import hashlib
 import itertools
 import json
+import os
 import re
 import subprocess
 import sys
@@ -60,8 +61,10 @@ def test_a_makefile_builds_for_the_runtime_and_processor_of_its_folder(
 ) -> None:
     makefile = ROOT / "src" / "artefact" / runtime / architecture / "Makefile"
     command = ["make", "--dry-run", "--makefile", str(makefile), f"build-{name}"]
+    # The make that runs the tests would have this one tell of the folders that it enters.
+    outside = {name: text for name, text in os.environ.items() if not name.startswith("MAKE")}
 
-    said = subprocess.run(command, capture_output=True, text=True, check=True)
+    said = subprocess.run(command, capture_output=True, text=True, check=True, env=outside)
 
     assert said.stdout == f"python3 artefact/build.py {runtime} {architecture}\n"
 

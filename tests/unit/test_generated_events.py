@@ -20,6 +20,7 @@ import pytest
 from pytest_socket import socket_allow_hosts
 
 from cometly_forwarder.deliver import handler as deliver
+from cometly_forwarder.deliver import posting
 from cometly_forwarder.deliver.cometly import CometlyClient
 from cometly_forwarder.ingest import handler as ingest
 from local.sandbox.faults import FaultRule
@@ -89,6 +90,8 @@ def far(
     sandbox: tuple[Sandbox, str], aws_stack: Aws, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Far]:
     """The environment of deliver, with its clients built anew."""
+    # On a slow machine a thread may miss its slot, and its message goes back to the queue.
+    monkeypatch.setattr(posting, "LATE_SECONDS", 60.0)
     cometly, url = sandbox
     token = aws_stack.secrets.create_secret(Name="token", SecretString=DEFAULT_TOKEN)["ARN"]
     make_table(boto3.client("dynamodb"))
