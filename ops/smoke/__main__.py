@@ -13,12 +13,12 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from local.stack.checkout import Checkout
 from local.stack.environment import isolate_this_process
+from ops.errors import OpsError, reason_of
 from ops.smoke.checks import Checks
 from ops.smoke.doors import Api
-from ops.smoke.errors import SmokeError, reason_of
 from ops.smoke.report import Report
 from ops.smoke.sending import Sending
-from ops.smoke.target import Clients, LocalStack, Target
+from ops.target import Clients, LocalStack, Target
 
 INTERRUPTED = 130
 EVENT_NAME = "custom_event_50"
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parse(arguments)
     try:
         return _run(options)
-    except SmokeError as exc:
+    except OpsError as exc:
         print(f"✗ {exc}", file=sys.stderr)
     except (BotoCoreError, ClientError) as exc:
         print(f"✗ {reason_of(exc)}", file=sys.stderr)

@@ -14,7 +14,7 @@ from typing import Any
 
 from ops.smoke.doors import EVENTS, HTTPS, Answer, Api, Door, an_event, http_doors
 from ops.smoke.report import Finding, Report, Section, bad, good, undecided
-from ops.smoke.target import Target
+from ops.target import Target
 
 _CAUSES = {"blocked": Section.BLOCKED, "failing": Section.DOWN}
 _WRONG_KEY = "a-key-that-opens-nothing"

@@ -13,8 +13,8 @@ from urllib.request import getproxies, proxy_bypass
 
 import urllib3
 
-from ops.smoke.errors import SmokeError
-from ops.smoke.target import Target
+from ops.errors import OpsError
+from ops.target import Target
 
 EVENTS, DROP_IN, COLLECT = "/v1/events", "/public-api/v1/events/track", "/collect"
 HTTPS, DROPIN, PAGE, TOPIC, BUS = "HTTPS", "drop-in", "page", "topic", "bus"
@@ -84,7 +84,7 @@ class Api:
                 retries=False,
             )
         except urllib3.exceptions.HTTPError as exc:
-            raise SmokeError(f"no answer from {self.url} ({type(exc).__name__})") from exc
+            raise OpsError(f"no answer from {self.url} ({type(exc).__name__})") from exc
         seen = {name.lower(): value for name, value in answer.headers.items()}
         return Answer(answer.status, seen, _json_or_text(answer.data), time.monotonic() - began)
 
@@ -114,14 +114,14 @@ def an_event(door: str, event_name: str) -> Fields:
 
 
 Send = Callable[[Fields], str]
-"""Sends an event and says how it was taken; raises SmokeError, or Closed, where it was not."""
+"""Sends an event and says how it was taken; raises OpsError, or Closed, where it was not."""
 
 
 class Closed(Exception):
     """This door does not take such an event, and that is as it was set up."""
 
 
-class NotTaken(SmokeError):
+class NotTaken(OpsError):
     """The event was refused: it is nowhere."""
 
 
@@ -140,7 +140,7 @@ def _http_sender(api: Api, door: Door) -> Send:
                 "another event"
             )
         if answer.status != 202:
-            failure = SmokeError if answer.status >= 500 else NotTaken
+            failure = OpsError if answer.status >= 500 else NotTaken
             raise failure(f"the answer should be 202; it was {answer.message}")
         return f"answered 202 in {answer.seconds:.2f} s"
 

@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from ops.smoke.errors import SmokeError, is_denied, reason_of
+from ops.errors import OpsError, is_denied, reason_of
 
 RUNBOOK = "docs/operations.md"
 
@@ -85,5 +85,5 @@ def _found(look: Callable[[], Finding]) -> Finding:
         return look()
     except (BotoCoreError, ClientError) as exc:
         return bad(reason_of(exc), Section.PERMISSIONS if is_denied(exc) else Section.FIRST)
-    except SmokeError as exc:
+    except OpsError as exc:
         return bad(str(exc))

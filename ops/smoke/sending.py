@@ -25,7 +25,7 @@ from ops.smoke.doors import (
     senders,
 )
 from ops.smoke.report import Finding, Mark, Report, Section, bad, good, undecided
-from ops.smoke.target import Target
+from ops.target import Target
 
 T = TypeVar("T")
 

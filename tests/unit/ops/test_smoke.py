@@ -20,13 +20,13 @@ from botocore.exceptions import (
 )
 from moto import mock_aws
 
+from ops.errors import OpsError, reason_of
 from ops.smoke import __main__ as program
 from ops.smoke.checks import Checks, admits
 from ops.smoke.doors import Answer, Api, Closed, Door, NotTaken, an_event, http_doors, senders
-from ops.smoke.errors import SmokeError, reason_of
 from ops.smoke.report import Finding, Mark, Report, Section, bad, good, undecided
 from ops.smoke.sending import Clock, Sending, Sent
-from ops.smoke.target import Clients, LocalStack, Target
+from ops.target import Clients, LocalStack, Target
 from tests.unit.test_docs import OPERATIONS, anchors_of
 
 REGION = "eu-central-1"
@@ -189,12 +189,12 @@ def described(outputs: Mapping[str, str], **parameters: str) -> Listing:
 def test_a_stack_that_is_not_there_is_named_with_its_region() -> None:
     with mock_aws():
         cloudformation = boto3.client("cloudformation", REGION)
-        with pytest.raises(SmokeError, match=r"no stack nowhere in eu-central-1"):
+        with pytest.raises(OpsError, match=r"no stack nowhere in eu-central-1"):
             Target.find(clients(cloudformation=cloudformation), "nowhere")
 
 
 def test_a_stack_of_another_template_is_told_by_its_outputs() -> None:
-    with pytest.raises(SmokeError, match="no output ApiUrl"):
+    with pytest.raises(OpsError, match="no output ApiUrl"):
         Target.find(clients(cloudformation=described({"Bucket": "b"})), "other")
 
 
@@ -224,9 +224,9 @@ def test_the_key_of_a_door_is_not_shown() -> None:
 def test_without_a_local_stack_it_is_said_how_to_start_one(tmp_path: Path) -> None:
     (tmp_path / "broken.json").write_text("{}", "utf-8")
 
-    with pytest.raises(SmokeError, match="make up"):
+    with pytest.raises(OpsError, match="make up"):
         LocalStack.read(tmp_path / "stack.json")
-    with pytest.raises(SmokeError, match="stack_name"):
+    with pytest.raises(OpsError, match="stack_name"):
         LocalStack.read(tmp_path / "broken.json")
 
 
@@ -480,7 +480,7 @@ def test_a_page_may_not_send_every_event_and_that_is_no_fault() -> None:
 
     with pytest.raises(Closed, match="--event-name"):
         send["page"](an_event("page", "purchase"))
-    with pytest.raises(SmokeError, match="503 later"):
+    with pytest.raises(OpsError, match="503 later"):
         send["HTTPS"](an_event("HTTPS", "purchase"))
 
 
@@ -489,7 +489,7 @@ def test_what_the_bus_does_not_take_is_a_failure_and_a_partners_bus_is_left_alon
     on = target(events=Listing({"put_events": refused}))
     partner = dataclasses.replace(on, outputs={**on.outputs, "EventBusName": "aws.partner/shop"})
 
-    with pytest.raises(SmokeError, match="InternalFailure: later"):
+    with pytest.raises(OpsError, match="InternalFailure: later"):
         senders(on, api(), [])["bus"](an_event("bus", "contact"))
     with pytest.raises(Closed, match="partner"):
         senders(partner, api(), [])["bus"](an_event("bus", "contact"))
@@ -519,7 +519,7 @@ def test_a_fifo_topic_gets_a_group_and_an_id() -> None:
 
 @pytest.mark.parametrize(
     ("error", "is_followed"),
-    [(SmokeError("no answer"), True), (NotTaken("429"), False), (Closed("not here"), False)],
+    [(OpsError("no answer"), True), (NotTaken("429"), False), (Closed("not here"), False)],
     ids=["no answer", "refused", "not for this door"],
 )
 def test_an_event_that_may_have_been_taken_is_followed(

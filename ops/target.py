@@ -1,4 +1,4 @@
-"""The stack that is tried: its clients, and what its outputs and parameters say."""
+"""A deployed stack: its clients, and what its outputs and parameters say."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from ops.smoke.errors import SmokeError
+from ops.errors import OpsError
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
@@ -77,7 +77,7 @@ class LocalStack:
 
     @classmethod
     def read(cls, file: Path) -> LocalStack:
-        """Read `stack.json`; raise SmokeError where no stack runs."""
+        """Read `stack.json`; raise OpsError where no stack runs."""
         try:
             known = json.loads(file.read_text("utf-8"))
             return cls(
@@ -89,9 +89,9 @@ class LocalStack:
                 secret_access_key=known["aws_secret_access_key"],
             )
         except FileNotFoundError as exc:
-            raise SmokeError(f"No stack runs here: there is no {file}. Start it: make up") from exc
+            raise OpsError(f"No stack runs here: there is no {file}. Start it: make up") from exc
         except (ValueError, KeyError, TypeError) as exc:
-            raise SmokeError(f"{file} is not what `make up` writes: {exc!r}") from exc
+            raise OpsError(f"{file} is not what `make up` writes: {exc!r}") from exc
 
     def clients(self) -> Clients:
         session = boto3.session.Session(
@@ -118,11 +118,11 @@ class Target:
     def find(
         cls, clients: Clients, name: str, *, api_url: str | None = None, is_local: bool = False
     ) -> Target:
-        """Look a stack up; raises SmokeError where there is none, or one of another template."""
+        """Look a stack up; raises OpsError where there is none, or one of another template."""
         stack = _described(clients, name)
         outputs = {it["OutputKey"]: it["OutputValue"] for it in stack.get("Outputs", ())}
         if missing := [output for output in _NEEDED if output not in outputs]:
-            raise SmokeError(
+            raise OpsError(
                 f"The stack {name} ({stack['StackStatus']}) has no output {missing[0]}: it is not "
                 "one of this template, or was never deployed to its end."
             )
@@ -172,12 +172,12 @@ class Target:
         return sum(map(int, counted.values()))
 
     def server_key(self) -> str:
-        """Return the callers' key; raises SmokeError where the secret holds none."""
+        """Return the callers' key; raises OpsError where the secret holds none."""
         secret = self.clients.secrets.get_secret_value(SecretId=self.outputs["ServerKeySecretArn"])
         try:
             return str(json.loads(secret["SecretString"])["current"])
         except (ValueError, KeyError, TypeError) as exc:
-            raise SmokeError(
+            raise OpsError(
                 'the secret of the callers\' keys does not hold {"current": …, "previous": …}'
             ) from exc
 
@@ -189,4 +189,4 @@ def _described(clients: Clients, name: str) -> Any:
         if exc.response["Error"].get("Code") != "ValidationError":
             raise
         region = clients.cloudformation.meta.region_name
-        raise SmokeError(f"There is no stack {name} in {region} of this account.") from exc
+        raise OpsError(f"There is no stack {name} in {region} of this account.") from exc

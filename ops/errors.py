@@ -30,7 +30,7 @@ _REFUSED = {
 }
 
 
-class SmokeError(Exception):
+class OpsError(Exception):
     """A reason not to go on, in plain words."""
 
 
