@@ -80,7 +80,7 @@ build: $(READY) ## sam build, with the sam and uv of .venv: what `sam deploy` se
 lock: $(READY) ## Resolve the requirements anew (UPGRADE=--upgrade for newer versions)
 	@$(LOCK) $(UPGRADE) --group uv -o requirements/uv.txt
 	@$(LOCK) $(UPGRADE) pyproject.toml --group dev -o requirements/dev.txt
-	@$(LOCK) $(UPGRADE) pyproject.toml -c requirements/dev.txt -o src/requirements.txt
+	@$(LOCK) $(UPGRADE) --group lambda -c requirements/dev.txt -o src/requirements.txt
 
 clean: down ## Remove everything that make made
 	@rm -rf $(VENV) .aws-sam .local .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage*
@@ -106,4 +106,5 @@ $(MADE): requirements/uv.txt
 $(READY): $(MADE) requirements/dev.txt
 	@echo 'Installing the packages of requirements/dev.txt ...'
 	@$(UV) pip sync --quiet --python $(PY) --require-hashes requirements/dev.txt
+	@$(UV) pip install --quiet --python $(PY) --no-deps --no-build-isolation --editable .
 	@touch $(READY)
