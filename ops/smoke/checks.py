@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from functools import partial
 from typing import Any
 
+from ops.alarms import alarms_of
 from ops.smoke.doors import EVENTS, HTTPS, Answer, Api, Door, an_event, http_doors
 from ops.smoke.report import Finding, Report, Section, bad, good, undecided
 from ops.target import Target
@@ -22,7 +23,6 @@ _WRONG_KEY = "a-key-that-opens-nothing"
 _NO_TOKEN = "unset"  # noqa: S105 - the absence of one
 _TOKEN = re.compile("[\x21-\x7e]+")
 _WORKS = re.compile("(CREATE|UPDATE|UPDATE_ROLLBACK|IMPORT|IMPORT_ROLLBACK)_COMPLETE")
-_NAMESPACE = "CometlyForwarder"
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,10 +154,7 @@ class Checks:
         return self._admitted("events.amazonaws.com", enabled)
 
     def alarms(self) -> Finding:
-        pages = self.target.clients.cloudwatch.get_paginator("describe_alarms").paginate()
-        ours = [
-            alarm for page in pages for alarm in page["MetricAlarms"] if self._watches_us(alarm)
-        ]
+        ours = alarms_of(self.target)
         if not ours:
             return undecided("no alarm watches this stack; the runbook says which are worth one")
         if on := [alarm["AlarmName"] for alarm in ours if alarm["StateValue"] == "ALARM"]:
@@ -194,16 +191,6 @@ class Checks:
                     return bad(f"the policy of {output} does not admit {source}: deploy again")
         return good(f"{', '.join(map(_name, sources))}, admitted by the policies of both queues")
 
-    def _watches_us(self, alarm: Mapping[str, Any]) -> bool:
-        """Say whether an alarm is about a metric of ours, our queues or our functions."""
-        known = {_name(url) for url in self.target.outputs.values()} | {self.target.name}
-        return any(
-            dimension["Value"] in known
-            for metric in _metrics_of(alarm)
-            if metric.get("Namespace") in {_NAMESPACE, "AWS/SQS", "AWS/Lambda"}
-            for dimension in metric.get("Dimensions", ())
-        )
-
 
 def admits(policy: Mapping[str, Any], service: str, source: str) -> bool:
     """Say whether a queue's policy lets a service send what this topic or rule sends."""
@@ -225,15 +212,6 @@ def _holds(conditions: Mapping[str, Mapping[str, Any]], source: str) -> bool:
         for operator, condition in conditions.items()
         for key, patterns in condition.items()
     )
-
-
-def _metrics_of(alarm: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """Yield what an alarm watches: one metric, or several in a formula."""
-    yield alarm
-    for query in alarm.get("Metrics", ()):
-        stat = query.get("MetricStat", {}).get("Metric")
-        if stat:
-            yield stat
 
 
 def _expected(answer: Answer, status: int, look: Section, *, more: str = "") -> Finding:

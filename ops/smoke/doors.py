@@ -57,11 +57,7 @@ class Api:
 
     @classmethod
     def at(cls, url: str) -> Api:
-        parts = urlsplit(url)
-        proxy = getproxies().get(parts.scheme)
-        if proxy and not proxy_bypass(parts.netloc):
-            return cls(url, urllib3.ProxyManager(proxy))
-        return cls(url, urllib3.PoolManager())
+        return cls(url, pool_for(url))
 
     def get(self, path: str) -> Answer:
         return self._request("GET", path, None, {})
@@ -87,6 +83,15 @@ class Api:
             raise OpsError(f"no answer from {self.url} ({type(exc).__name__})") from exc
         seen = {name.lower(): value for name, value in answer.headers.items()}
         return Answer(answer.status, seen, _json_or_text(answer.data), time.monotonic() - began)
+
+
+def pool_for(url: str) -> urllib3.PoolManager:
+    """Return connections to a URL: by the proxy of this machine, if it has one for it."""
+    parts = urlsplit(url)
+    proxy = getproxies().get(parts.scheme)
+    if proxy and not proxy_bypass(parts.netloc):
+        return urllib3.ProxyManager(proxy)
+    return urllib3.PoolManager()
 
 
 def http_doors(target: Target, key: str) -> list[Door]:

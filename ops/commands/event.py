@@ -1,0 +1,106 @@
+"""`event ID`: the story of one event, out of the ledger and the log."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import typer
+
+from ops.app import settings_of
+from ops.commands.tail import Wanted, as_text, followed, seconds_in
+from ops.errors import OpsError
+from ops.logs import LogLine, iso
+from ops.output import FOUND_FAULTS, console, document, note, pairs
+from ops.stacks import target_of
+from ops.target import Target
+
+# Items of the table that are no event.
+_NO_EVENTS = frozenset({"gate"})
+_EARLIER_SECONDS = 300.0
+_TIMES = ("lease", "updated_at", "retry_at", "blocked_at", "expires_at")
+_COUNTS = ("claims", "attempts", "deaths", "blocks")
+# Of use to a worker alone.
+_PLUMBING = frozenset({"owner", "mark", "content"})
+
+
+def event(
+    context: typer.Context,
+    event_id: Annotated[str, typer.Argument(metavar="ID", help="As `evt_...`.")],
+    *,
+    since: Annotated[
+        str, typer.Option(help="How far back the log is read, if the ledger has no such event.")
+    ] = "1d",
+) -> None:
+    """Tell the story of one event: what the ledger holds of it, and its log lines."""
+    earliest = time.time() - seconds_in(since)
+    if event_id in _NO_EVENTS:
+        raise OpsError(f"{event_id} is no event.")
+    target = target_of(context)
+    item = ledger_item(target, event_id)
+    lines = list(followed(target, Wanted(event=event_id), _start(item, earliest), follow=False))
+    if settings_of(context).json:
+        document(
+            {"event_id": event_id, "ledger": item or None, "log": [it.record() for it in lines]}
+        )
+    else:
+        _show(event_id, item, lines)
+    if not item and not lines:
+        raise typer.Exit(FOUND_FAULTS)
+
+
+def ledger_item(target: Target, event_id: str) -> dict[str, Any]:
+    """Return what the ledger holds of an identity, with times as text; empty: nothing."""
+    found = target.clients.dynamodb.get_item(
+        TableName=target.outputs["TableName"],
+        Key={"event_id": {"S": event_id}},
+        ConsistentRead=True,
+    )
+    item = {
+        name: str(next(iter(value.values())))
+        for name, value in found.get("Item", {}).items()
+        if name not in _PLUMBING
+    }
+    return {name: _read(name, item[name]) for name in _ordered(item)}
+
+
+def _ordered(item: Mapping[str, Any]) -> list[str]:
+    first = ["event_id", "state", "answer", "request_id", "attempts", "accepted_at", "retry_at"]
+    return [*(it for it in first if it in item), *sorted(item.keys() - set(first))]
+
+
+def _read(name: str, value: str) -> Any:
+    if name in _TIMES:
+        return iso(float(value)) if float(value) else None
+    return int(float(value)) if name in _COUNTS else value
+
+
+def _start(item: Mapping[str, Any], earliest: float) -> float:
+    """Begin a little before the event was accepted: clocks differ."""
+    try:
+        return datetime.fromisoformat(str(item["accepted_at"])).timestamp() - _EARLIER_SECONDS
+    except (KeyError, ValueError):
+        return earliest
+
+
+def _show(event_id: str, item: Mapping[str, Any], lines: list[LogLine]) -> None:
+    if item:
+        rows = [(name, str(value)) for name, value in item.items() if value not in (None, "")]
+        console().print(pairs(rows))
+        if item.get("state") == "waiting" and _is_ahead(item.get("retry_at")):
+            console().print(f"It is tried again after {item['retry_at']}.")
+    else:
+        note(
+            f"The ledger does not know {event_id}. It may still be on the queue; the ledger "
+            "forgets an event 30 days after its last change."
+        )
+    for line in lines:
+        console().print(as_text(line))
+    if not lines:
+        note("The log has no line of it in that time.")
+
+
+def _is_ahead(moment: object) -> bool:
+    return bool(moment) and datetime.fromisoformat(str(moment)) > datetime.now(UTC)

@@ -1,0 +1,120 @@
+"""How much happened lately: CloudWatch's metrics, and the log where they are late or missing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import UTC, datetime
+from typing import Any
+
+from ops.logs import MOST_PAGES, outcomes, quoted
+from ops.target import Target
+
+NAMESPACE = "CometlyForwarder"
+HOUR, MINUTE = 3600.0, 60.0
+# How far back the rate looks. Lines reach CloudWatch Logs within some seconds, metrics within some
+# minutes.
+RATE_SECONDS = 180.0
+# The metric of each outcome that an hour's counts name, as observability.py has it.
+METRICS = {
+    "ingest.accepted": "Accepted",
+    "ingest.rejected": "Rejected",
+    "ingest.refused": "Refused",
+    "ingest.limited": "Limited",
+    "ingest.unavailable": "Unavailable",
+    "ingest.crashed": "Crashed",
+    "ingest.warned": "Warned",
+    "delivery.crashed": "Crashed",
+    "delivery.delivered": "Delivered",
+    "delivery.duplicate": "Duplicate",
+    "delivery.retried": "Retried",
+    "delivery.parked": "Parked",
+    "delivery.throttled": "Throttled",
+    "delivery.blocked": "Blocked",
+    "delivery.paused": "Paused",
+    "delivery.unavailable": "Unavailable",
+    "delivery.warned": "Warned",
+}
+
+
+def last_hour(target: Target, now: float) -> dict[str, int]:
+    """Count the last hour by metric, those alone that are not 0."""
+    counted = _logged(target, now - HOUR) if target.is_local else _measured(target, now)
+    return {name: counted[name] for name in dict.fromkeys(METRICS.values()) if counted[name]}
+
+
+def delivered_per_minute(target: Target, now: float) -> float:
+    """Count the lines `delivery.delivered` of the last three minutes, a minute of them.
+
+    Of more lines than some pages hold, those of the time that was read count.
+    """
+    start = now - RATE_SECONDS
+    times = [
+        line.at
+        for line in outcomes(
+            target,
+            start,
+            functions=("deliver",),
+            where=f"$.message = {quoted('delivery.delivered')}",
+        )
+        if line.outcome == "delivery.delivered" and start <= line.at
+    ]
+    if not times:
+        return 0.0
+    is_cut = len(times) >= MOST_PAGES * 1000
+    span = max(times) - start if is_cut else RATE_SECONDS
+    return round(len(times) / max(span, 1.0) * MINUTE, 1)
+
+
+def oldest_seconds(target: Target, queue_url: str, now: float) -> float | None:
+    """Return the age of a queue's oldest message, as CloudWatch saw it last; None: not known."""
+    answer = target.clients.cloudwatch.get_metric_statistics(
+        Namespace="AWS/SQS",
+        MetricName="ApproximateAgeOfOldestMessage",
+        Dimensions=[{"Name": "QueueName", "Value": queue_url.rpartition("/")[2]}],
+        StartTime=_time(now - 10 * MINUTE),
+        EndTime=_time(now + MINUTE),
+        Period=60,
+        Statistics=["Maximum"],
+    )
+    points = sorted(answer.get("Datapoints", ()), key=lambda it: it["Timestamp"])
+    return float(points[-1]["Maximum"]) if points else None
+
+
+def _measured(target: Target, now: float) -> Counter[str]:
+    names = list(dict.fromkeys(METRICS.values()))
+    queries = [
+        {
+            "Id": f"m{place}",
+            "MetricStat": {
+                "Metric": {
+                    "Namespace": NAMESPACE,
+                    "MetricName": name,
+                    "Dimensions": [{"Name": "service", "Value": target.name}],
+                },
+                "Period": 60,
+                "Stat": "Sum",
+            },
+        }
+        for place, name in enumerate(names)
+    ]
+    pages: Any = target.clients.cloudwatch.get_paginator("get_metric_data").paginate(
+        MetricDataQueries=queries, StartTime=_time(now - HOUR), EndTime=_time(now + MINUTE)
+    )
+    counted: Counter[str] = Counter()
+    for page in pages:
+        for result in page["MetricDataResults"]:
+            counted[names[int(result["Id"][1:])]] += int(sum(result["Values"]))
+    return counted
+
+
+def _logged(target: Target, start: float) -> Counter[str]:
+    counted: Counter[str] = Counter()
+    for line in outcomes(target, start):
+        if (metric := METRICS.get(line.outcome)) and line.at >= start:
+            count = line.fields.get("count", 1)
+            counted[metric] += count if isinstance(count, int) else 1
+    return counted
+
+
+def _time(moment: float) -> datetime:
+    return datetime.fromtimestamp(moment // 60 * 60, UTC)

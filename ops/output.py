@@ -1,0 +1,66 @@
+"""What a command prints: tables for people, JSON for programs; questions and errors on stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+FAILED, FOUND_FAULTS = 1, 3
+
+
+def console() -> Console:
+    """Return what writes to the standard output as it is now."""
+    return Console(highlight=False, soft_wrap=True)
+
+
+def say(text: str) -> None:
+    """Print a line for people, without markup."""
+    console().print(text, markup=False)
+
+
+def note(text: str) -> None:
+    """Print a line beside the answer, on stderr."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def document(content: Mapping[str, Any] | list[Any]) -> None:
+    """Print the one document of a command with --json."""
+    print(json.dumps(content, indent=2, ensure_ascii=False), flush=True)
+
+
+def line(content: Mapping[str, Any]) -> None:
+    """Print one object of many, on a line of its own."""
+    print(json.dumps(content, ensure_ascii=False), flush=True)
+
+
+def pairs(rows: Iterable[tuple[str, str]]) -> Table:
+    """Return a table of names and what they are."""
+    table = Table(show_header=False, box=None, pad_edge=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in rows:
+        table.add_row(name, plain(value))
+    return table
+
+
+def plain(text: str) -> str:
+    """Keep Rich from reading square brackets as markup, and a terminal from reading controls."""
+    shown = "".join(
+        it if it.isprintable() or it == "\n" else "\N{REPLACEMENT CHARACTER}" for it in text
+    )
+    return shown.replace("[", r"\[")
+
+
+def ask(question: str, *, yes: bool) -> None:
+    """Ask, unless it was answered by --yes; anything but yes ends the command."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise typer.BadParameter("nobody can be asked here: give --yes")
+    typer.confirm(question, abort=True, err=True)
