@@ -58,7 +58,7 @@ class Diagnosis:
         if trial.is_accepted:
             return good(f"{says} to an event without fields, as it should be: nothing was booked")
         if trial.is_refused:
-            return bad(f"Cometly answered {says}; store another: token set", Section.BLOCKED)
+            return bad(f"Cometly answered {says}; store another by `token set`", Section.BLOCKED)
         return undecided(f"it cannot be told from here: {says}")
 
     def alarms(self) -> Finding:
@@ -117,6 +117,8 @@ class Diagnosis:
     def checkout(self) -> Finding:
         if self.template is None:
             return undecided("run it in a checkout, to compare the templates")
+        if self.target.is_local:
+            return undecided("not compared: the emulator gets a template of its own")
         found = differences(self.target, self.template)
         if not found:
             return good("the templates are the same")

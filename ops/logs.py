@@ -7,7 +7,6 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import islice
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -15,8 +14,6 @@ from botocore.exceptions import ClientError
 from ops.target import Target
 
 FUNCTIONS = ("ingest", "deliver")
-# A page of FilterLogEvents is up to 1 MB: a few thousand lines.
-MOST_PAGES = 10
 _OUTCOMES = ("ingest.", "delivery.", "queue.")
 # What every line has, and no reader needs.
 _PLUMBING = frozenset({"level", "timestamp", "service", "message", "invocation", "sampling_rate"})
@@ -66,14 +63,13 @@ def outcomes(
     *,
     functions: tuple[str, ...] = FUNCTIONS,
     where: str = "",
-    most_pages: int = MOST_PAGES,
 ) -> Iterator[LogLine]:
     """Yield the outcomes since a time (Unix seconds), function by function.
 
     `where` is a filter of CloudWatch Logs, such as `$.event_id = "evt_1"`.
     """
     for function in functions:
-        for page in islice(_pages(target, function, start, where), most_pages):
+        for page in _pages(target, function, start, where):
             for entry in page.get("events", ()):
                 yield from _lines(function, entry)
 

@@ -12,11 +12,13 @@ from rich.console import Console
 from rich.table import Table
 
 FAILED, FOUND_FAULTS = 1, 3
+_PIPE = 10_000
 
 
 def console() -> Console:
     """Return what writes to the standard output as it is now."""
-    return Console(highlight=False, soft_wrap=True)
+    # A pipe has no width to fold at.
+    return Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else _PIPE)
 
 
 def say(text: str) -> None:

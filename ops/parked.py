@@ -40,7 +40,7 @@ def parked_on(target: Target, *, most: int = MOST_LOOKED_AT) -> Parked:
     held: dict[str, str] = {}
     reasons: Counter[str] = Counter()
     try:
-        while len(held) < most and (messages := _received(target, url)):
+        while len(held) < min(most, count) and (messages := _received(target, url)):
             fresh = [it for it in messages if it["MessageId"] not in held]
             held |= {it["MessageId"]: it["ReceiptHandle"] for it in messages}
             reasons.update(_reason_of(it) for it in fresh)
@@ -56,6 +56,7 @@ def _received(target: Target, url: str) -> list[dict[str, Any]]:
         QueueUrl=url,
         MaxNumberOfMessages=_BATCH,
         VisibilityTimeout=_HIDDEN_SECONDS,
+        WaitTimeSeconds=1,
         MessageAttributeNames=["reason"],
     )
     return list(answer.get("Messages", ()))

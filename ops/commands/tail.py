@@ -20,7 +20,6 @@ from ops.target import Target
 _POLL_SECONDS = 2.0
 # Lines come in late and out of order: each look begins so long before the newest line.
 _OVERLAP_SECONDS = 60.0
-_EVERY_PAGE = 10_000
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _COLOURS = {"delivered": "green", "accepted": "green", "parked": "red", "crashed": "bold red"}
 
@@ -82,7 +81,7 @@ def followed(
     newest = start
     while True:
         since = max(start, newest - _OVERLAP_SECONDS)
-        found = outcomes(target, since, where=wanted.where, most_pages=_EVERY_PAGE)
+        found = outcomes(target, since, where=wanted.where)
         for each in sorted(found, key=lambda it: it.at):
             if each.id not in seen and each.at >= start:
                 seen[each.id] = each.at

@@ -98,7 +98,7 @@ class Checks:
             return bad("none is stored yet", Section.TOKEN)
         if not _TOKEN.fullmatch(token):
             return bad("what is stored cannot be one: it has blanks in it", Section.TOKEN)
-        return good(f"{len(token)} characters; whether Cometly takes it shows with --send alone")
+        return good(f"{len(token)} characters; `cometly-forwarder doctor` asks Cometly about it")
 
     def gate(self) -> Finding:
         item = self.target.clients.dynamodb.get_item(
