@@ -63,6 +63,11 @@ def ask(question: str, *, yes: bool) -> None:
     """Ask, unless it was answered by --yes; anything but yes ends the command."""
     if yes:
         return
-    if not sys.stdin.isatty():
+    if not is_terminal():
         raise typer.BadParameter("nobody can be asked here: give --yes")
     typer.confirm(question, abort=True, err=True)
+
+
+def is_terminal() -> bool:
+    """Say whether somebody can be asked."""
+    return sys.stdin.isatty()

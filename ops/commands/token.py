@@ -8,7 +8,7 @@ import typer
 
 from ops.app import App, settings_of
 from ops.errors import OpsError
-from ops.output import document, say
+from ops.output import document, is_terminal, say
 from ops.stacks import target_of
 from ops.tokens import is_token
 
@@ -43,6 +43,6 @@ def set_token(context: typer.Context) -> None:
 
 
 def _given() -> str:
-    if sys.stdin.isatty():
+    if is_terminal():
         return str(typer.prompt("Token", hide_input=True, err=True)).strip()
     return sys.stdin.read().strip()

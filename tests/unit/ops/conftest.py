@@ -1,0 +1,56 @@
+"""A stack in memory, and the command line that finds it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from moto import mock_aws
+from typer.testing import CliRunner
+
+from ops import stacks
+from ops.cli import app
+from tests.unit.ops.stack_in_memory import StackInMemory
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a command printed, and the status it ended with."""
+
+    status: int
+    out: str
+    err: str
+    exception: BaseException | None
+
+    @property
+    def document(self) -> Any:
+        return json.loads(self.out)
+
+    @property
+    def lines(self) -> list[Any]:
+        return [json.loads(line) for line in self.out.splitlines()]
+
+
+Run = Callable[..., Ran]
+
+
+@pytest.fixture
+def stack(monkeypatch: pytest.MonkeyPatch) -> Iterator[StackInMemory]:
+    with mock_aws():
+        made = StackInMemory.make()
+        monkeypatch.setattr(stacks, "find", lambda _: made.target)
+        yield made
+
+
+@pytest.fixture
+def run() -> Run:
+    """Run a command in this process; an OpsError is left in `exception`."""
+
+    def run(*arguments: str, given: str | None = None) -> Ran:
+        result = CliRunner().invoke(app, list(arguments), input=given)
+        return Ran(result.exit_code, result.stdout, result.stderr, result.exception)
+
+    return run

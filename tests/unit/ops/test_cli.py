@@ -1,0 +1,182 @@
+"""The command line itself: where its options stand, and how expected failures end."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+import typer
+from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError
+
+from cometly_forwarder import __version__
+from ops import cli, stacks
+from ops.app import Settings
+from ops.errors import OpsError
+from ops.target import Target
+from tests.unit.ops.conftest import Run
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
+    """What was asked for; there is no such stack."""
+    seen: list[Settings] = []
+
+    def find(settings: Settings) -> Target:
+        seen.append(settings)
+        raise OpsError("There is no stack shop in eu-central-1 of this account.")
+
+    monkeypatch.setattr(stacks, "find", find)
+    return seen
+
+
+def ended(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as caught:
+        cli.main(list(arguments))
+    return cast("int", caught.value.code)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--stack", "shop", "--region", "eu-central-1", "--json", "status"),
+        ("status", "--stack", "shop", "--region", "eu-central-1", "--json"),
+        ("--stack", "shop", "status", "--json", "--region=eu-central-1"),
+    ],
+    ids=["before", "behind", "both"],
+)
+def test_the_shared_options_stand_before_a_commands_name_or_behind(
+    asked: list[Settings], arguments: tuple[str, ...]
+) -> None:
+    assert ended(*arguments) == 1
+    assert asked == [Settings(stack="shop", region="eu-central-1", json=True)]
+
+
+def test_they_stand_behind_a_command_of_a_group_too(asked: list[Settings]) -> None:
+    assert ended("keys", "rotate", "--stack", "shop") == 1
+    assert asked == [Settings(stack="shop")]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *(("status",), ("tail",), ("event", "evt_1"), ("pause",), ("resume",), ("doctor",)),
+        *(("explain", __file__), ("keys", "rotate", "--yes"), ("token", "set")),
+    ],
+    ids=lambda it: it[0],
+)
+@pytest.mark.usefixtures("asked")
+def test_a_wrong_name_is_one_sentence(
+    arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    status = ended(*arguments, "--stack", "shop", "--json")
+
+    out, err = capsys.readouterr()
+    assert (status, out) == (1, "")
+    assert err == ("cometly-forwarder: There is no stack shop in eu-central-1 of this account.\n")
+
+
+@pytest.mark.parametrize(
+    ("failure", "says"),
+    [
+        pytest.param(NoCredentialsError(), "No AWS credentials were found", id="no credentials"),
+        pytest.param(
+            EndpointConnectionError(endpoint_url="https://sqs.example.com"),
+            "AWS cannot be reached",
+            id="no network",
+        ),
+        pytest.param(
+            ClientError(cast("Any", {"Error": {"Code": "AccessDenied"}}), "GetItem"),
+            "your credentials lack the permission for GetItem",
+            id="no permission",
+        ),
+    ],
+)
+def test_what_aws_refuses_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    failure: Exception,
+    says: str,
+) -> None:
+    def find(_: Settings) -> Target:
+        raise failure
+
+    monkeypatch.setattr(stacks, "find", find)
+
+    assert ended("status", "--stack", "shop") == 1
+    assert capsys.readouterr().err.startswith(f"cometly-forwarder: {says}")
+
+
+def test_a_stack_must_be_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(stacks.STACK_VARIABLE, raising=False)
+
+    ran = run("status")
+
+    assert ran.status == 2
+    assert "--stack NAME" in ran.err
+
+
+def test_one_stack_alone_is_named(tmp_path: Path) -> None:
+    with pytest.raises(typer.BadParameter, match="not both"):
+        stacks.find(Settings(stack="shop", stack_file=tmp_path / "stack.json"))
+
+
+def test_a_local_stack_that_does_not_run_is_said(tmp_path: Path) -> None:
+    with pytest.raises(OpsError, match="make up"):
+        stacks.find(Settings(stack_file=tmp_path / "stack.json"))
+
+
+def test_the_shells_profile_and_proxy_are_not_for_the_local_stack(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = dict.fromkeys(
+        ("stack_name", "api_url", "region", "aws_access_key_id", "aws_secret_access_key"), "x"
+    )
+    file = tmp_path / "stack.json"
+    file.write_text(json.dumps({**known, "aws_endpoint_url": "http://127.0.0.1:1"}), "utf-8")
+    monkeypatch.setenv("AWS_PROFILE", "of-an-account")
+    monkeypatch.setenv("NO_PROXY", "")
+    monkeypatch.setenv("no_proxy", "")
+    found: list[tuple[str, bool]] = []
+
+    def find(clients: Any, name: str, *, api_url: str, is_local: bool) -> None:
+        found.append((clients.sqs.meta.endpoint_url, is_local))
+        assert (name, api_url) == ("x", "https://api.example.com")
+
+    monkeypatch.setattr(Target, "find", find)
+
+    stacks.find(Settings(stack_file=file, url="https://api.example.com"))
+
+    assert found == [("http://127.0.0.1:1", True)]
+
+
+def test_the_checkout_is_found_from_a_folder_within_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    root = Path(__file__).resolve().parents[3]
+    monkeypatch.chdir(root / "docs")
+
+    assert stacks.checkout() == root
+    assert stacks._stack_file() == root / ".local" / "stack.json"
+
+
+def test_without_a_checkout_there_is_no_local_stack(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stacks, "checkout", lambda: None)
+
+    with pytest.raises(OpsError, match="--stack-file"):
+        stacks.find(Settings(local=True))
+
+
+def test_it_says_its_version(run: Run) -> None:
+    assert run("--version").out.strip() == __version__
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_it_completes_in_a_shell(
+    shell: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("_COMETLY_FORWARDER_COMPLETE", f"source_{shell}")
+
+    with pytest.raises(SystemExit):
+        cli.main([])
+
+    assert "_COMETLY_FORWARDER_COMPLETE" in capsys.readouterr().out

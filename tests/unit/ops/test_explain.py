@@ -1,0 +1,184 @@
+"""`explain`: events of a file, and what the dry run says of each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ops.errors import OpsError
+from ops.eventfile import Entry, entries
+from ops.smoke.doors import Answer, Api, Door
+from tests.unit.ops.conftest import Run
+from tests.unit.ops.stack_in_memory import KEY
+
+EVENT = {"event_name": "purchase", "email": "ada@example.com"}
+
+
+def read(tmp_path: Path, name: str, text: str) -> list[Entry]:
+    file = tmp_path / name
+    file.write_text(text, "utf-8")
+    return list(entries(file))
+
+
+# --- The file -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "places"),
+    [
+        pytest.param("a.json", '{"a": 1}', [1], id="one"),
+        pytest.param("a.json", '[{"a": 1}, {"a": 1}]', [1, 2], id="array"),
+        pytest.param("a.json", '{"a": 1}\n\n{"a": 1}', [1, 3], id="lines called json"),
+        pytest.param("a.jsonl", '{"a": 1}\n\n{"a": 1}\n', [1, 3], id="lines"),
+        pytest.param("a.ndjson", '{"a": 1}', [1], id="lines, the other name"),
+        pytest.param("a.json", " \n", [], id="empty"),
+    ],
+)
+def test_json_is_read(tmp_path: Path, name: str, text: str, places: list[int]) -> None:
+    assert read(tmp_path, name, text) == [Entry(place, {"a": 1}) for place in places]
+
+
+def test_csv_is_read_with_its_header(tmp_path: Path) -> None:
+    text = "\ufeffevent_name,email,amount\npurchase,ada@example.com,\npurchase,,5\n1,2,3,4\n"
+
+    assert read(tmp_path, "a.csv", text) == [
+        Entry(2, EVENT),
+        Entry(3, {"event_name": "purchase", "amount": "5"}),
+        Entry(4, None, "more cells than the header has"),
+    ]
+
+
+def test_a_line_that_is_no_json_is_a_fault_of_that_line(tmp_path: Path) -> None:
+    first, second = read(tmp_path, "a.jsonl", '{"a": 1}\n{"a"')
+
+    assert (first.fault, second.place) == ("", 2)
+    assert second.fault.startswith("no JSON")
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("a.json", b"hello"), ("a.csv", b'a\n"b'), ("a.csv", b"a\n\xff")],
+    ids=["no JSON", "no CSV", "no UTF-8"],
+)
+def test_a_file_that_cannot_be_read_is_said(tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / name).write_bytes(content)
+
+    with pytest.raises(OpsError):
+        list(entries(tmp_path / name))
+
+
+def test_a_file_that_is_not_there_is_said(tmp_path: Path) -> None:
+    with pytest.raises(OpsError, match="No such file"):
+        list(entries(tmp_path / "none.json"))
+
+
+# --- The command --------------------------------------------------------------------------------
+
+
+@dataclass
+class DryRun:
+    """An API that takes each event with an address, or answers as written here."""
+
+    answer: Answer | None = None
+    posted: list[tuple[Door, Any, str]] = field(default_factory=list)
+
+    def post(self, door: Door, content: Any, *, query: str) -> Answer:
+        self.posted.append((door, content, query))
+        results = [self._result(it) for it in content]
+        return self.answer or Answer(200, {}, {"results": results}, 0.1)
+
+    def _result(self, event: Any) -> dict[str, Any]:
+        if event.get("email"):
+            identity = {"order_id": event["order_id"]} if "order_id" in event else {}
+            sent = {"status": 200, "event_id": "evt_1", "identity": identity, "event": event}
+            return {**sent, "errors": [], "warnings": [{"field": "emial", "message": "unknown"}]}
+        fault = {"field": "email", "message": "must be there"}
+        return {"status": 422, "errors": [fault], "warnings": []}
+
+
+@pytest.fixture
+def api(monkeypatch: pytest.MonkeyPatch) -> DryRun:
+    made = DryRun()
+    monkeypatch.setattr(Api, "at", lambda _: made)
+    return made
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> str:
+    path = tmp_path / "events.csv"
+    path.write_text("event_name,email\npurchase,ada@example.com\npurchase,\na,b,c\n", "utf-8")
+    return str(path)
+
+
+@pytest.mark.usefixtures("stack")
+def test_each_event_is_explained_with_its_line(run: Run, api: DryRun, file: str) -> None:
+    ran = run("explain", file, "--json")
+
+    assert ran.status == 3
+    assert [(it["line"], it["status"]) for it in ran.lines] == [(2, 200), (3, 422), (4, 422)]
+    assert "1 valid, 2 not" in ran.err
+    [(door, content, query)] = api.posted
+    assert (door.headers, query) == ({"Authorization": f"Bearer {KEY}"}, "?dry_run=true")
+    assert content == [EVENT, {"event_name": "purchase"}]
+
+
+@pytest.mark.usefixtures("stack", "api")
+def test_people_see_what_would_be_sent_and_what_is_wrong(run: Run, file: str) -> None:
+    ran = run("explain", file)
+
+    assert '"email": "ada@example.com"' in ran.out
+    assert "line 2: evt_1 (an event of its own each time)" in ran.out
+    assert "email: must be there" in ran.out
+    assert "emial: unknown" in ran.out
+    assert "more cells than the header has" in ran.out
+
+
+@pytest.mark.usefixtures("stack", "api")
+def test_valid_events_alone_end_well(run: Run) -> None:
+    ran = run("explain", "-", given='{"email": "ada@example.com", "order_id": "1042"}')
+
+    assert ran.status == 0
+    assert "(order_id 1042)" in ran.out
+
+
+@pytest.mark.usefixtures("stack")
+def test_many_events_are_asked_about_in_batches(run: Run, api: DryRun, tmp_path: Path) -> None:
+    file = tmp_path / "a.jsonl"
+    file.write_text('{"email": "a@example.com"}\n' * 250, "utf-8")
+
+    ran = run("explain", str(file), "--json")
+
+    assert [len(content) for _, content, _ in api.posted] == [100, 100, 50]
+    assert [it["line"] for it in ran.lines] == list(range(1, 251))
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Answer(202, {}, {"results": []}, 0.1),
+        Answer(401, {}, {"message": "no key"}, 0.1),
+        Answer(200, {}, {"results": []}, 0.1),
+    ],
+    ids=["queued", "refused", "too few"],
+)
+@pytest.mark.usefixtures("stack")
+def test_an_api_that_knows_no_dry_run_is_said(
+    run: Run, api: DryRun, file: str, answer: Answer
+) -> None:
+    api.answer = answer
+
+    assert isinstance(run("explain", file).exception, OpsError)
+
+
+@pytest.mark.usefixtures("stack")
+def test_a_file_without_a_readable_line_is_not_asked_about(
+    run: Run, api: DryRun, tmp_path: Path
+) -> None:
+    file = tmp_path / "a.jsonl"
+    file.write_text("x\n", "utf-8")
+
+    assert run("explain", str(file)).status == 3
+    assert api.posted == []

@@ -1,0 +1,192 @@
+"""`tail` and `event`, over a stack in memory."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from typing import Any
+
+import pytest
+import typer
+
+from ops.commands.event import ledger_item
+from ops.commands.tail import Wanted, as_text, followed, seconds_in
+from ops.errors import OpsError
+from tests.unit.ops.conftest import Run
+from tests.unit.ops.stack_in_memory import StackInMemory
+
+NOW = 1_800_000_000.0
+
+
+@pytest.fixture
+def logged(stack: StackInMemory) -> StackInMemory:
+    """Three events: one is delivered, one is parked, one is refused by ingest."""
+    at = time.time() - 60
+    stack.logs.write("ingest", at, "ingest.accepted", event_id="evt_1", warnings=0)
+    stack.logs.write("ingest", at + 1, "ingest.rejected", faults=["email"])
+    stack.logs.write("deliver", at + 2, "delivery.delivered", event_id="evt_1", reason="HTTP 202")
+    stack.logs.write("deliver", at + 3, "delivery.parked", event_id="evt_2", reason="HTTP 422")
+    stack.logs.entries["/aws/lambda/shop-deliver"].append(
+        {"eventId": "r", "timestamp": int(at * 1000), "message": "REPORT RequestId: 1\n[1]\n{}"}
+    )
+    return stack
+
+
+def names(stack: StackInMemory, run: Run, *filters: str) -> list[str]:
+    assert stack.logs.entries
+    ran = run("tail", "--since", "10m", "--no-follow", "--json", *filters)
+    assert ran.status == 0
+    return [line["outcome"] for line in ran.lines]
+
+
+def test_an_empty_log_has_no_outcomes(stack: StackInMemory, run: Run) -> None:
+    ran = run("tail", "--no-follow")
+
+    assert (ran.status, ran.out, stack.logs.entries) == (0, "", {})
+
+
+@pytest.mark.parametrize(
+    ("filters", "left"),
+    [
+        pytest.param((), [0, 1, 2, 3], id="none"),
+        pytest.param(("--event", "evt_1"), [0, 2], id="an event"),
+        pytest.param(("--outcome", "parked"), [3], id="an outcome"),
+        pytest.param(("--outcome", "ingest.*"), [0, 1], id="a pattern"),
+        pytest.param(("--reason", "http 4"), [3], id="a reason"),
+        pytest.param(("--outcome", "parked", "--event", "evt_1"), [], id="both"),
+    ],
+)
+def test_outcomes_are_filtered(
+    logged: StackInMemory, run: Run, filters: tuple[str, ...], left: list[int]
+) -> None:
+    every = ["ingest.accepted", "ingest.rejected", "delivery.delivered", "delivery.parked"]
+
+    assert names(logged, run, *filters) == [every[place] for place in left]
+
+
+def test_people_get_a_line_an_outcome(logged: StackInMemory, run: Run) -> None:
+    lines = run("tail", "--since", "10m", "--no-follow").out.splitlines()
+
+    assert len(lines) == 4
+    assert lines[3].endswith("delivery.parked evt_2 HTTP 422")
+    assert logged.target.name not in lines[3]
+
+
+def test_what_was_before_is_not_shown_unless_asked_for(logged: StackInMemory, run: Run) -> None:
+    assert logged.logs.entries
+    assert run("tail", "--no-follow").out == ""
+
+
+def test_each_outcome_is_shown_once_however_often_it_is_looked_at(stack: StackInMemory) -> None:
+    looks = itertools.count(1)
+
+    def sleep(_: float) -> None:
+        stack.logs.write("deliver", NOW + next(looks), "delivery.delivered", event_id="evt")
+
+    shown = followed(stack.target, Wanted(), NOW, follow=True, sleep=sleep)
+
+    assert [it.at - NOW for it in itertools.islice(shown, 3)] == [1.0, 2.0, 3.0]
+
+
+def test_a_line_that_comes_late_is_shown(stack: StackInMemory) -> None:
+    late = iter([10.0, 5.0])
+
+    def sleep(_: float) -> None:
+        stack.logs.write("deliver", NOW + next(late), "delivery.delivered")
+
+    shown = followed(stack.target, Wanted(), NOW, follow=True, sleep=sleep)
+
+    assert [it.at - NOW for it in itertools.islice(shown, 2)] == [10.0, 5.0]
+
+
+def test_markup_and_controls_of_a_reason_are_shown_as_they_are(stack: StackInMemory) -> None:
+    stack.logs.write("deliver", NOW, "delivery.retried", reason="[red]no\x1b[2J", latency=1.25)
+    [found] = followed(stack.target, Wanted(), NOW, follow=False)
+
+    text = as_text(found)
+
+    assert r"\[red]no" in text
+    assert "\x1b" not in text
+    assert "latency=1.2" in text
+
+
+def test_the_time_is_that_of_the_functions_clock(stack: StackInMemory) -> None:
+    stack.logs.write("deliver", NOW, "delivery.parked", timestamp="2027-01-15 08:00:01,500+0000")
+
+    [found] = followed(stack.target, Wanted(), NOW, follow=False)
+
+    assert found.at == NOW + 1.5
+
+
+@pytest.mark.parametrize("text", ["10", "m", "ten minutes", ""])
+def test_what_is_no_length_of_time_is_refused(text: str) -> None:
+    with pytest.raises(typer.BadParameter, match="no length of time"):
+        seconds_in(text)
+
+
+def test_a_length_of_time_is_read() -> None:
+    assert [seconds_in(it) for it in ("90s", "1.5m", "2h", "1d")] == [90, 90, 7200, 86400]
+
+
+def put_event(stack: StackInMemory, **more: Any) -> None:
+    stack.put(
+        "evt_1",
+        state={"S": "waiting"},
+        accepted_at={"S": "2027-01-15T08:00:00+00:00"},
+        attempts={"N": "2.0"},
+        retry_at={"N": repr(NOW)},
+        blocked_at={"N": "0.0"},
+        answer={"S": "HTTP 500"},
+        owner={"S": "a hash"},
+        **more,
+    )
+
+
+def test_the_ledgers_item_is_read_in_words(stack: StackInMemory) -> None:
+    put_event(stack)
+
+    item = ledger_item(stack.target, "evt_1")
+
+    assert item == {
+        "event_id": "evt_1",
+        "state": "waiting",
+        "answer": "HTTP 500",
+        "attempts": 2,
+        "accepted_at": "2027-01-15T08:00:00+00:00",
+        "retry_at": "2027-01-15T08:00:00.000+00:00",
+        "blocked_at": None,
+    }
+
+
+def test_an_events_story_is_its_item_and_its_lines(stack: StackInMemory, run: Run) -> None:
+    put_event(stack)
+    stack.logs.write("deliver", NOW + 1, "delivery.retried", event_id="evt_1", reason="HTTP 500")
+    stack.logs.write("deliver", NOW + 2, "delivery.retried", event_id="evt_2")
+
+    as_text, as_json = run("event", "evt_1"), run("event", "evt_1", "--json")
+
+    assert as_text.status == 0
+    assert "state" in as_text.out
+    assert "delivery.retried evt_1 HTTP 500" in as_text.out
+    assert [it["outcome"] for it in as_json.document["log"]] == ["delivery.retried"]
+    assert as_json.document["ledger"]["state"] == "waiting"
+
+
+def test_the_next_attempt_is_named(stack: StackInMemory, run: Run) -> None:
+    stack.put("evt_1", state={"S": "waiting"}, retry_at={"N": repr(time.time() + 900)})
+
+    assert "It is tried again after " in run("event", "evt_1").out
+
+
+def test_an_event_that_nobody_knows_has_a_status_of_its_own(stack: StackInMemory, run: Run) -> None:
+    ran = run("event", "evt_9")
+
+    assert (ran.status, ran.out) == (3, "")
+    assert "may still be on the queue" in ran.err
+    assert run("event", "evt_9", "--json").document["ledger"] is None
+    assert stack.target.name == "shop"
+
+
+@pytest.mark.usefixtures("stack")
+def test_the_gate_is_no_event(run: Run) -> None:
+    assert isinstance(run("event", "gate").exception, OpsError)
