@@ -47,8 +47,8 @@ PACKAGED = [Requirement(text) for text in PYPROJECT["project"]["dependencies"]]
 @pytest.mark.parametrize(
     ("named", "lock"),
     [
-        pytest.param(PACKAGED, OF_A_FUNCTION, id="the functions' own"),
-        pytest.param(PACKAGED, OF_A_DEVELOPER, id="the functions' own, for a developer"),
+        pytest.param(named_by("lambda"), OF_A_FUNCTION, id="the functions' own"),
+        pytest.param(PACKAGED, OF_A_DEVELOPER, id="the command line's"),
         pytest.param(named_by("dev"), OF_A_DEVELOPER, id="a developer's"),
         pytest.param(named_by("uv"), OF_UV, id="uv"),
     ],

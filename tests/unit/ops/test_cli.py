@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,6 +19,8 @@ from ops.app import Settings
 from ops.errors import OpsError
 from ops.target import Target
 from tests.unit.ops.conftest import Run
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture
@@ -152,11 +157,10 @@ def test_the_shells_profile_and_proxy_are_not_for_the_local_stack(
 
 
 def test_the_checkout_is_found_from_a_folder_within_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    root = Path(__file__).resolve().parents[3]
-    monkeypatch.chdir(root / "docs")
+    monkeypatch.chdir(ROOT / "docs")
 
-    assert stacks.checkout() == root
-    assert stacks._stack_file() == root / ".local" / "stack.json"
+    assert stacks.checkout() == ROOT
+    assert stacks._stack_file() == ROOT / ".local" / "stack.json"
 
 
 def test_without_a_checkout_there_is_no_local_stack(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,3 +184,21 @@ def test_it_completes_in_a_shell(
         cli.main([])
 
     assert "_COMETLY_FORWARDER_COMPLETE" in capsys.readouterr().out
+
+
+def test_it_needs_nothing_that_it_is_not_installed_with() -> None:
+    """`uv tool install .` brings neither this machine's stack nor what runs in Lambda alone."""
+    code = "import sys, ops.cli; print(*sorted({it.partition('.')[0] for it in sys.modules}))"
+
+    ran = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    loaded = set(ran.stdout.split())
+    assert {"ops", "cometly_forwarder", "typer"} <= loaded
+    assert loaded.isdisjoint({"local", "tests", "aws_lambda_powertools", "starlette", "moto"})
