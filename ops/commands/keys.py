@@ -10,7 +10,6 @@ from typing import Annotated
 import typer
 
 from ops.app import App, settings_of
-from ops.errors import OpsError
 from ops.output import ask, document, note, say
 from ops.stacks import target_of
 from ops.target import Target
@@ -60,9 +59,10 @@ def _question(stored: dict[str, str]) -> str:
 
 
 def _stored(target: Target) -> dict[str, str]:
-    target.server_key()  # says what is wrong with the secret
+    """Return the keys; raises OpsError where the secret holds none."""
+    target.server_key()
     arn = target.outputs["ServerKeySecretArn"]
-    stored = json.loads(target.clients.secrets.get_secret_value(SecretId=arn)["SecretString"])
-    if not isinstance(stored, dict):
-        raise OpsError("the secret of the callers' keys is no object")
+    stored: dict[str, str] = json.loads(
+        target.clients.secrets.get_secret_value(SecretId=arn)["SecretString"]
+    )
     return stored

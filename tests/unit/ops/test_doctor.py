@@ -273,6 +273,15 @@ def test_what_is_no_template_is_said(stack: StackInMemory, text: str) -> None:
         differences(stack.target, ROOT / "template.yaml")
 
 
+@pytest.mark.usefixtures("cometly")
+def test_each_part_is_a_step(stack: StackInMemory) -> None:
+    lines: list[str] = []
+
+    diagnosis(stack).take(Report(lines.append))
+
+    assert [line[0] for line in lines] == ["✓", "-", "-", "✓", "✓", "-"]
+
+
 # --- The command --------------------------------------------------------------------------------
 
 

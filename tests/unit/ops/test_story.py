@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import typer
+from botocore.exceptions import ClientError
 
 from ops.commands.event import ledger_item
 from ops.commands.tail import Wanted, as_text, followed, seconds_in
@@ -116,6 +117,20 @@ def test_the_time_is_that_of_the_functions_clock(stack: StackInMemory) -> None:
     [found] = followed(stack.target, Wanted(), NOW, follow=False)
 
     assert found.at == NOW + 1.5
+
+
+def test_a_log_that_may_not_be_read_is_no_empty_log(
+    stack: StackInMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def paginate(**_: object) -> Any:
+        error: Any = {"Error": {"Code": "AccessDeniedException"}}
+        raise ClientError(error, "FilterLogEvents")
+        yield
+
+    monkeypatch.setattr(stack.logs, "paginate", paginate)
+
+    with pytest.raises(ClientError):
+        list(followed(stack.target, Wanted(), NOW, follow=False))
 
 
 @pytest.mark.parametrize("text", ["10", "m", "ten minutes", ""])
