@@ -57,8 +57,9 @@ class StackState:
 
     @property
     def oldest(self) -> float | None:
+        """Not known as long as it is not known of one of them."""
         known = [it.oldest for it in self.queues if it.oldest is not None]
-        return max(known) if known else None
+        return max(known) if len(known) == len(self.queues) else None
 
     @property
     def switched_off(self) -> list[QueueMapping]:

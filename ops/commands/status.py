@@ -55,7 +55,7 @@ def shown(state: StackState) -> Group:
 
 def _rows(state: StackState) -> Iterator[tuple[str, str]]:
     yield "waiting", _split(state, "waiting")
-    yield "in flight", _split(state, "in_flight")
+    yield "in flight", f"{_split(state, 'in_flight')}: at a worker, or until the next attempt"
     yield "oldest", duration(state.oldest)
     yield "parked", _parked(state.parked)
     yield from _pauses(state)
@@ -81,9 +81,9 @@ def _split(state: StackState, part: str) -> str:
 def _parked(parked: Parked) -> str:
     if not parked.count:
         return "0"
-    reasons = ", ".join(f"{reason} {count}" for reason, count in parked.reasons.most_common())
-    less = f" (of {parked.looked_at} looked at)" if parked.looked_at < parked.count else ""
-    return f"{parked.count}: {reasons}{less}" if reasons else str(parked.count)
+    reasons = ", ".join(f"{count} of {reason}" for reason, count in parked.reasons.most_common())
+    less = f"; {parked.looked_at} were looked at" if parked.looked_at < parked.count else ""
+    return f"{parked.count}: {reasons or 'none could be looked at'}{less}"
 
 
 def _pauses(state: StackState) -> Iterator[tuple[str, str]]:

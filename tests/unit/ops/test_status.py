@@ -16,7 +16,9 @@ from cometly_forwarder.gate.window import Window
 from cometly_forwarder.observability import METRICS
 from ops import counts
 from ops.commands.status import duration, shown
-from ops.state import state_of
+from ops.gates import Gate
+from ops.parked import Parked
+from ops.state import QueueState, StackState, state_of
 from tests.unit.ops.conftest import Run
 from tests.unit.ops.stack_in_memory import StackInMemory
 
@@ -83,6 +85,15 @@ def test_an_age_that_cloudwatch_does_not_know_is_said_so(stack: StackInMemory) -
     assert "oldest not known" in text_of(stack)
 
 
+def test_an_empty_queue_does_not_hide_that_the_others_age_is_not_known() -> None:
+    queues = (QueueState("events", 1, 0, None), QueueState("pages", 0, 0, 0.0))
+    gate = Gate((), 0, 500, 0)
+
+    state = StackState("shop", NOW, queues, Parked(0), gate, (), 0.0, {})
+
+    assert state.oldest is None
+
+
 def test_parked_events_are_counted_by_reason_and_stay(stack: StackInMemory) -> None:
     for reason in ("HTTP 422", "HTTP 422", "expired", None):
         stack.park(reason)
@@ -91,7 +102,7 @@ def test_parked_events_are_counted_by_reason_and_stay(stack: StackInMemory) -> N
 
     assert first.record()["parked_by_reason"] == {"HTTP 422": 2, "expired": 1, "(none)": 1}
     assert second.parked == first.parked
-    assert "parked 4: HTTP 422 2, expired 1, (none) 1" in text_of(stack)
+    assert "parked 4: 2 of HTTP 422, 1 of expired, 1 of (none)" in text_of(stack)
 
 
 @pytest.mark.parametrize(
