@@ -17,6 +17,8 @@ from ops.smoke.doors import EVENTS, HTTPS, Answer, Api, Door, an_event, http_doo
 from ops.smoke.report import Finding, Report, Section, bad, good, undecided
 from ops.target import Target
 
+# A mapping on its way to another state.
+_CHANGING = frozenset({"Creating", "Enabling", "Updating", "Disabling"})
 _CAUSES = {"blocked": Section.BLOCKED, "failing": Section.DOWN}
 _WRONG_KEY = "a-key-that-opens-nothing"
 # What the template stores until an operator stores a token, and what a header can carry.
@@ -126,6 +128,8 @@ class Checks:
         for arn in arns:
             if not (mapping := mappings.get(arn)):
                 return bad(f"no mapping leads from {_name(arn)} to it: deploy again")
+            if mapping["State"] in _CHANGING:
+                return undecided(f"the mapping of {_name(arn)} is {mapping['State']}: try again")
             if mapping["State"] != "Enabled":
                 return bad(
                     f"the mapping of {_name(arn)} is {mapping['State']}, so events wait: "
@@ -149,7 +153,9 @@ class Checks:
             TargetArn=self._event_queue_arn(), EventBusName=bus
         )["RuleNames"]
         rules = [events.describe_rule(Name=name, EventBusName=bus) for name in names]
-        if not (enabled := [rule["Arn"] for rule in rules if rule.get("State") == "ENABLED"]):
+        # Also ENABLED_WITH_ALL_CLOUDTRAIL_MANAGEMENT_EVENTS.
+        enabled = [it["Arn"] for it in rules if it.get("State", "").startswith("ENABLED")]
+        if not enabled:
             return bad(f"no rule of {bus} that is enabled leads to the queue: deploy again")
         return self._admitted("events.amazonaws.com", enabled)
 

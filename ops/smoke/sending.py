@@ -35,6 +35,9 @@ _POLL_SECONDS = 1.0
 # Parked messages are looked through by tens, so many times at the most.
 _MOST_ROUNDS = 100
 _HIDDEN_SECONDS = 30
+# SQS asks all its servers only if a receive waits, and may answer nothing even then.
+_WAIT_SECONDS = 5
+_EMPTY_ANSWERS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,12 +200,17 @@ class Sending:
         """Delete what these events left on the dead-letter queue; put the rest back at once."""
         sqs, url = self.target.clients.sqs, self.target.outputs["DeadLetterQueueUrl"]
         marks = [mark for sent in events for mark in (sent.event_id, sent.event["idempotency_key"])]
-        others, gone = [], 0
+        others, gone, empty = [], 0, 0
         for _ in range(_MOST_ROUNDS):
             answer = sqs.receive_message(
-                QueueUrl=url, MaxNumberOfMessages=10, VisibilityTimeout=_HIDDEN_SECONDS
+                QueueUrl=url,
+                MaxNumberOfMessages=10,
+                VisibilityTimeout=_HIDDEN_SECONDS,
+                WaitTimeSeconds=_WAIT_SECONDS,
             )
-            if not (messages := answer.get("Messages")):
+            messages = answer.get("Messages", [])
+            empty = 0 if messages else empty + 1
+            if empty == _EMPTY_ANSWERS:
                 break
             for message in messages:
                 if any(mark in message["Body"] for mark in marks):

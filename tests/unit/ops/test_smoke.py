@@ -322,9 +322,13 @@ def queue(**attributes: str) -> Listing:
     [
         ([("events", "Enabled"), ("else", "Disabled")], Mark.GOOD, "events"),
         ([("events", "Disabled")], Mark.BAD, "--uuid uuid-of-events --enabled"),
+        ([("events", "Creating")], Mark.OPEN, "is Creating: try again"),
+        ([("events", "Enabling")], Mark.OPEN, "is Enabling: try again"),
+        ([("events", "Updating")], Mark.OPEN, "is Updating: try again"),
+        ([("events", "Disabling")], Mark.OPEN, "is Disabling: try again"),
         ([], Mark.BAD, "no mapping"),
     ],
-    ids=["enabled", "disabled", "missing"],
+    ids=["enabled", "disabled", "creating", "enabling", "updating", "disabling", "missing"],
 )
 def test_a_mapping_that_is_off_is_named_with_the_command_that_turns_it_on(
     mappings: list[tuple[str, str]], mark: Mark, part: str
@@ -404,7 +408,9 @@ def test_a_bus_has_to_have_a_rule_that_is_enabled() -> None:
         )
         return checks(on=target(events=events, sqs=queue(Policy=policy))).bus().mark
 
-    assert [found("ENABLED"), found("DISABLED")] == [Mark.GOOD, Mark.BAD]
+    with_trails = "ENABLED_WITH_ALL_CLOUDTRAIL_MANAGEMENT_EVENTS"
+    states = ["ENABLED", with_trails, "DISABLED"]
+    assert [found(state) for state in states] == [Mark.GOOD, Mark.GOOD, Mark.BAD]
 
 
 def alarm(name: str, state: str, namespace: str, value: str, *, in_a_formula: bool = False) -> Any:
@@ -607,8 +613,10 @@ def parked() -> Iterator[tuple[Target, Any, str]]:
 
 
 def test_of_the_dead_letters_only_its_own_are_deleted_and_the_others_are_there_at_once(
-    parked: tuple[Target, Any, str],
+    parked: tuple[Target, Any, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # moto would wait as long.
+    monkeypatch.setattr("ops.smoke.sending._WAIT_SECONDS", 0)
     on, sqs, url = parked
     followed = sending(on)
     followed.sent = [sent("HTTPS", "evt_1"), sent("topic", "evt_2"), sent("bus", "evt_3")]
@@ -623,6 +631,34 @@ def test_of_the_dead_letters_only_its_own_are_deleted_and_the_others_are_there_a
     left = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
     assert left["ApproximateNumberOfMessages"] == "23"
     assert left["ApproximateNumberOfMessagesNotVisible"] == "0"
+
+
+@dataclass
+class Sparse:
+    """A queue whose answers may be empty although it holds messages, as SQS's may."""
+
+    answers: list[list[str]]
+    asked: list[int] = field(default_factory=list)
+    deleted: list[str] = field(default_factory=list)
+
+    def receive_message(self, *, WaitTimeSeconds: int, **_: object) -> Any:  # noqa: N803 - boto3's
+        self.asked.append(WaitTimeSeconds)
+        bodies = self.answers.pop(0)
+        return {"Messages": [{"Body": it, "ReceiptHandle": it} for it in bodies]} if bodies else {}
+
+    def delete_message(self, *, ReceiptHandle: str, **_: object) -> None:  # noqa: N803 - boto3's
+        self.deleted.append(ReceiptHandle)
+
+
+def test_the_dead_letters_have_been_seen_after_two_empty_answers_in_a_row() -> None:
+    queue = Sparse([[], ["of evt_1"], [], ["evt_1 again"], [], [], ["never asked for"]])
+    followed = sending(target(sqs=queue))
+    followed.sent = [sent("HTTPS", "evt_1")]
+
+    followed._parked([])
+
+    assert queue.deleted == ["of evt_1", "evt_1 again"]
+    assert queue.asked == [5] * 6
 
 
 def test_where_all_is_delivered_nobody_looks_at_the_dead_letters() -> None:
