@@ -74,23 +74,24 @@ def _inputs(checkout: Checkout) -> Iterable[Path]:
 def main(arguments: Sequence[str]) -> int:
     """Build for AWS into `.aws-sam`, where `sam deploy` looks."""
     parser = argparse.ArgumentParser(prog="python -m local.stack.build", description=main.__doc__)
-    parser.add_argument("--runtime", default="python3.13", help="as the template's Runtime")
-    parser.add_argument("--architecture", default="arm64", help="as the template's Architecture")
+    parser.add_argument("--runtime", help="else as samconfig.toml says")
+    parser.add_argument("--architecture", help="else as samconfig.toml says")
     options = parser.parse_args(arguments)
     try:
-        _build_for_aws(Checkout.here(), options.runtime, options.architecture)
+        _build_for_aws(Checkout.here(), Runtime=options.runtime, Architecture=options.architecture)
     except StackError as error:
         complain(error)
         return 1
     return 0
 
 
-def _build_for_aws(checkout: Checkout, runtime: str, architecture: str) -> None:
-    overrides = [f"Runtime={runtime}", f"Architecture={architecture}"]
+def _build_for_aws(checkout: Checkout, **parameters: str | None) -> None:
+    overrides = [f"{name}={value}" for name, value in parameters.items() if value]
     log = checkout.logs / "build-for-aws.log"
-    with step(f"sam build for {runtime} on {architecture}"):
+    with step(" ".join(["sam build", *overrides])):
         status = processes.run(
-            [*sam.COMMAND, "build", "--parameter-overrides", *overrides],
+            # Named here, they would take the place of all that samconfig.toml names.
+            [*sam.COMMAND, "build", *(["--parameter-overrides", *overrides] if overrides else [])],
             env=isolated(checkout),
             cwd=checkout.root,
             log=log,
@@ -98,7 +99,7 @@ def _build_for_aws(checkout: Checkout, runtime: str, architecture: str) -> None:
         if status:
             raise StepFailed(f"sam build failed with exit status {status}.", log=log)
     if not any((checkout.root / ".aws-sam" / "build").rglob("*.pyc")):
-        say(f"  No {runtime} on the PATH: built without bytecode, so cold starts take longer.")
+        say("  No such Python on the PATH: built without bytecode, so cold starts take longer.")
 
 
 if __name__ == "__main__":

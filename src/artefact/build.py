@@ -15,6 +15,7 @@ import importlib.util
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -26,6 +27,8 @@ SERVICES = frozenset({"dynamodb", "secretsmanager", "sqs"})
 # Python 3.11 runs on Amazon Linux 2, which has glibc 2.26; wheels for 2.17 run on every runtime.
 _GLIBC = "manylinux_2_17"
 _PROCESSORS = {"arm64": "aarch64", "x86_64": "x86_64"}
+# Beside the package's own modules; `cometly_forwarder.loading` compares it with where it runs.
+STAMP = "built-for"
 _NO_INSTALLER = (
     "Neither uv nor pip is here to install the functions' packages: install uv"
     " (https://docs.astral.sh/uv/), or the package python3-pip."
@@ -33,7 +36,7 @@ _NO_INSTALLER = (
 
 
 def main(arguments: Sequence[str]) -> None:
-    runtime, architecture = arguments
+    runtime, architecture = _target_of(arguments)
     folder = Path(os.environ["ARTIFACTS_DIR"])
     install(Path("requirements.txt"), folder, runtime, architecture)
     prune(folder)
@@ -43,11 +46,24 @@ def main(arguments: Sequence[str]) -> None:
         ignore=shutil.ignore_patterns("__pycache__"),
         dirs_exist_ok=True,
     )
+    stamp = folder / "cometly_forwarder" / STAMP
+    stamp.write_text(f"{runtime} {architecture}\n", "utf-8")
     interpreter = interpreter_for(runtime)
     if interpreter is None:
         _say(f"No {runtime} on the PATH: built without bytecode, so cold starts take longer.")
     else:
         compile_all(folder, interpreter)
+
+
+def _target_of(arguments: Sequence[str]) -> tuple[str, str]:
+    """Return runtime and processor; a checkout with CRLF leaves a carriage return at the end."""
+    given = " ".join(each.strip() for each in arguments)
+    if found := re.fullmatch(rf"(python3\.\d+) ({'|'.join(_PROCESSORS)})", given):
+        return found[1], found[2]
+    raise SystemExit(
+        "build.py takes a runtime and a processor, such as python3.13 arm64"
+        f" (of {' and '.join(_PROCESSORS)}); it was given: {given or 'nothing'}."
+    )
 
 
 def install(requirements: Path, folder: Path, runtime: str, architecture: str) -> None:

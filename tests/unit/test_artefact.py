@@ -9,6 +9,7 @@ import itertools
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -18,7 +19,7 @@ from typing import get_args
 import pytest
 
 from artefact import build
-from cometly_forwarder import aws
+from cometly_forwarder import aws, loading
 from tests.unit import cloudformation
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -30,6 +31,7 @@ FUNCTIONS = {
     for name, it in TEMPLATE["Resources"].items()
     if it["Type"] == "AWS::Serverless::Function"
 }
+PAIR = ("Runtime", "Architecture")
 UNCHECKED_HASH = 0b01
 """The second word of such a file: https://peps.python.org/pep-0552/"""
 THIS_RUNTIME = f"python{sys.version_info.major}.{sys.version_info.minor}"
@@ -85,6 +87,18 @@ def test_sam_sync_makes_no_layer_of_dependencies() -> None:
     configuration = tomllib.loads((ROOT / "samconfig.toml").read_text("utf-8"))
 
     assert configuration["default"]["sync"]["parameters"]["dependency_layer"] is False
+
+
+@pytest.mark.parametrize("environment", ["default", "second-space"])
+def test_build_and_deploy_read_one_pair_which_is_the_templates(environment: str) -> None:
+    configuration = tomllib.loads((ROOT / "samconfig.toml").read_text("utf-8"))[environment]
+    commands = [it["parameters"] for name, it in configuration.items() if name != "global"]
+
+    pair = configuration["global"]["parameters"]["parameter_overrides"]
+
+    defaults = {name: TEMPLATE["Parameters"][name]["Default"] for name in PAIR}
+    assert dict(each.split("=") for each in pair.split()) == defaults
+    assert not any("parameter_overrides" in it for it in commands)
 
 
 # --- Packages ---------------------------------------------------------------------------------
@@ -261,12 +275,114 @@ def test_a_package_holds_our_code_with_bytecode_of_its_own(tmp_path: Path) -> No
 def test_without_the_runtimes_python_it_says_that_there_is_no_bytecode(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    build.main(["python2.0", "arm64"])
+    build.main(["python3.99", "arm64"])
 
     assert capsys.readouterr().out == (
-        "No python2.0 on the PATH: built without bytecode, so cold starts take longer.\n"
+        "No python3.99 on the PATH: built without bytecode, so cold starts take longer.\n"
     )
     assert (tmp_path / "made" / "cometly_forwarder" / "module.py").is_file()
+
+
+@pytest.mark.usefixtures("source")
+def test_a_package_says_what_it_is_for(tmp_path: Path) -> None:
+    build.main(["python3.99", "arm64"])
+
+    stamp = tmp_path / "made" / "cometly_forwarder" / build.STAMP
+    assert stamp.read_text("utf-8") == "python3.99 arm64\n"
+
+
+@pytest.mark.usefixtures("source")
+def test_the_carriage_return_of_a_makefile_is_no_part_of_the_processor(tmp_path: Path) -> None:
+    build.main(["python3.99", "x86_64\r"])
+
+    stamp = tmp_path / "made" / "cometly_forwarder" / build.STAMP
+    assert stamp.read_text("utf-8") == "python3.99 x86_64\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "nothing"),
+        (["python3.13"], "python3.13"),
+        (["3.13", "arm64"], "3.13 arm64"),
+        (["python3.13", "aarch64"], "python3.13 aarch64"),
+    ],
+)
+def test_what_is_no_runtime_and_processor_is_refused_with_a_sentence(
+    arguments: list[str], said: str
+) -> None:
+    with pytest.raises(SystemExit, match=rf"such as python3\.13 arm64 .* it was given: {said}\."):
+        build.main(arguments)
+
+
+# --- Where a package runs ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def package(tmp_path: Path) -> Path:
+    """Our code alone, as it lies in a package: what comes after the check is not there."""
+    name = "cometly_forwarder"
+    shutil.copytree(ROOT / "src" / name, tmp_path / name)
+    return tmp_path
+
+
+@pytest.mark.parametrize("function", ["ingest", "deliver"])
+def test_a_package_for_another_runtime_says_so_before_anything_native_is_imported(
+    package: Path, function: str
+) -> None:
+    (package / "cometly_forwarder" / build.STAMP).write_text("python3.99 arm64\n", "utf-8")
+
+    said = subprocess.run(
+        # -S: nothing is installed, so that the check has to come first.
+        [sys.executable, "-S", "-c", f"import cometly_forwarder.{function}.handler"],
+        cwd=package,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert "ImportError: This package was built for python3.99 on arm64, and runs" in said.stderr
+    assert f"sam build --parameter-overrides Runtime={THIS_RUNTIME} Architec" in said.stderr
+
+
+@pytest.mark.parametrize(
+    ("machine", "stamp"),
+    [
+        ("aarch64", "arm64"),
+        ("arm64", "arm64"),
+        ("x86_64", "x86_64"),
+        ("AMD64", "x86_64"),
+        ("riscv64", "riscv64"),
+    ],
+)
+def test_a_package_is_taken_where_it_is_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, machine: str, stamp: str
+) -> None:
+    monkeypatch.setattr("platform.machine", lambda: machine)
+    path = tmp_path / build.STAMP
+    path.write_text(f"{THIS_RUNTIME} {stamp}\n", "utf-8")
+
+    loading.refuse_another_package(path)
+
+
+@pytest.mark.parametrize(("machine", "stamp"), [("aarch64", "x86_64"), ("x86_64", "arm64")])
+def test_a_package_for_another_processor_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, machine: str, stamp: str
+) -> None:
+    monkeypatch.setattr("platform.machine", lambda: machine)
+    path = tmp_path / build.STAMP
+    path.write_text(f"{THIS_RUNTIME} {stamp}\n", "utf-8")
+
+    with pytest.raises(ImportError, match=f"was built for {THIS_RUNTIME} on {stamp}, and runs"):
+        loading.refuse_another_package(path)
+
+
+def test_the_check_reads_the_file_that_the_build_writes() -> None:
+    assert loading.STAMP.name == build.STAMP
+
+
+def test_code_without_a_stamp_is_no_package_and_runs_anywhere(tmp_path: Path) -> None:
+    loading.refuse_another_package(tmp_path / build.STAMP)
 
 
 # --- Bytecode ---------------------------------------------------------------------------------
