@@ -311,7 +311,7 @@ def test_the_recipe_deploys_templates_that_exist_with_parameters_that_they_have(
 def test_no_document_puts_a_secret_on_a_command_line() -> None:
     """An argument is in the shell's history, and in the list of processes while it runs."""
     commands = "\n".join(map(code_in, DOCUMENTS))
-    given = re.findall(r"--secret-string ([^\s;]+)", commands)
+    given = re.findall(r"--secret-string ([^\s;)]+)", commands)
 
     assert "file:///dev/stdin" in given
     assert set(given) == {"file:///dev/stdin"}
