@@ -317,6 +317,14 @@ def test_no_document_puts_a_secret_on_a_command_line() -> None:
     assert set(given) == {"file:///dev/stdin"}
 
 
+@pytest.mark.parametrize("path", [README, TUTORIAL, OPERATIONS], ids=lambda path: path.name)
+def test_the_token_stays_in_no_variable_of_the_shell(path: Path) -> None:
+    [command] = re.findall(r"^.*\bread -rs TOKEN(?:.*\\\n)*.*$", code_in(path), re.MULTILINE)
+
+    assert command.startswith("(")
+    assert command.endswith(")")
+
+
 def posted_in(path: Path) -> list[Any]:
     """The events that a document posts with curl."""
     return [json.loads(body) for body in re.findall(r"-d '(.+?)'$", code_in(path), re.MULTILINE)]
