@@ -18,7 +18,6 @@ from cometly_forwarder.deliver.claims import (
     Duplicate,
     Leased,
     Outcome,
-    State,
     Waiting,
 )
 from cometly_forwarder.deliver.jobs import Message
@@ -29,6 +28,7 @@ from cometly_forwarder.gate import rules
 from cometly_forwarder.gate.gate import DynamoGate, LaneGate
 from cometly_forwarder.gate.quota import RateHeaders
 from cometly_forwarder.gate.rules import GateState, Lane, Reservation, SlotRequest, Unused
+from cometly_forwarder.ledger_item import State
 
 START = 1_800_000_000.0
 ACCEPTED = CometlyResponse(202, {}, b'{"status": 202, "message": "queued"}')

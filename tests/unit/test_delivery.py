@@ -15,7 +15,6 @@ from cometly_forwarder.deliver.claims import (
     Claim,
     Claimed,
     ClaimResult,
-    State,
 )
 from cometly_forwarder.deliver.jobs import Message
 from cometly_forwarder.deliver.preparation import MAX_DEATHS
@@ -24,6 +23,7 @@ from cometly_forwarder.deliver.verdict import CometlyResponse, NoResponse
 from cometly_forwarder.deliver.waits import back_off
 from cometly_forwarder.errors import TokenMissing, Unavailable
 from cometly_forwarder.gate.rules import REFUSALS_TO_CLOSE, Cause, Reservation
+from cometly_forwarder.ledger_item import State
 from tests.unit.fakes import ACCEPTED, START, InTurn, MemoryGate, Pipe, answer, message
 
 

@@ -23,12 +23,12 @@ from cometly_forwarder.deliver.claims import (
     Duplicate,
     Leased,
     Outcome,
-    State,
     Waiting,
 )
 from cometly_forwarder.deliver.ledger import RETENTION_SECONDS, DynamoLedger
 from cometly_forwarder.deliver.verdict import Kind, Verdict
 from cometly_forwarder.errors import Unavailable
+from cometly_forwarder.ledger_item import State
 from tests.unit.fakes import START, Clock, MemoryLedger
 
 if TYPE_CHECKING:

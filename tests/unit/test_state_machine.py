@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from cometly_forwarder.deliver import batch
-from cometly_forwarder.deliver.claims import State
 from cometly_forwarder.event.envelope import Source, seal
 from cometly_forwarder.event.reading import DEFAULT_RULES, read_event
 from cometly_forwarder.jsontext import dump
+from cometly_forwarder.ledger_item import State
 from tests.unit.fakes import InTurn
 from tests.unit.world import (
     ANSWERS,

@@ -20,7 +20,7 @@ from typing import Any
 
 from cometly_forwarder.deliver.assembly import Ports, assemble
 from cometly_forwarder.deliver.batch import BatchDelivery
-from cometly_forwarder.deliver.claims import Claim, Claimed, ClaimResult, State
+from cometly_forwarder.deliver.claims import Claim, Claimed, ClaimResult
 from cometly_forwarder.deliver.jobs import Message
 from cometly_forwarder.deliver.posting import LATE_SECONDS, POST_SECONDS
 from cometly_forwarder.deliver.preparation import MAX_DEATHS
@@ -29,6 +29,7 @@ from cometly_forwarder.deliver.verdict import CometlyResponse, Kind, NoResponse,
 from cometly_forwarder.errors import TokenMissing, Unavailable
 from cometly_forwarder.event.envelope import Source, read_envelope
 from cometly_forwarder.jsontext import dump
+from cometly_forwarder.ledger_item import State
 from local.sandbox.duplicates import DuplicateIndex
 from tests.unit.fakes import ACCEPTED, Clock, Lines, MemoryGate, MemoryLedger, answer
 

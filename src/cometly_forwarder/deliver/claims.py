@@ -4,22 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from enum import Enum
 from typing import Protocol
 
 from cometly_forwarder.deliver.verdict import Verdict
+from cometly_forwarder.ledger_item import State
 
 # A lease outlives the invocation by this much, for clocks that differ between workers.
 LEASE_MARGIN_SECONDS = 5.0
-
-
-class State(Enum):
-    """Where an identity stands in the ledger."""
-
-    CLAIMED = "claimed"
-    WAITING = "waiting"
-    DELIVERED = "delivered"
-    PARKED = "parked"
 
 
 @dataclass(frozen=True, slots=True)

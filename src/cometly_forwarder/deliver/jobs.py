@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cometly_forwarder.deliver.claims import Claim, Claimed, Outcome, State
+from cometly_forwarder.deliver.claims import Claim, Claimed, Outcome
 from cometly_forwarder.event.envelope import Envelope
+from cometly_forwarder.ledger_item import State
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,10 +19,10 @@ from cometly_forwarder.deliver.claims import (
     Duplicate,
     Leased,
     Outcome,
-    State,
     Waiting,
 )
 from cometly_forwarder.errors import Unavailable
+from cometly_forwarder.ledger_item import Entry, Item, State, entry_in, key_of
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -62,8 +62,7 @@ _SETTLE = (
 )
 _NAMES = {"#state": "state", "#owner": "owner", "#content": "content"}
 T = TypeVar("T")
-_Item = Mapping[str, Any]
-_NOTHING: _Item = {}
+_NOTHING: Item = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +85,7 @@ class DynamoLedger:
         wrong = "lease" if isinstance(found, Leased) else "retry_at"
         return self._claim(claim, f"{wrong} = :wrong", {":wrong": _number(found.until)})
 
-    def _claim(self, claim: Claim, condition: str, extra: _Item = _NOTHING) -> ClaimResult:
+    def _claim(self, claim: Claim, condition: str, extra: Item = _NOTHING) -> ClaimResult:
         """Claim under a condition, or say what stands in the way.
 
         botocore sends a request again whose answer was lost; the claim that then stands in its way
@@ -103,9 +102,10 @@ class DynamoLedger:
             ":one": _number(1),
         }
         try:
-            return _claim_in(self._update(claim, _CLAIM, condition, values, "ALL_NEW"), claim)
+            item = self._update(claim, _CLAIM, condition, values, "ALL_NEW")
         except _Refused as refused:
             return _obstacle(refused.item, claim, write_id)
+        return _claim_in(cast("Entry", entry_in(item)), claim)
 
     def begin(self, claim: Claim, deaths: int) -> None:
         """Count a post of a suspect before it begins."""
@@ -165,12 +165,12 @@ class DynamoLedger:
         condition: str,
         values: Mapping[str, Any],
         returned: ReturnValueType,
-    ) -> _Item:
+    ) -> Item:
         text = f"{update} {condition}"
         try:
             answer = self.client.update_item(
                 TableName=self.table,
-                Key={"event_id": {"S": claim.event_id}},
+                Key=key_of(claim.event_id),
                 UpdateExpression=update,
                 ConditionExpression=condition,
                 ExpressionAttributeNames=_used(_NAMES, text),
@@ -179,7 +179,7 @@ class DynamoLedger:
                 ReturnValuesOnConditionCheckFailure="ALL_OLD",
             )
         except self.client.exceptions.ConditionalCheckFailedException as exc:
-            raise _Refused(cast("_Item", exc.response.get("Item", {}))) from exc
+            raise _Refused(cast("Item", exc.response.get("Item", {}))) from exc
         except (ClientError, BotoCoreError) as exc:
             raise Unavailable(f"the ledger did not answer: {type(exc).__name__}") from exc
         return answer.get("Attributes", {})
@@ -188,7 +188,7 @@ class DynamoLedger:
 class _Refused(Exception):
     """The condition did not hold; carries the item that stood in the way."""
 
-    def __init__(self, item: _Item) -> None:
+    def __init__(self, item: Item) -> None:
         super().__init__()
         self.item = item
 
@@ -207,37 +207,34 @@ def _number(value: float) -> dict[str, str]:
     return {"N": repr(value)}
 
 
-def _value(item: _Item, name: str) -> float:
-    return float(item[name]["N"]) if name in item else 0.0
-
-
-def _claim_in(item: _Item, claim: Claim) -> Claimed:
-    """Read a claim from the item that holds it. What another content did is not this one's."""
-    is_own = item.get("content") == {"S": claim.content}
+def _claim_in(entry: Entry, claim: Claim) -> Claimed:
+    """Read a claim from the entry that holds it. What another content did is not this one's."""
+    is_own = entry.content == claim.content
     return Claimed(
-        claims=int(_value(item, "claims")),
-        attempts=int(_value(item, "attempts")),
-        deaths=int(_value(item, "deaths")) if is_own else 0,
-        blocks=int(_value(item, "blocks")) if is_own else 0,
-        blocked_at=_value(item, "blocked_at") if is_own else 0.0,
-        last_answer=item.get("answer", {}).get("S", ""),
-        request_id=item.get("request_id", {}).get("S", ""),
+        claims=entry.claims,
+        attempts=entry.attempts,
+        deaths=entry.deaths if is_own else 0,
+        blocks=entry.blocks if is_own else 0,
+        blocked_at=entry.blocked_at if is_own else 0.0,
+        last_answer=entry.answer,
+        request_id=entry.request_id,
     )
 
 
-def _obstacle(item: _Item, claim: Claim, write_id: str) -> ClaimResult:
+def _obstacle(item: Item, claim: Claim, write_id: str) -> ClaimResult:
     """Tell what stands in the way of a claim that was refused."""
-    if "state" not in item:
+    entry = entry_in(item)
+    if entry is None:
         # Whose it is was not said: to call it a duplicate would drop the message unheard.
         raise Unavailable("the ledger refused a claim without saying who holds it")
-    is_same = item["message_id"] == {"S": claim.message_id}
-    match State(item["state"]["S"]):
+    is_same = entry.message_id == claim.message_id
+    match entry.state:
         case State.CLAIMED if item.get("mark") == {"S": write_id}:
-            return _claim_in(item, claim)
+            return _claim_in(entry, claim)
         case State.CLAIMED:
-            return Leased(_value(item, "lease"), is_same)
+            return Leased(entry.lease, is_same)
         case State.WAITING:
-            return Waiting(_value(item, "retry_at"))
+            return Waiting(entry.retry_at)
         case State.PARKED:
             return AlreadyDone()
         case State.DELIVERED:

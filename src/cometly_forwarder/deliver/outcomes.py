@@ -7,13 +7,14 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Protocol
 
-from cometly_forwarder.deliver.claims import Ledger, Outcome, State
+from cometly_forwarder.deliver.claims import Ledger, Outcome
 from cometly_forwarder.deliver.failures import Failures
 from cometly_forwarder.deliver.jobs import Done, End, Job, Later
 from cometly_forwarder.deliver.verdict import Verdict
 from cometly_forwarder.errors import Unavailable
 from cometly_forwarder.event.reading import warned_fields
 from cometly_forwarder.journal import Journal
+from cometly_forwarder.ledger_item import State
 
 
 class DeadLetterQueue(Protocol):

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from cometly_forwarder import jsontext
 from cometly_forwarder.deliver.claims import (
     AlreadyDone,
     Claim,
@@ -23,7 +22,7 @@ from cometly_forwarder.deliver.outcomes import Outcomes
 from cometly_forwarder.deliver.verdict import Kind, Verdict
 from cometly_forwarder.deliver.waits import patience
 from cometly_forwarder.errors import Unavailable, summary_of
-from cometly_forwarder.event.envelope import Envelope, Source, read_envelope
+from cometly_forwarder.event.envelope import Source, read_envelope
 from cometly_forwarder.event.reading import DEFAULT_RULES, EventRules
 from cometly_forwarder.journal import Journal
 
@@ -55,7 +54,7 @@ class Preparation:
         claim = Claim(
             event_id=envelope.event_id,
             owner=_hash_of(message.body),
-            content=_hash_of(_content_of(envelope)),
+            content=envelope.content(),
             message_id=message.id,
             lease=lease,
             accepted_at=envelope.accepted_at,
@@ -114,12 +113,6 @@ class Preparation:
 
 def _source_of(message: Message) -> Source:
     return Source("sqs", message.id, datetime.fromtimestamp(message.sent_at, UTC))
-
-
-def _content_of(envelope: Envelope) -> str:
-    """Write what tells one content of an identity from another: not its time."""
-    told = {name: value for name, value in envelope.event.items() if name != "event_time"}
-    return jsontext.dump(dict(sorted(told.items())))
 
 
 def _hash_of(text: str) -> str:

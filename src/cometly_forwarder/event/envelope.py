@@ -81,6 +81,11 @@ class Envelope:
         """Return the message that carries this envelope."""
         return self._body or _body_of(self.event_id, self.accepted_at, self.event)
 
+    def content(self) -> str:
+        """Return a hash of what tells one content of an identity from another: not its time."""
+        told = {name: value for name, value in self.event.items() if name != "event_time"}
+        return hashlib.sha256(jsontext.dump(dict(sorted(told.items()))).encode()).hexdigest()[:32]
+
 
 def seal(event: Event, source: Source) -> Envelope:
     """Fix an event's identity and time; raises TooLarge when it cannot travel."""
@@ -132,6 +137,11 @@ def _body_of(event_id: str, accepted_at: datetime, event: Mapping[str, Any]) -> 
     )
 
 
+def is_event_id(text: str) -> bool:
+    """Say whether a text can be the id of an event."""
+    return _EVENT_ID.fullmatch(text) is not None
+
+
 def identity_of(event: Event, source: Source) -> tuple[str, ...]:
     """Return what makes an event the one that it is, its kind first."""
     if event.idempotency_key:
@@ -171,7 +181,7 @@ def _unsealed(content: Mapping[str, Any], rules: EventRules) -> Envelope:
     if isinstance(content, jsontext.Ambiguous):
         raise ambiguous(content)
     event_id, fields, accepted_at = (content.get(k) for k in ("event_id", "event", "accepted_at"))
-    if not (isinstance(event_id, str) and _EVENT_ID.fullmatch(event_id)):
+    if not (isinstance(event_id, str) and is_event_id(event_id)):
         raise Unreadable("the envelope has no event_id such as ingest makes")
     if not (isinstance(fields, dict) and isinstance(accepted_at, str)):
         raise Unreadable("the envelope lacks accepted_at or event")
