@@ -220,10 +220,12 @@ def answer_to(request: dict[str, Any]) -> Answered:
 
 @dataclass
 class FakeAws:
-    """SQS and Secrets Manager in one, either of which can be away."""
+    """SQS, Secrets Manager and DynamoDB in one, each of which can be away."""
 
     sqs_is_away: Exception | None = None
     secrets_are_away: Exception | None = None
+    table_is_away: Exception | None = None
+    items: dict[str, Any] = field(default_factory=dict)
     refuses: frozenset[int] = frozenset()
     bodies: list[str] = field(default_factory=list)
 
@@ -241,6 +243,13 @@ class FakeAws:
             raise self.secrets_are_away
         return {"SecretString": json.dumps({"current": SERVER_KEY, "previous": "older"})}
 
+    def get_item(self, *, TableName: str, Key: Any, ConsistentRead: bool) -> Any:  # noqa: N803
+        assert (TableName, ConsistentRead) == ("table", True)
+        if self.table_is_away:
+            raise self.table_is_away
+        item = self.items.get(Key["event_id"]["S"])
+        return {"Item": item} if item else {}
+
     @property
     def events(self) -> list[dict[str, Any]]:
         return [json.loads(body)["event"] for body in self.bodies]
@@ -250,6 +259,7 @@ INGEST_SETTINGS = (
     "EVENT_QUEUE_URL",
     "PAGE_QUEUE_URL",
     "SERVER_KEYS_SECRET_ARN",
+    "TABLE_NAME",
     "DEFAULT_PHONE_REGION",
     "PASSED_ON_FIELDS",
     "ALLOWED_ORIGINS",
@@ -274,6 +284,7 @@ def fake(fresh_ingest: pytest.MonkeyPatch) -> FakeAws:
     fake = FakeAws()
     fresh_ingest.setenv("EVENT_QUEUE_URL", "queue")
     fresh_ingest.setenv("SERVER_KEYS_SECRET_ARN", "keys")
+    fresh_ingest.setenv("TABLE_NAME", "table")
     fresh_ingest.setenv("PASSED_ON_FIELDS", "currency,profile_field_*")
     fresh_ingest.setattr(aws, "client", lambda _: fake)
     return fake

@@ -67,6 +67,7 @@ def queue(monkeypatch: pytest.MonkeyPatch) -> Iterator[PageQueue]:
     monkeypatch.setenv("EVENT_QUEUE_URL", "events")
     monkeypatch.setenv("PAGE_QUEUE_URL", "pages")
     monkeypatch.setenv("SERVER_KEYS_SECRET_ARN", "keys")
+    monkeypatch.setenv("TABLE_NAME", "table")
     monkeypatch.setenv("ALLOWED_ORIGINS", f"{ORIGIN}, http://localhost:5173")
     monkeypatch.setenv("BROWSER_EVENT_NAMES", "*")
     ingest.routes.cache_clear()

@@ -245,6 +245,7 @@ def queue(aws_stack: Aws, monkeypatch: pytest.MonkeyPatch) -> Iterator[Aws]:
     """The environment of ingest, with its clients built anew."""
     monkeypatch.setenv("EVENT_QUEUE_URL", aws_stack.queue_url)
     monkeypatch.setenv("SERVER_KEYS_SECRET_ARN", aws_stack.keys_secret_arn)
+    monkeypatch.setenv("TABLE_NAME", "table")
     ingest.routes.cache_clear()
     yield aws_stack
     ingest.routes.cache_clear()

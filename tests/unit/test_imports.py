@@ -29,6 +29,7 @@ EDGES = {
     "gate.gate",
     "gate.table",
     "ingest.handler",
+    "ingest.ledger",
     "ingest.queue",
     "deliver.cometly",
     "deliver.connections",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
@@ -30,8 +31,9 @@ def log(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
     ingest.routes.cache_clear()
     stream = io.StringIO()
     monkeypatch.setattr(ingest.journal.logger.registered_handler, "stream", stream)
-    nothing = {"intake": None, "page_intake": None, "browser": None, "shares": None}
-    routes = Routes(keys=NoKeys(), journal=ingest.journal, **nothing)  # type: ignore[arg-type]
+    unused = ("intake", "page_intake", "ledger", "browser", "shares")
+    nothing: dict[str, Any] = dict.fromkeys(unused)
+    routes = Routes(keys=NoKeys(), journal=ingest.journal, **nothing)
     monkeypatch.setattr(ingest, "routes", lambda: routes)
     yield stream
     ingest.journal.metrics.clear_metrics()

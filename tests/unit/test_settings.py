@@ -15,6 +15,7 @@ from cometly_forwarder.ingest.settings import IngestSettings
 INGEST = {
     "EVENT_QUEUE_URL": "https://sqs.example.com/1/events",
     "SERVER_KEYS_SECRET_ARN": "arn:keys",
+    "TABLE_NAME": "ledger",
     "DEFAULT_PHONE_REGION": "US",
 }
 PAGES = {

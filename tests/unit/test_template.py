@@ -27,7 +27,13 @@ DATA_HOLDERS = ("AWS::SQS::Queue", "AWS::DynamoDB::Table", "AWS::SecretsManager:
 # https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-quotas.html
 HTTP_API_SECONDS = 30
 HOUR = 3600
-TRACK_ROUTE = "POST /public-api/v1/events/track"
+# What services ask for shares the throttle of the stage.
+SERVICE_ROUTES = {
+    "POST /v1/events",
+    "POST /public-api/v1/events/track",
+    "POST /v1/events/lookup",
+    "GET /v1/events/{event_id}",
+}
 
 TEMPLATE = cloudformation.read(Checkout.here().template)
 TEMPLATES = [Checkout.here().template, *(Checkout.here().root / "docs").glob("*/*.yaml")]
@@ -318,6 +324,7 @@ LONGEST = {
     "PAGE_QUEUE_URL": "https://sqs.ap-southeast-2.amazonaws.com/123456789012/" + "q" * 80,
     "SERVER_KEYS_SECRET_ARN": "arn:aws-us-gov:secretsmanager:us-gov-east-1:123456789012:secret:"
     + "s" * 40,
+    "TABLE_NAME": "t" * 255,
     "BROWSER_EVENT_NAMES": ",".join(EVENT_NAMES),
     "VISITOR_EVENTS_PER_MINUTE": "60000",
     "TRUSTED_PROXY_HOPS": "9",
@@ -606,7 +613,7 @@ def test_what_anyone_may_ask_for_has_a_throttle_below_that_of_the_services() -> 
     throttles = properties("ApiStage")["RouteSettings"]
     services = PARAMETERS["ServiceRequestsPerSecond"]
 
-    assert throttles.keys() == {*keys.values()} - {"POST /v1/events", TRACK_ROUTE}
+    assert throttles.keys() == {*keys.values()} - SERVICE_ROUTES
     assert {keys[name] for name in RESOURCES["ApiStage"]["DependsOn"]} == throttles.keys()
     for route, throttle in throttles.items():
         of_pages = {"/collect", "/client.js"} & {route.partition(" ")[2]}

@@ -32,6 +32,8 @@ class Request:
     body: bytes
     source_ip: str
     query: Mapping[str, str] = field(default_factory=dict)
+    # The last part of the path.
+    name: str = ""
 
 
 class Refused(Exception):

@@ -22,6 +22,7 @@ from cometly_forwarder import aws, jsontext
 from cometly_forwarder.errors import SettingsError, Unavailable, Unreadable, trace_of
 from cometly_forwarder.ingest.accept import Intake
 from cometly_forwarder.ingest.bodies import Refused, Request
+from cometly_forwarder.ingest.ledger import LedgerReader
 from cometly_forwarder.ingest.queue import SqsEventQueue
 from cometly_forwarder.ingest.responses import (
     CRASHED_MESSAGE,
@@ -64,6 +65,8 @@ def routes() -> Routes:
             rules=replace(intake.rules, event_names=settings.browser_event_names),
         ),
         keys=ServerKeys(secret),
+        # Few ask: the first one waits for the client.
+        ledger=LedgerReader(cache(lambda: aws.client("dynamodb")), settings.table_name),
         browser=settings.browser,
         shares=Shares(settings.visitor_events_per_minute, Stopwatch()),
         journal=journal,
@@ -85,7 +88,9 @@ def handler(event: dict[str, Any], context: LambdaContext) -> Answer:
 
 def _endpoint(method: str, path: str) -> Endpoint:
     """Find what answers; a path with a slash at its end is the one without."""
-    methods = ROUTES.get(path.rstrip("/") or "/", {})
+    whole = path.rstrip("/") or "/"
+    folder, _, _ = whole.rpartition("/")
+    methods = ROUTES.get(whole) or ROUTES.get(folder + ANY_EVENT, {})
     return methods.get(method) or _nothing_at(methods)
 
 
@@ -159,9 +164,13 @@ def _response(route: Route, request: Request) -> Response:
         return refusal(500, CRASHED_MESSAGE)
 
 
+# Stands for the last part of a path, where no path of this table is that very one.
+ANY_EVENT = "/{event_id}"
 # What answers at each path, by method. A preflight's method is not one that a 405 names.
 ROUTES: Mapping[str, Mapping[str, Endpoint]] = {
     "/v1/events": {"POST": served(Routes.services)},
+    "/v1/events/lookup": {"POST": served(Routes.lookup)},
+    "/v1/events" + ANY_EVENT: {"GET": served(Routes.event)},
     "/public-api/v1/events/track": {"POST": served(Routes.drop_in)},
     "/collect": {
         "POST": served(for_pages(Routes.pages)),
@@ -181,6 +190,7 @@ def _request(event: Mapping[str, Any]) -> Request:
         else body.encode(errors="surrogatepass"),
         source_ip=event["requestContext"]["http"]["sourceIp"],
         query=event.get("queryStringParameters") or {},
+        name=event["rawPath"].rstrip("/").rpartition("/")[2],
     )
 
 

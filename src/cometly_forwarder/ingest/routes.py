@@ -20,6 +20,7 @@ from cometly_forwarder.ingest.browser import (
     preflight_headers,
     visitor_of,
 )
+from cometly_forwarder.ingest.lookup import Ledger, Sought, response_to, sought_by_id, sought_in
 from cometly_forwarder.ingest.responses import (
     Response,
     response_as_cometly,
@@ -63,6 +64,7 @@ class Routes:
     intake: Intake
     page_intake: Intake
     keys: Keys
+    ledger: Ledger
     browser: BrowserRules
     shares: Shares
     journal: Journal
@@ -93,6 +95,20 @@ class Routes:
             )
         receipts = self._accept_unheard([content], self.intake, _key_in(request))
         return response_as_cometly(receipts[0])
+
+    def event(self, request: Request) -> Response:
+        """`GET /v1/events/{event_id}`: what the ledger knows of an event."""
+        self._authenticate(request)
+        return self._whereabouts(sought_by_id(request.name))
+
+    def lookup(self, request: Request) -> Response:
+        """`POST /v1/events/lookup`: the same of an event that the body names."""
+        self._authenticate(request)
+        content = content_of(request, MAX_BODY_BYTES)
+        return self._whereabouts(sought_in(content, self.intake, _key_in(request)))
+
+    def _whereabouts(self, sought: Sought) -> Response:
+        return response_to(sought, self.ledger.find(sought.event_id), self.intake.now())
 
     def pages(self, request: Request) -> Response:
         """`POST /collect`: what a page sends, after `admit_page`."""

@@ -51,6 +51,7 @@ class IngestSettings(EventSettings, frozen=True):
     event_queue_url: str
     page_queue_url: str = ""
     server_keys_secret_arn: str
+    table_name: str
     allowed_origins: Annotated[frozenset[str], BeforeValidator(_origins)] = frozenset()
     browser_event_names: Annotated[frozenset[str], BeforeValidator(event_names_in)] = PAGE_NAMES
     trusted_proxy_hops: int = Field(0, ge=0, le=9, title="a whole number from 0 to 9")
