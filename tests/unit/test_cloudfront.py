@@ -58,6 +58,9 @@ def test_nothing_goes_in_the_clear_and_the_firewall_keeps_no_sample_of_it() -> N
     [
         ("/v1/events", "services"),
         ("/public-api/v1/events/track", "services"),
+        ("/v1/events/lookup", "services"),
+        ("/v1/events/evt_73b74b2960d0c5745839aa18de8292fd", "services"),
+        ("/v1/events/collect", "visitors"),
         ("/collect", "visitors"),
         # The API decodes these, and may find a route.
         ("/%63ollect", "visitors"),
@@ -83,6 +86,8 @@ def test_the_firewall_knows_every_path_that_takes_a_key() -> None:
     keys = {it["Properties"]["RouteKey"] for it in of_type("AWS::ApiGatewayV2::Route").values()}
     regex = rate_rule("services")["ScopeDownStatement"]["RegexMatchStatement"]["RegexString"]
 
-    with_a_key = {key for key in keys if re.search(regex, key.partition(" ")[2])}
+    paths = {key: key.partition(" ")[2].format(event_id=f"evt_{0:032}") for key in keys}
+
+    with_a_key = {key for key, path in paths.items() if re.search(regex, path)}
 
     assert with_a_key == keys - set(properties("ApiStage")["RouteSettings"])
