@@ -27,6 +27,7 @@ from cometly_forwarder.event.model import Event  # noqa: E402
 from cometly_forwarder.event.reading import REGION_FIELD, EventRules  # noqa: E402
 from cometly_forwarder.ingest import browser  # noqa: E402
 from cometly_forwarder.ingest.accept import Intake, Preview, Receipt, Status, preview  # noqa: E402
+from cometly_forwarder.ingest.lookup import Sought, response_to  # noqa: E402
 from cometly_forwarder.ingest.responses import (  # noqa: E402
     ACCEPTED_MESSAGE,
     RETRY_AFTER_SECONDS,
@@ -38,12 +39,14 @@ from cometly_forwarder.ingest.responses import (  # noqa: E402
     response_to_previews,
 )
 from cometly_forwarder.ingest.routes import MAX_BODY_BYTES, MAX_EVENTS  # noqa: E402
+from cometly_forwarder.ledger_item import Entry, State, entry_in  # noqa: E402
 
 SKELETON = Path(__file__).with_suffix(".yaml")
 TARGET = ROOT / "docs" / "openapi.json"
 
 Json = dict[str, Any]
 
+ACCEPTED_AT = datetime(2024, 1, 15, 10, 30, tzinfo=UTC)
 EVENT_ID = "evt_73b74b2960d0c5745839aa18de8292fd"
 MISSPELLED = Fault(
     "frist_name", 'is not a field that Cometly knows and is left out; did you mean "first_name"?'
@@ -86,10 +89,24 @@ class _NoQueue:
 
 def _previews() -> list[Preview]:
     """Preview an event in Meta's words, and one that is not valid."""
-    accepted_at = datetime(2024, 1, 15, 10, 30, tzinfo=UTC)
-    intake = Intake(_NoQueue(), lambda: accepted_at, lambda: "request-1", EventRules())
+    intake = Intake(_NoQueue(), lambda: ACCEPTED_AT, lambda: "request-1", EventRules())
     meta = {"event_name": "Purchase", "email": "ada.byron@example.com"}
     return preview([{**meta, "value": 49.9, "transaction_id": "T-1"}, {"amount": "1,234"}], intake)
+
+
+def _entry(state: State, answer: str, attempts: int = 1) -> Entry:
+    """What the ledger knows of an event that was tried a minute after it was accepted."""
+    tried_at = ACCEPTED_AT.timestamp() + 60
+    item = {
+        "state": {"S": state.value},
+        "attempts": {"N": str(attempts)},
+        "answer": {"S": answer},
+        "request_id": {"S": "req_7f3a"},
+        "accepted_at": {"S": ACCEPTED_AT.isoformat()},
+        "updated_at": {"N": str(tried_at)},
+        "retry_at": {"N": str(tried_at + 30)},
+    }
+    return cast("Entry", entry_in(item))
 
 
 def _replies() -> Json:
@@ -97,6 +114,7 @@ def _replies() -> Json:
     accepted = Receipt(Status.ACCEPTED, EVENT_ID, warnings=(MISSPELLED,))
     invalid = Receipt(Status.INVALID, faults=FAULTS)
     unavailable = Receipt(Status.UNAVAILABLE)
+    sought = Sought(EVENT_ID)
     replies = {
         "one_accepted": response_to_one(accepted),
         "one_invalid": response_to_one(invalid),
@@ -108,6 +126,13 @@ def _replies() -> Json:
         "dry_valid": response_to_preview(_previews()[0]),
         "dry_invalid": response_to_preview(_previews()[1]),
         "dry_many": response_to_previews(_previews()),
+        "found_nothing": response_to(sought, None, ACCEPTED_AT),
+        "found_waiting": response_to(sought, _entry(State.WAITING, "HTTP 500", 2), ACCEPTED_AT),
+        "found_delivered": response_to(sought, _entry(State.DELIVERED, "HTTP 202"), ACCEPTED_AT),
+        "found_duplicate": response_to(
+            Sought(EVENT_ID, "another"), _entry(State.DELIVERED, "HTTP 202"), ACCEPTED_AT
+        ),
+        "found_parked": response_to(sought, _entry(State.PARKED, "HTTP 422"), ACCEPTED_AT),
         "cometly_accepted": response_as_cometly(accepted),
         "cometly_invalid": response_as_cometly(invalid),
         "cometly_unavailable": response_as_cometly(unavailable),

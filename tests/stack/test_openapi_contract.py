@@ -33,6 +33,9 @@ PAGE = "https://shop.example.com"
 # An operation that takes a body has more to it than one that does not.
 EXAMPLES = {"post": 40, "get": 5, "options": 10}
 
+# Nobody sent what is made up here: test_lookup.py finds what was sent.
+LOOKUPS = {"/v1/events/{event_id}", "/v1/events/lookup"}
+
 # There is nothing about a GET of ours that could be otherwise than described.
 MODES = {
     "post": [GenerationMode.POSITIVE, GenerationMode.NEGATIVE],
@@ -94,7 +97,7 @@ def test_every_answer_is_one_that_is_declared(
 
     assert 403 not in answers
     if mode is GenerationMode.POSITIVE:
-        assert any(status < 300 for status in answers)
+        assert any(status < 300 or (status == 404 and path in LOOKUPS) for status in answers)
     elif method == "post":
         assert any(400 <= status < 500 for status in answers)
 

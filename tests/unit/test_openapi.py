@@ -115,6 +115,15 @@ ANYWHERE = {"429", "500"}
             id="events",
         ),
         pytest.param(
+            "/v1/events/{event_id}", "get", {"200", "401", "404", "405", "503"} | ANYWHERE, id="one"
+        ),
+        pytest.param(
+            "/v1/events/lookup",
+            "post",
+            {"200", "400", "401", "404", "405", "413", "415", "422", "503"} | ANYWHERE,
+            id="lookup",
+        ),
+        pytest.param(
             "/public-api/v1/events/track",
             "post",
             {"202", "400", "401", "405", "413", "415", "422", "503"} | ANYWHERE,
