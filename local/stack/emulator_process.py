@@ -5,6 +5,7 @@ INTERPRETER runs the Lambda workers. LOG gets what the functions print, as Cloud
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -16,12 +17,14 @@ def main() -> None:
     interpreter, log = sys.argv.pop(1), Path(sys.argv.pop(1))
     # They read their environment on import.
     from ministack import app  # noqa: PLC0415
+    from ministack.core import iam_actions  # noqa: PLC0415
     from ministack.services import apigateway, lambda_svc  # noqa: PLC0415
 
     # The emulator starts each worker with `sys.executable`.
     sys.executable = interpreter
     lambda_svc._emit_lambda_logs = _also_to(log, lambda_svc._emit_lambda_logs)  # noqa: SLF001
     _let_preflights_reach_their_routes(apigateway)
+    _tell_leading_keys(iam_actions)
     app.main()
 
 
@@ -63,6 +66,22 @@ def _let_preflights_reach_their_routes(apigateway: Any) -> None:
     apigateway._handle_execute_in_scope = handle_in_small_letters  # noqa: SLF001
     apigateway._match_route = match_in_capitals  # noqa: SLF001
     apigateway._invoke_lambda_proxy = invoke_in_capitals  # noqa: SLF001
+
+
+def _tell_leading_keys(iam_actions: Any) -> None:
+    """AWS tells a policy which item is asked for; the emulator does not, and so refuses none.
+
+    https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/specifying-conditions.html
+    Of a table whose key is one attribute, as ours is.
+    """
+    told = iam_actions.dynamodb_service_context
+
+    def with_leading_keys(body: bytes) -> dict[str, Any]:
+        request = json.loads(body or b"{}")
+        keys = [next(iter(part.values())) for part in request.get("Key", {}).values()]
+        return {**told(body), **({"dynamodb:LeadingKeys": keys} if keys else {})}
+
+    iam_actions.dynamodb_service_context = with_leading_keys
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ ALLOWED = {
         ("sqs:SendMessage", "the event queue"),
         ("sqs:SendMessage", "the page queue"),
         ("secretsmanager:GetSecretValue", "the callers' keys"),
+        ("dynamodb:GetItem", "the table"),
         ("logs:CreateLogStream", "the log of ingest"),
         ("logs:PutLogEvents", "the log of ingest"),
     },
