@@ -22,7 +22,7 @@ def _long_form(loader: yaml.SafeLoader, name: str, node: yaml.Node) -> dict[str,
     else:
         assert isinstance(node, yaml.MappingNode)
         value = loader.construct_mapping(node, deep=True)
-    return {name if name == "Ref" else f"Fn::{name}": value}
+    return {name if name in {"Ref", "Condition"} else f"Fn::{name}": value}
 
 
 _Loader.add_multi_constructor("!", _long_form)

@@ -74,17 +74,21 @@ def test_the_page_queue_is_read_like_the_event_queue_by_the_same_function() -> N
 
 def test_a_stack_without_pages_has_nothing_of_a_page_queue() -> None:
     """What names the queue stands under the condition, or in a choice that falls away with it."""
-    conditional = {name for name, it in RESOURCES.items() if it.get("Condition") == "HasPages"}
+    conditions = {"HasPages", "IsWatchedWithPages"}
+    conditional = {name for name, it in RESOURCES.items() if it.get("Condition") in conditions}
     shut = {"Fn::Not": [{"Fn::Equals": [{"Ref": "AllowedOrigins"}, ""]}]}
 
     left = [
         name
         for name, it in (RESOURCES | TEMPLATE["Outputs"]).items()
-        if it.get("Condition") != "HasPages" and "PageQueue" in str(without_pages(it))
+        if it.get("Condition") not in conditions and "PageQueue" in str(without_pages(it))
     ]
 
     assert TEMPLATE["Conditions"]["HasPages"] == shut
-    assert conditional == {"PageQueue", "PageQueuePolicy", "PageMapping"}
+    assert conditional == {
+        *("PageQueue", "PageQueuePolicy", "PageMapping"),
+        *("PagesWaitAlarm", "PagesGrowOldAlarm"),
+    }
     assert left == []
 
 
@@ -502,13 +506,14 @@ def test_what_comes_without_tls_is_refused(name: str) -> None:
     assert statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
 
 
-def test_every_queue_has_one_policy_and_the_topic_one() -> None:
+def test_every_queue_has_one_policy_and_each_topic_one() -> None:
     """A second policy of a queue would replace the first."""
     policies = of_type("AWS::SQS::QueuePolicy").values()
     queues = [it["Ref"] for policy in policies for it in policy["Properties"]["Queues"]]
 
     assert sorted(queues) == sorted(of_type("AWS::SQS::Queue"))
-    assert properties("TopicPolicy")["Topics"] == [{"Ref": "Topic"}]
+    for topic in of_type("AWS::SNS::Topic"):
+        assert properties(f"{topic}Policy")["Topics"] == [{"Ref": topic}]
 
 
 def test_what_cannot_be_handed_to_the_queue_is_kept_with_the_dead_letters() -> None:
@@ -574,6 +579,10 @@ def test_what_cannot_be_handed_to_the_queue_is_kept_with_the_dead_letters() -> N
         ("SnsTopicArn", "arn:aws:sns:eu-central-1:*:shop", False),
         ("SnsTopicArn", "arn:aws:sns:eu-central-1:123456789012:*", False),
         ("SnsTopicArn", "arn:aws:sqs:eu-central-1:123456789012:shop", False),
+        ("AlarmEmail", "", True),
+        ("AlarmEmail", "ops+cometly@example.com", True),
+        ("AlarmEmail", "ops@example.com,dev@example.com", False),
+        ("AlarmEmail", "ops", False),
         ("EventBusName", "", True),
         ("EventBusName", "aws.partner/shopify.com/1234/orders", True),
         ("EventBusName", "a bus", False),
