@@ -453,6 +453,8 @@ class Deployed:
     functions: Functions
     secrets: SecretsManagerClient
     cloudformation: CloudFormationClient
+    # Without types: its package is not among those of development.
+    cloudwatch: Any
 
     @classmethod
     def of(cls, stack: Stack, options: Options, connections: ExitStack) -> Deployed:
@@ -477,6 +479,7 @@ class Deployed:
             functions=Functions(client("lambda"), client("iam"), client("logs"), functions),
             secrets=client("secretsmanager"),
             cloudformation=client("cloudformation"),
+            cloudwatch=client("cloudwatch"),
         )
 
     @contextlib.contextmanager
@@ -522,6 +525,12 @@ class Deployed:
         )
         updated = stacks.get_waiter("stack_update_complete")
         updated.wait(StackName=deploy.STACK_NAME, WaiterConfig={"Delay": 1})
+
+    def resource(self, logical_id: str) -> str | None:
+        """Return what a resource of the stack is called; None where the stack has none such."""
+        resources = self.cloudformation.describe_stack_resources(StackName=deploy.STACK_NAME)
+        found = [it for it in resources["StackResources"] if it["LogicalResourceId"] == logical_id]
+        return found[0]["PhysicalResourceId"] if found else None
 
     def logged(self, name: str) -> list[Fields]:
         """Return the log lines of that name so far, of both functions."""
