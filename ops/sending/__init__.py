@@ -1,0 +1,1 @@
+"""Sending a file of events to a stack, in arrays, so that a run can be broken off and repeated."""
