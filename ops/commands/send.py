@@ -16,11 +16,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from cometly_forwarder.event.reading import EventRules
-from cometly_forwarder.event.settings import EventSettings
 from ops.app import settings_of
 from ops.errors import OpsError
 from ops.eventfile import Entry, entries
 from ops.output import FOUND_FAULTS, line, note, say
+from ops.rules import rules_of
 from ops.sending.arrays import Array, arrays, digest_of, refuse_unbounded
 from ops.sending.posting import Poster, Result
 from ops.sending.record import Sent
@@ -168,16 +168,6 @@ class Run:
         for words in map(_words, result.get("warnings", ())):
             if words in self.warnings or len(self.warnings) < _MOST_WARNINGS:
                 self.warnings[words] += 1
-
-
-def rules_of(target: Target) -> EventRules:
-    """Return how this stack reads events, by its parameters."""
-    return EventSettings.model_validate(
-        {
-            "default_phone_region": target.parameters.get("DefaultPhoneRegion") or None,
-            "passed_on_fields": target.parameters.get("PassedOnFields", ""),
-        }
-    ).event_rules
 
 
 def _judged(

@@ -1,0 +1,248 @@
+"""`parked`: what lies on the dead-letter queue, shown, exported, sent again or thrown away."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cometly_forwarder.errors import Unreadable
+from cometly_forwarder.jsontext import parse
+from ops.app import App, settings_of
+from ops.commands.tail import seconds_in
+from ops.deadletters.edits import Edits
+from ops.deadletters.export import Export, export_to
+from ops.deadletters.replay import Replayed
+from ops.deadletters.shelf import DeadLetter
+from ops.deadletters.stack import pace_of, replay_of, shelf_of
+from ops.deadletters.wanted import Wanted, short
+from ops.logs import iso
+from ops.output import FOUND_FAULTS, ask, console, document, line, note, pairs, plain, say
+from ops.rules import rules_of
+from ops.stacks import target_of
+from ops.target import Target
+
+app = App(help="Events that Cometly or we could not take: the dead-letter queue.")
+Reason = Annotated[str, typer.Option(help="Whose reason contains this, as 'HTTP 422'.")]
+Name = Annotated[str, typer.Option(help="Of this event name, as purchase.")]
+Older = Annotated[str, typer.Option(help="Accepted longer ago than this, as 12h or 7d.")]
+Newer = Annotated[str, typer.Option(help="Accepted within this time.")]
+Limit = Annotated[int | None, typer.Option(min=1, help="No more than so many.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+File = Annotated[Path, typer.Argument(help="A new file, JSON Lines; it holds personal data.")]
+
+
+@app.callback()
+def _parked() -> None:
+    """Events that Cometly or we could not take: the dead-letter queue.
+
+    While a command looks at them, nobody else sees them; then they are put back at once.
+    """
+
+
+@app.command("list")
+def list_parked(  # noqa: PLR0913 - each is an option
+    context: typer.Context,
+    *,
+    reason: Reason = "",
+    name: Name = "",
+    older_than: Older = "",
+    newer_than: Newer = "",
+    limit: Limit = None,
+) -> None:
+    """List parked events, and how many there are of each reason."""
+    wanted = wanted_of(reason, name, older_than, newer_than, limit)
+    is_json, reasons = settings_of(context).json, Counter[str]()
+    with shelf_of(target_of(context)) as shelf:
+        for letter in wanted.among(shelf.letters()):
+            reasons[short(letter.reason)] += 1
+            if is_json:
+                line(_told(letter))
+            else:
+                told = " ".join(filter(None, _told(letter).values())).replace("\n", " ")
+                console().print(plain(told))
+    if is_json:
+        line({"summary": {"parked": reasons.total(), "by_reason": dict(reasons.most_common())}})
+    else:
+        say(_counted(reasons))
+
+
+@app.command("show")
+def show(
+    context: typer.Context,
+    id_: Annotated[str, typer.Argument(metavar="ID", help="Of the event, or of its message.")],
+) -> None:
+    """Show one parked event whole: it holds personal data."""
+    with shelf_of(target_of(context)) as shelf:
+        found = next((it for it in shelf.letters() if id_ in {it.event_id, it.id}), None)
+    if not found:
+        note(f"{id_} is not parked, or another reader holds it just now.")
+        raise typer.Exit(FOUND_FAULTS)
+    if settings_of(context).json:
+        document(found.record())
+        return
+    console().print(pairs([("message", found.id), *found.attributes.items()]))
+    say(_pretty(found.body))
+
+
+@app.command("export")
+def export(  # noqa: PLR0913 - each is an option
+    context: typer.Context,
+    file: File,
+    *,
+    reason: Reason = "",
+    name: Name = "",
+    older_than: Older = "",
+    newer_than: Newer = "",
+    limit: Limit = None,
+) -> None:
+    """Write parked events with all they hold to a new file, which only you may read."""
+    wanted, count = wanted_of(reason, name, older_than, newer_than, limit), 0
+    with shelf_of(target_of(context)) as shelf, export_to(file) as exported:
+        for letter in wanted.among(shelf.letters()):
+            exported.write(letter)
+            count += 1
+    if settings_of(context).json:
+        document({"exported": count, "file": str(file)})
+    else:
+        say(f"{count} exported to {file}. It holds personal data: delete it when it was used.")
+
+
+@app.command("replay")
+def replay(  # noqa: PLR0913 - each is an option
+    context: typer.Context,
+    *,
+    reason: Reason = "",
+    name: Name = "",
+    older_than: Older = "",
+    newer_than: Newer = "",
+    limit: Limit = None,
+    edit: Annotated[
+        list[str] | None, typer.Option("--set", help="Set a field, as phone=+16505551212.")
+    ] = None,
+    no_capi: Annotated[
+        bool, typer.Option("--no-capi", help="Keep those older than 7 days from ad platforms.")
+    ] = False,
+    per_minute: Annotated[
+        int | None, typer.Option(min=1, help="At most so many; else half of the limit.")
+    ] = None,
+    yes: Yes = False,
+) -> None:
+    """Send parked events again, each as the event that it is.
+
+    Broken off, it can be repeated: nothing is lost, and nothing is booked twice.
+    """
+    target = target_of(context)
+    edits = Edits.of(edit or [], rules_of(target), no_capi=no_capi)
+    wanted = wanted_of(reason, name, older_than, newer_than, limit)
+    if not yes:
+        ask(f"{_survey(target, wanted)} Send them again?", yes=yes)
+    pace = pace_of(target, per_minute)
+    is_json, done, refused = settings_of(context).json, 0, 0
+    try:
+        with shelf_of(target) as shelf:
+            for each in replay_of(target, shelf, pace, edits).run(wanted):
+                done, refused = done + (not each.refusal), refused + bool(each.refusal)
+                _tell(each, is_json=is_json)
+    finally:
+        _summary(done, refused, is_json=is_json)
+    if refused:
+        raise typer.Exit(FOUND_FAULTS)
+
+
+@app.command("discard")
+def discard(  # noqa: PLR0913 - each is an option
+    context: typer.Context,
+    *,
+    reason: Reason = "",
+    name: Name = "",
+    older_than: Older = "",
+    newer_than: Newer = "",
+    limit: Limit = None,
+    export: Annotated[
+        Path | None, typer.Option(help="Write each to this new file before it is deleted.")
+    ] = None,
+    yes: Yes = False,
+) -> None:
+    """Delete parked events for good."""
+    target, wanted = target_of(context), wanted_of(reason, name, older_than, newer_than, limit)
+    if not yes:
+        ask(f"{_survey(target, wanted)} Delete them for good?", yes=yes)
+    if export:
+        with export_to(export) as exported:
+            count = _discarded(target, wanted, exported)
+    else:
+        count = _discarded(target, wanted, None)
+    if settings_of(context).json:
+        document({"discarded": count, "file": str(export) if export else None})
+    else:
+        say(f"{count} deleted.")
+
+
+def wanted_of(
+    reason: str, name: str, older_than: str, newer_than: str, limit: int | None
+) -> Wanted:
+    """Return the filters that were asked for; ages count from now."""
+    now = time.time()
+    before = now - seconds_in(older_than) if older_than else None
+    after = now - seconds_in(newer_than) if newer_than else None
+    return Wanted(reason, name, before, after, limit)
+
+
+def _discarded(target: Target, wanted: Wanted, exported: Export | None) -> int:
+    count = 0
+    with shelf_of(target) as shelf:
+        for letter in wanted.among(shelf.letters()):
+            if exported:
+                exported.write(letter)
+                exported.keep()
+            shelf.delete(letter)
+            count += 1
+    return count
+
+
+def _survey(target: Target, wanted: Wanted) -> str:
+    with shelf_of(target) as shelf:
+        return _counted(wanted.counted(shelf.letters()))
+
+
+def _counted(reasons: Counter[str]) -> str:
+    told = ", ".join(f"{reason} {count}" for reason, count in reasons.most_common())
+    return f"{reasons.total()} parked: {told}." if told else "0 parked."
+
+
+def _told(letter: DeadLetter) -> dict[str, str]:
+    """Return what tells nothing of a person."""
+    return {
+        "accepted_at": iso(letter.accepted_at),
+        "event_id": letter.event_id or letter.id,
+        "name": letter.name,
+        "queue": letter.attributes.get("queue", ""),
+        "reason": letter.reason,
+        "message": letter.attributes.get("message", ""),
+    }
+
+
+def _tell(each: Replayed, *, is_json: bool) -> None:
+    if is_json:
+        line(each.record())
+    elif each.refusal:
+        say(f"{each.letter.event_id or each.letter.id} stays: {each.refusal}")
+
+
+def _summary(done: int, refused: int, *, is_json: bool) -> None:
+    if is_json:
+        line({"summary": {"replayed": done, "refused": refused}})
+    else:
+        say(f"{done} sent again, {refused} stay.")
+
+
+def _pretty(body: str) -> str:
+    try:
+        return json.dumps(parse(body), indent=2, ensure_ascii=False)
+    except Unreadable:
+        return body

@@ -1,0 +1,1 @@
+"""What lies on the dead-letter queue: looked at, sent again, or thrown away."""
