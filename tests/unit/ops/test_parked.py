@@ -114,9 +114,8 @@ def come_back(url: str) -> None:
 
 
 def hidden(aws: Aws) -> int:
-    name = "ApproximateNumberOfMessagesNotVisible"
     answer = aws.sqs.get_queue_attributes(QueueUrl=aws.dead_letter_url, AttributeNames=["All"])
-    return int(answer["Attributes"][name])
+    return int(answer["Attributes"]["ApproximateNumberOfMessagesNotVisible"])
 
 
 def shelf(aws: Aws, sqs: object = None, told: list[str] | None = None) -> Shelf:

@@ -442,7 +442,7 @@ def test_a_run_that_goes_on_checks_nothing_again_and_says_where_it_is(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = lines_file(tmp_path, [an_event(order_id=it) for it in range(9)])
-    stack = Stack(answers=[None] * 5 + [OpsError("no answer")] * 20)
+    stack = Stack(answers=[*[None] * 5, *[OpsError("no answer")] * 20])
 
     with pytest.raises(OpsError):
         whole(stack, file)
