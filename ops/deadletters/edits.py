@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from cometly_forwarder.errors import InvalidEvent, Unreadable, summary_of
-from cometly_forwarder.event.envelope import Envelope, read_envelope
+from cometly_forwarder.event.envelope import Envelope, Source, identity_of, read_envelope
 from cometly_forwarder.event.model import FIELDS
-from cometly_forwarder.event.reading import REGION_FIELD, EventRules, read_event
+from cometly_forwarder.event.reading import DEFAULT_RULES, REGION_FIELD, EventRules, read_event
 from ops.deadletters.bodies import changed, is_sealed
 from ops.deadletters.shelf import DeadLetter
 from ops.errors import OpsError
@@ -58,12 +58,18 @@ def body_to_send(letter: DeadLetter, edits: Edits, rules: EventRules, now: float
     if not changes:
         return body
     body = changed(body, lambda event: _set(event, changes))
-    if faults := read_envelope(body, letter.source, rules).faults:
+    again = read_envelope(body, letter.source, rules)
+    if again.faults or _identity(again, letter.source) != _identity(found, letter.source):
         raise NotSent(
-            f"with {', '.join(changes)} set it would be another event ({summary_of(faults)}). Send "
-            "the corrected one by `send`, and discard this one."
+            f"with {', '.join(changes)} set it would be another event: what says who it is must "
+            "stay. Send the corrected one by `send`, and discard this one."
         )
     return body
+
+
+def _identity(envelope: Envelope, source: Source) -> tuple[str, ...]:
+    event, _ = read_event(envelope.event, DEFAULT_RULES, envelope.accepted_at)
+    return identity_of(event, source)
 
 
 def _readable(letter: DeadLetter, edits: Edits, rules: EventRules) -> tuple[str, Envelope]:

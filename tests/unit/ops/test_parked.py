@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import stat
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -13,10 +13,14 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 from botocore.exceptions import EndpointConnectionError
 from moto.sqs.models import sqs_backends
+from typer.testing import CliRunner, Result
 
 from cometly_forwarder.event.envelope import Source, read_envelope, seal
 from cometly_forwarder.event.reading import EventRules, read_event
+from ops.cli import app
+from ops.commands import parked as commands
 from ops.deadletters import shelf as shelves
+from ops.deadletters import stack as stacks
 from ops.deadletters.bodies import name_in
 from ops.deadletters.edits import Edits, NotSent, body_to_send
 from ops.deadletters.export import export_to
@@ -24,6 +28,9 @@ from ops.deadletters.replay import Pace, Replay, Replayed
 from ops.deadletters.shelf import DeadLetter, Shelf
 from ops.deadletters.wanted import Wanted
 from ops.errors import OpsError
+from ops.gates import Gate as OpenGate
+from ops.gates import GatePause
+from ops.target import Clients, Target
 from tests.unit.conftest import REGION, Aws, an_event
 
 if TYPE_CHECKING:
@@ -586,3 +593,194 @@ def test_an_export_takes_no_others_place(tmp_path: Path) -> None:
 def test_an_export_into_no_folder_says_so(tmp_path: Path) -> None:
     with pytest.raises(OpsError, match="cannot be written"), export_to(tmp_path / "a" / "b"):
         pass
+
+
+# --- The commands -------------------------------------------------------------------------------
+
+
+@dataclass
+class Gate:
+    """DynamoDB with nothing but the gate's item, or none."""
+
+    item: dict[str, Any] = field(default_factory=dict)
+
+    def get_item(self, **_: object) -> dict[str, Any]:
+        return {"Item": self.item} if self.item else {}
+
+
+def target(aws: Aws, **parameters: str) -> Target:
+    services: dict[str, Any] = {it.name: None for it in fields(Clients)}
+    return Target(
+        clients=Clients(**{**services, "sqs": aws.sqs, "dynamodb": Gate()}),
+        name="shop",
+        status="CREATE_COMPLETE",
+        api_url="https://api.example.com",
+        outputs={
+            "EventQueueUrl": aws.queue_url,
+            "PageQueueUrl": aws.page_queue_url,
+            "DeadLetterQueueUrl": aws.dead_letter_url,
+            "TableName": "table",
+        },
+        parameters={"DefaultPhoneRegion": "US", **parameters},
+    )
+
+
+@pytest.fixture
+def command(aws_stack: Aws, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    """Run `parked` with arguments against queues in memory."""
+    monkeypatch.setattr(commands, "target_of", lambda _: target(aws_stack))
+    monkeypatch.setattr(
+        commands,
+        "shelf_of",
+        lambda it: Shelf(it.clients.sqs, it.outputs["DeadLetterQueueUrl"], print, 0),
+    )
+    return lambda *arguments: CliRunner().invoke(app, ["parked", *arguments])
+
+
+@pytest.fixture
+def two(aws_stack: Aws) -> Aws:
+    """A refused order and a broken message."""
+    at = {"accepted_at": ACCEPTED.isoformat(), "queue": "events"}
+    put(
+        aws_stack,
+        sealed(ORDER),
+        event_id="evt_order",
+        reason="HTTP 422",
+        message="No\x0a[b]!",
+        **at,
+    )
+    put(aws_stack, "{", event_id="evt_broken", reason="invalid", **at)
+    return aws_stack
+
+
+Command = Callable[..., Result]
+
+
+@pytest.mark.usefixtures("two")
+def test_list_shows_a_line_of_each_and_counts_reasons_without_naming_anybody(
+    command: Command,
+) -> None:
+    shown = command("list").stdout
+
+    assert "evt_order purchase events HTTP 422 No [b]!" in shown
+    assert "2 parked: HTTP 422 1, invalid 1." in shown or "invalid 1, HTTP 422 1." in shown
+    assert "grace" not in shown
+
+
+@pytest.mark.usefixtures("two")
+def test_list_is_an_object_a_line_for_programs(command: Command) -> None:
+    *events, last = map(json.loads, command("list", "--json").stdout.splitlines())
+
+    assert {it["event_id"] for it in events} == {"evt_order", "evt_broken"}
+    assert last == {"summary": {"parked": 2, "by_reason": {"HTTP 422": 1, "invalid": 1}}}
+
+
+def test_list_of_none(command: Command) -> None:
+    assert command("list").stdout == "0 parked.\n"
+
+
+@pytest.mark.usefixtures("two")
+def test_show_has_all_of_one(command: Command) -> None:
+    shown, record = command("show", "evt_order"), command("show", "evt_order", "--json")
+
+    assert '"email": "grace@example.com"' in shown.stdout
+    assert json.loads(record.stdout)["attributes"]["reason"] == "HTTP 422"
+    assert "{" in command("show", "evt_broken").stdout
+    assert command("show", "evt_other").exit_code == 3
+
+
+def test_export_takes_nothing_away(command: Command, two: Aws, tmp_path: Path) -> None:
+    file = tmp_path / "parked.jsonl"
+
+    done = command("export", str(file), "--reason", "invalid")
+
+    assert "personal data" in done.stdout
+    [line] = file.read_text().splitlines()
+    assert json.loads(line)["body"] == "{"
+    assert len(on(two, two.dead_letter_url)) == 2
+    assert command("export", str(tmp_path / "b"), "--json").stdout.count('"exported": 2') == 1
+
+
+def test_discard_deletes_what_it_exported(command: Command, two: Aws, tmp_path: Path) -> None:
+    file = tmp_path / "gone.jsonl"
+
+    done = command("discard", "--yes", "--reason", "invalid", "--export", str(file))
+
+    assert done.stdout == "1 deleted.\n"
+    assert len(file.read_text().splitlines()) == 1
+    assert on(two, two.dead_letter_url) == [sealed(ORDER)]
+    assert json.loads(command("discard", "--yes", "--json").stdout)["discarded"] == 1
+    assert on(two, two.dead_letter_url) == []
+
+
+@pytest.mark.parametrize("name", ["discard", "replay"])
+def test_without_anybody_to_ask_nothing_is_done(command: Command, two: Aws, name: str) -> None:
+    done = command(name)
+
+    assert done.exit_code == 2
+    assert len(on(two, two.dead_letter_url)) == 2
+    assert on(two, two.queue_url) == []
+
+
+def test_replay_says_what_stays(command: Command, two: Aws) -> None:
+    done = command("replay", "--yes")
+
+    assert done.exit_code == 3
+    assert "evt_broken stays: it is not valid" in done.stdout
+    assert "1 sent again, 1 stay." in done.stdout
+    assert on(two, two.queue_url) == [sealed(ORDER)]
+    assert on(two, two.dead_letter_url) == ["{"]
+
+
+def test_replay_has_an_object_for_each_and_a_summary(command: Command, two: Aws) -> None:
+    shown = command("replay", "--yes", "--json", "--reason", "422", "--set", "amount=3").stdout
+
+    first, last = map(json.loads, shown.splitlines())
+    assert (first["event_id"], first["replayed"]) == ("evt_order", True)
+    assert last == {"summary": {"replayed": 1, "refused": 0}}
+    assert [event_in(it)["amount"] for it in on(two, two.queue_url)] == [3]
+
+
+def test_filters_of_age_count_from_now(command: Command, two: Aws) -> None:
+    assert "0 parked." in command("list", "--newer-than", "1s").stdout
+    assert "2 parked" in command("list", "--older-than", "1s").stdout
+    assert command("list", "--older-than", "soon").exit_code == 2
+    assert hidden(two) == 0
+
+
+def test_half_of_the_limit_is_left_to_live_events(aws_stack: Aws) -> None:
+    stack = target(aws_stack, CometlyRequestsPerMinute="600")
+
+    assert stacks.pace_of(stack, None).per_minute == 300
+    assert stacks.pace_of(stack, 7).per_minute == 7
+    assert stacks.pace_of(target(aws_stack, CometlyRequestsPerMinute="1"), None).per_minute == 1
+
+
+def test_a_deep_event_queue_is_waited_for(aws_stack: Aws) -> None:
+    for _ in range(10):
+        aws_stack.sqs.send_message(QueueUrl=aws_stack.queue_url, MessageBody="{}")
+    assert stacks.busy(target(aws_stack), 60) == ""
+
+    aws_stack.sqs.send_message(QueueUrl=aws_stack.queue_url, MessageBody="{}")
+
+    assert stacks.busy(target(aws_stack), 60) == "more than 10 events wait on the event queue"
+    assert stacks.busy(target(aws_stack), 600) == ""
+
+
+def test_a_paused_gate_is_waited_for(aws_stack: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses = [GatePause("pages", "throttled", 0, is_probing=False)]
+    monkeypatch.setattr(stacks, "gate_of", lambda *_: OpenGate(tuple(pauses), 0, 1000, 0))
+    assert stacks.busy(target(aws_stack), 60) == ""
+
+    pauses.append(GatePause("events", "blocked", 0, is_probing=False))
+
+    assert stacks.busy(target(aws_stack), 60) == "delivery is paused (blocked)"
+
+
+def test_a_page_queue_that_is_no_more_is_the_event_queue(aws_stack: Aws) -> None:
+    stack = target(aws_stack)
+    without = {name: it for name, it in stack.outputs.items() if name != "PageQueueUrl"}
+
+    stacks.sender_of(replace(stack, outputs=without))("pages", "{}")
+
+    assert on(aws_stack, aws_stack.queue_url) == ["{}"]

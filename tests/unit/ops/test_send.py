@@ -5,17 +5,20 @@ from __future__ import annotations
 import itertools
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from typer.testing import CliRunner, Result
 
 from cometly_forwarder.errors import InvalidEvent
 from cometly_forwarder.event.envelope import Source, seal
 from cometly_forwarder.event.reading import EventRules, read_event
+from ops.cli import app
+from ops.commands import send as commands
 from ops.commands.send import Run
 from ops.errors import OpsError
 from ops.eventfile import Entry
@@ -476,3 +479,90 @@ def test_the_rules_are_those_of_the_stack() -> None:
 
     assert found == EventRules("US", frozenset({"currency", "x_*"}))
     assert rules_of(cast("Any", Target(DefaultPhoneRegion=""))) == EventRules()
+
+
+# --- The command --------------------------------------------------------------------------------
+
+
+@dataclass
+class Target:
+    """As much of a stack as `send` asks for."""
+
+    api_url: str = URL
+    parameters: dict[str, str] = field(default_factory=dict)
+
+    def server_key(self) -> str:
+        return "key-1"
+
+
+@pytest.fixture
+def stack() -> Stack:
+    return Stack()
+
+
+@pytest.fixture
+def command(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    monkeypatch.setattr(commands, "target_of", lambda _: Target())
+    monkeypatch.setattr(Api, "at", lambda _: stack)
+    return lambda *arguments: CliRunner().invoke(app, ["send", *map(str, arguments)])
+
+
+Command = Callable[..., Result]
+
+
+def test_a_dry_run_sends_nothing_and_leaves_nothing(
+    command: Command, stack: Stack, tmp_path: Path
+) -> None:
+    done = command(lines_file(tmp_path, [an_event()]), "--dry-run")
+
+    assert (done.exit_code, done.stdout) == (0, "1 valid, 0 not. Nothing was sent.\n")
+    assert not stack.sent
+    assert [it.name for it in tmp_path.iterdir()] == ["events.jsonl"]
+
+
+def test_an_invalid_line_keeps_all_from_being_sent(
+    command: Command, stack: Stack, tmp_path: Path
+) -> None:
+    done = command(lines_file(tmp_path, [an_event(), {"event_name": "x"}]))
+
+    assert done.exit_code == 3
+    assert "line 2: event_name" in done.stdout
+    assert not stack.sent
+
+
+def test_invalid_lines_are_skipped_when_asked_and_told_once(
+    command: Command, stack: Stack, tmp_path: Path
+) -> None:
+    done = command(lines_file(tmp_path, [an_event(), {"event_name": "x"}]), "--skip-invalid")
+
+    assert done.exit_code == 3
+    assert done.stdout.count("line 2:") == 1
+    assert "1 accepted, 1 refused." in done.stdout
+    assert sum(stack.sent.values()) == 1
+
+
+def test_a_second_run_says_that_all_was_sent(
+    command: Command, stack: Stack, tmp_path: Path
+) -> None:
+    file = lines_file(tmp_path, [an_event()])
+
+    first, second = command(file), command(file, "--json")
+
+    assert first.stdout == "1 accepted, 0 refused.\n"
+    assert "delete events.jsonl.sent" in second.stderr
+    assert json.loads(second.stdout)["summary"]["complete"] is True
+    assert sum(stack.sent.values()) == 1
+
+
+def test_an_array_of_json_and_one_event_are_files_too(
+    command: Command, stack: Stack, tmp_path: Path
+) -> None:
+    for name, content in (("a.json", [an_event(), an_event()]), ("b.json", an_event(amount=2))):
+        (tmp_path / name).write_text(json.dumps(content, indent=2))
+        assert command(tmp_path / name).exit_code == 0
+
+    assert len(stack.sent) == 3
+
+
+def test_an_empty_file_is_sent_at_once(command: Command, tmp_path: Path) -> None:
+    assert command(lines_file(tmp_path, [])).stdout == "0 accepted, 0 refused.\n"
