@@ -566,3 +566,23 @@ def test_an_array_of_json_and_one_event_are_files_too(
 
 def test_an_empty_file_is_sent_at_once(command: Command, tmp_path: Path) -> None:
     assert command(lines_file(tmp_path, [])).stdout == "0 accepted, 0 refused.\n"
+
+
+@pytest.mark.usefixtures("small")
+def test_an_interrupted_run_says_how_to_go_on(
+    command: Command, stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(door: Door, content: Sequence[Any], *, query: str = "") -> Answer:
+        if len(stack.calls) == 4:
+            raise KeyboardInterrupt
+        return Stack.post(stack, door, content, query=query)
+
+    file = lines_file(tmp_path, [an_event(order_id=it) for it in range(9)])
+    with monkeypatch.context() as patched:
+        patched.setattr(stack, "post", interrupted)
+        done = command(file)
+
+    assert done.exit_code != 0
+    assert "Sent up to line 3; the same command again goes on there." in done.stderr
+    assert command(file).exit_code == 0
+    assert set(stack.sent.values()) == {1}
