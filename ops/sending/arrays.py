@@ -61,9 +61,10 @@ def arrays(found: Iterable[Entry], rules: EventRules, *, after: int = 0) -> Iter
 
 
 def with_key(entry: Entry, rules: EventRules) -> Entry:
-    """Give an event without key and order id a key made of its content and place.
+    """Give an event without key and order a key made of its content and place.
 
-    The same line, sent again, is the same event then. What cannot be read is left to the API.
+    The same line, sent again, is the same event then. An order's name has none: a key would switch
+    off Cometly's own comparison of names. What cannot be read is left to the API.
     """
     if entry.fault or not isinstance(entry.event, dict):
         return entry
@@ -71,7 +72,7 @@ def with_key(entry: Entry, rules: EventRules) -> Entry:
         event, _ = read_event(entry.event, rules, datetime.now(UTC))
     except InvalidEvent:
         return entry
-    if event.idempotency_key or event.order_id:
+    if event.idempotency_key or event.order_id or event.order_name:
         return entry
     return Entry(entry.place, {**entry.event, "idempotency_key": _key_of(entry)})
 

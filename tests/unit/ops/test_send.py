@@ -149,6 +149,7 @@ def test_an_event_without_identity_gets_a_key_of_its_content_and_line() -> None:
         an_event(idempotency_key="k"),
         an_event(order_id=1042),
         an_event(transaction_id="T-1"),
+        an_event(order_name="#1001"),
         {"event_name": "purchased"},
         ["no event"],
         None,
