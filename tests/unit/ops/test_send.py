@@ -154,7 +154,15 @@ def test_an_event_without_identity_gets_a_key_of_its_content_and_line() -> None:
         ["no event"],
         None,
     ],
-    ids=["key", "order", "order in other words", "an order by name", "invalid", "an array", "nothing"],
+    ids=[
+        "key",
+        "order",
+        "order in other words",
+        "an order by name",
+        "invalid",
+        "an array",
+        "nothing",
+    ],
 )
 def test_what_has_one_or_is_for_the_api_to_judge_stays_as_it_is(event: object) -> None:
     assert with_key(Entry(1, event), RULES).event == event
