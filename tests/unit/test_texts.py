@@ -784,3 +784,8 @@ def test_what_was_read_is_read_as_it_is(
         return
 
     assert read(once, lambda _: None) == once
+
+
+@pytest.mark.parametrize("text", ["[email protected]", "[email\N{NO-BREAK SPACE}protected]"])
+def test_an_address_that_a_proxy_hid_is_sent_as_cometlys_own_example_has_it(text: str) -> None:
+    assert not is_placeholder(text)
