@@ -6,9 +6,10 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from cometly_forwarder.journal import NAMESPACE
 from ops.target import Target
 
-_NAMESPACES = frozenset({"CometlyForwarder", "AWS/SQS", "AWS/Lambda"})
+_NAMESPACES = frozenset({NAMESPACE, "AWS/SQS", "AWS/Lambda"})
 
 
 def alarms_of(target: Target) -> list[dict[str, Any]]:

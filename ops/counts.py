@@ -6,34 +6,14 @@ from collections import Counter
 from datetime import UTC, datetime
 from typing import Any
 
+from cometly_forwarder.journal import METRICS, NAMESPACE
 from ops.logs import outcomes, quoted
 from ops.target import Target
 
-NAMESPACE = "CometlyForwarder"
 HOUR, MINUTE = 3600.0, 60.0
 # How far back the rate looks. Lines reach CloudWatch Logs within some seconds, metrics within some
 # minutes.
 RATE_SECONDS = 180.0
-# The metric of each outcome that an hour's counts name, as observability.py has it.
-METRICS = {
-    "ingest.accepted": "Accepted",
-    "ingest.rejected": "Rejected",
-    "ingest.refused": "Refused",
-    "ingest.limited": "Limited",
-    "ingest.unavailable": "Unavailable",
-    "ingest.crashed": "Crashed",
-    "ingest.warned": "Warned",
-    "delivery.crashed": "Crashed",
-    "delivery.delivered": "Delivered",
-    "delivery.duplicate": "Duplicate",
-    "delivery.retried": "Retried",
-    "delivery.parked": "Parked",
-    "delivery.throttled": "Throttled",
-    "delivery.blocked": "Blocked",
-    "delivery.paused": "Paused",
-    "delivery.unavailable": "Unavailable",
-    "delivery.warned": "Warned",
-}
 
 
 def last_hour(target: Target, now: float) -> dict[str, int]:

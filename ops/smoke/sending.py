@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any, TypeVar
 
+from cometly_forwarder.journal import NAMESPACE
 from ops.smoke.doors import (
     HTTPS,
     PAGE,
@@ -271,7 +272,7 @@ class Sending:
 
     def _sum_of(self, metric: str, began: float) -> float:
         answer = self.target.clients.cloudwatch.get_metric_statistics(
-            Namespace="CometlyForwarder",
+            Namespace=NAMESPACE,
             MetricName=metric,
             Dimensions=[{"Name": "service", "Value": self.target.name}],
             StartTime=datetime.fromtimestamp(began // 60 * 60, UTC),

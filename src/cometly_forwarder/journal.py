@@ -1,8 +1,34 @@
-"""Where outcomes are written down: a port of both functions (see `observability`)."""
+"""Where outcomes are written down, and which metric counts each.
+
+`observability` writes for both functions; the command line reads by the same names.
+"""
 
 from __future__ import annotations
 
 from typing import Protocol
+
+NAMESPACE = "CometlyForwarder"
+
+# The metric that counts each outcome.
+METRICS = {
+    "ingest.accepted": "Accepted",
+    "ingest.rejected": "Rejected",
+    "ingest.refused": "Refused",
+    "ingest.limited": "Limited",
+    "ingest.unavailable": "Unavailable",
+    "ingest.crashed": "Crashed",
+    "ingest.warned": "Warned",
+    "delivery.crashed": "Crashed",
+    "delivery.delivered": "Delivered",
+    "delivery.duplicate": "Duplicate",
+    "delivery.retried": "Retried",
+    "delivery.parked": "Parked",
+    "delivery.throttled": "Throttled",
+    "delivery.blocked": "Blocked",
+    "delivery.paused": "Paused",
+    "delivery.unavailable": "Unavailable",
+    "delivery.warned": "Warned",
+}
 
 
 class Journal(Protocol):

@@ -8,28 +8,8 @@ from threading import Lock
 from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 
-NAMESPACE = "CometlyForwarder"
+from cometly_forwarder.journal import METRICS, NAMESPACE
 
-# The metric that counts each outcome.
-METRICS = {
-    "ingest.accepted": "Accepted",
-    "ingest.rejected": "Rejected",
-    "ingest.refused": "Refused",
-    "ingest.limited": "Limited",
-    "ingest.unavailable": "Unavailable",
-    "ingest.crashed": "Crashed",
-    "ingest.warned": "Warned",
-    "delivery.crashed": "Crashed",
-    "delivery.delivered": "Delivered",
-    "delivery.duplicate": "Duplicate",
-    "delivery.retried": "Retried",
-    "delivery.parked": "Parked",
-    "delivery.throttled": "Throttled",
-    "delivery.blocked": "Blocked",
-    "delivery.paused": "Paused",
-    "delivery.unavailable": "Unavailable",
-    "delivery.warned": "Warned",
-}
 # Counted once more for the page queue: a flood of pages that expires is no purchase lost.
 _PAGE_METRICS = {"delivery.parked": "PagesParked"}
 ALL_METRICS = frozenset({*METRICS.values(), *_PAGE_METRICS.values(), "DeliveryLatency"})

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from cometly_forwarder.observability import NAMESPACE
+from cometly_forwarder.journal import NAMESPACE
 from tests.stack.deployed import Deployed, Fields, eventually
 
 DAY = 24 * 3600

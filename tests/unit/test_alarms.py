@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from cometly_forwarder.observability import ALL_METRICS, NAMESPACE
+from cometly_forwarder.journal import NAMESPACE
+from cometly_forwarder.observability import ALL_METRICS
 from local.stack.checkout import Checkout
 from tests.unit import cloudformation
 from tests.unit.test_docs import OPERATIONS, REFERENCE, anchors_of, section_of

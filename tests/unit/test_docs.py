@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from cometly_forwarder import __version__
-from cometly_forwarder.observability import ALL_METRICS, METRICS
+from cometly_forwarder.journal import METRICS
+from cometly_forwarder.observability import ALL_METRICS
 from local import release
 from tests.unit import cloudformation
 from tests.unit.conftest import read

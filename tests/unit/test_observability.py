@@ -11,9 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from cometly_forwarder.journal import METRICS, NAMESPACE
 from cometly_forwarder.observability import (
-    METRICS,
-    NAMESPACE,
     Journal,
     PageJournal,
     make_logger,

@@ -13,8 +13,6 @@ from cometly_forwarder.gate.item import attributes_of
 from cometly_forwarder.gate.quota import LimitEstimate
 from cometly_forwarder.gate.rules import Cause, GateState, Pause
 from cometly_forwarder.gate.window import Window
-from cometly_forwarder.observability import METRICS
-from ops import counts
 from ops.commands.status import duration, shown
 from ops.gates import Gate
 from ops.parked import Parked
@@ -186,10 +184,6 @@ def test_of_a_local_stack_the_last_hour_is_that_of_the_log(stack: StackInMemory)
     stack.logs.write("deliver", NOW - 4000, "delivery.delivered")
 
     assert state_of(stack.target, NOW).last_hour == {"Limited": 7, "Delivered": 1}
-
-
-def test_the_metrics_are_those_that_the_functions_write() -> None:
-    assert counts.METRICS == METRICS
 
 
 @pytest.mark.usefixtures("stack")
