@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
@@ -88,7 +89,7 @@ class ChromiumTab:
 
 @contextlib.contextmanager
 def process(command: list[str], environ: Mapping[str, str], *fds: int) -> Iterator[None]:
-    """Run a program until the block is left; what it has to say is nobody's."""
+    """Run a program until the block is left, its children with it; nobody reads what it prints."""
     with subprocess.Popen(
         command,
         env={**os.environ, **environ},
@@ -96,6 +97,7 @@ def process(command: list[str], environ: Mapping[str, str], *fds: int) -> Iterat
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
+        start_new_session=True,
     ) as started:
         try:
             yield
@@ -103,4 +105,5 @@ def process(command: list[str], environ: Mapping[str, str], *fds: int) -> Iterat
             started.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 started.wait(10)
-            started.kill()
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(started.pid, signal.SIGKILL)
