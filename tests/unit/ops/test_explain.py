@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,132 @@ def test_csv_is_read_with_its_header(tmp_path: Path) -> None:
         Entry(3, {"event_name": "purchase", "amount": "5"}),
         Entry(4, None, "more cells than the header has"),
     ]
+
+
+LEAD = {"event_name": "lead_generated", "first_name": "Ada", "amount": "1.234,56"}
+LEADS = {
+    "semicolons": "event_name;first_name;amount\r\nlead_generated;Ada;1.234,56\r\n",
+    "tabs": "event_name\tfirst_name\tamount\nlead_generated\tAda\t1.234,56\n",
+    "commas": 'event_name,first_name,amount\nlead_generated,Ada,"1.234,56"\n',
+    "quoted names": '"event_name";"first_name";"amount"\n"lead_generated";"Ada";"1.234,56"\n',
+    "a comma in a name": '"event_name";"a,b,c,d";first_name;amount\nlead_generated;;Ada;1.234,56\n',
+    "told to Excel": "sep=;\r\nevent_name;first_name;amount\r\nlead_generated;Ada;1.234,56\r\n",
+    "a tab told": "sep=\t\nevent_name\tfirst_name\tamount\nlead_generated\tAda\t1.234,56\n",
+    "another sign told": "sep=|\nevent_name|first_name|amount\nlead_generated|Ada|1.234,56\n",
+    "an old Mac's lines": "event_name;first_name;amount\rlead_generated;Ada;1.234,56\r",
+    "no line end": "event_name;first_name;amount\nlead_generated;Ada;1.234,56",
+    "empty columns": "event_name;first_name;amount;;\nlead_generated;Ada;1.234,56;;\n",
+    "cells behind the last column": "event_name;first_name;amount\nlead_generated;Ada;1.234,56;;\n",
+    "blanks around names": "event_name; first_name ;amount\nlead_generated;Ada;1.234,56\n",
+}
+
+
+@pytest.mark.parametrize("mark", ["", "\ufeff"], ids=["bare", "with a byte order mark"])
+@pytest.mark.parametrize("text", LEADS.values(), ids=LEADS)
+def test_csv_of_spreadsheets_is_read(tmp_path: Path, text: str, mark: str) -> None:
+    (tmp_path / "a.csv").write_bytes((mark + text).encode())
+
+    [entry] = entries(tmp_path / "a.csv")
+
+    assert entry == Entry(3 if text.startswith("sep=") else 2, LEAD)
+
+
+def test_a_row_has_the_line_on_which_it_begins(tmp_path: Path) -> None:
+    text = '\n \nc;"a\nb"\n\n"2\n\n2";1\n ;\n;;\n"4\r\n";3\n;5\n'
+
+    assert read(tmp_path, "a.csv", text) == [
+        Entry(6, {"a\nb": "1", "c": "2\n\n2"}),
+        Entry(11, {"a\nb": "3", "c": "4\r\n"}),
+        Entry(13, {"a\nb": "5"}),
+    ]
+
+
+def test_cells_that_a_row_leaves_out_at_its_end_are_empty(tmp_path: Path) -> None:
+    """As Excel does with some rows whose last cells are empty."""
+    text = "event_name,email,amount\npurchase,ada@example.com\n"
+
+    assert read(tmp_path, "a.csv", text) == [Entry(2, EVENT)]
+
+
+FAULTY = {
+    "cut off": ("event_name,email,amount\npurchase,ada@exam", "cut off"),
+    "too many": ("event_name,email\npurchase,ada@example.com,5\n", "more cells"),
+    "under no name": ("event_name,,email\npurchase,5,ada@example.com\n", "no name"),
+}
+
+
+@pytest.mark.parametrize(("text", "words"), FAULTY.values(), ids=FAULTY)
+def test_a_row_that_does_not_fit_its_header_is_a_fault_of_its_line(
+    tmp_path: Path, text: str, words: str
+) -> None:
+    [entry] = read(tmp_path, "a.csv", text)
+
+    assert (entry.place, entry.event) == (2, None)
+    assert words in entry.fault
+
+
+NO_CSV = {
+    "a quote without end": ('a,b\n1,2\n3,"4\n5,6\n', "begins at line 3"),
+    "a sign after a quote": ('a,b\n1,2\n\n3,"4"4\n', "begins at line 4"),
+    "two columns of a name": ("email,amount,email\n1,2,3\n", "names email twice"),
+    "a delimiter of two signs": ("sep=||\na||b\n", "no CSV"),
+}
+
+
+@pytest.mark.parametrize(("text", "words"), NO_CSV.values(), ids=NO_CSV)
+def test_what_is_no_csv_is_said_with_its_place(tmp_path: Path, text: str, words: str) -> None:
+    with pytest.raises(OpsError, match=words):
+        read(tmp_path, "a.csv", text)
+
+
+def test_a_csv_of_another_encoding_is_said_with_its_line(tmp_path: Path) -> None:
+    rows = "".join(f"ada-{number}@example.com;Ada\n" for number in range(5000))
+    (tmp_path / "a.csv").write_bytes(
+        f"email;first_name\n{rows}a@example.com;Zo\xeb\n".encode("cp1252")
+    )
+
+    with pytest.raises(OpsError, match="not UTF-8, at line 5002"):
+        list(entries(tmp_path / "a.csv"))
+
+
+def test_a_csv_without_a_row_holds_no_event(tmp_path: Path) -> None:
+    assert [read(tmp_path, "a.csv", it) for it in ("", "\n\n", "a;b\n", "sep=;\n")] == [[]] * 4
+
+
+TWICE = '{"email": "ada@example.com", "email": "grace@example.com"}'
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "place"),
+    [
+        pytest.param("a.json", TWICE, 1, id="one"),
+        pytest.param("a.json", f'[{{"a": 1}}, {TWICE}]', 2, id="in an array"),
+        pytest.param("a.jsonl", f'{{"a": 1}}\n{TWICE}\n', 2, id="in a line"),
+    ],
+)
+def test_what_names_a_key_twice_is_a_fault_of_its_place(
+    tmp_path: Path, name: str, text: str, place: int
+) -> None:
+    *_, last = read(tmp_path, name, text)
+
+    assert last == Entry(place, None, "email: must be given once: it is there twice")
+
+
+def test_a_line_ends_where_a_files_line_does(tmp_path: Path) -> None:
+    found = read(tmp_path, "a.json", '{"a": "x\u2028y\x85z"}\r\n{"a": 1}')
+
+    assert found == [Entry(1, {"a": "x\u2028y\x85z"}), Entry(2, {"a": 1})]
+
+
+def test_the_standard_input_is_utf_8_and_may_have_a_byte_order_mark(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO('\ufeff{"a": "ë"}'.encode())))
+    assert list(entries(Path("-"))) == [Entry(1, {"a": "ë"})]
+
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b'{"a": "\xeb"}')))
+    with pytest.raises(OpsError, match="- is not UTF-8: "):
+        list(entries(Path("-")))
 
 
 def test_a_line_that_is_no_json_is_a_fault_of_that_line(tmp_path: Path) -> None:
