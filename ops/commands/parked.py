@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from botocore.exceptions import BotoCoreError, ClientError
 
 from cometly_forwarder.errors import Unreadable
 from cometly_forwarder.jsontext import parse
@@ -20,6 +23,7 @@ from ops.deadletters.replay import Replayed
 from ops.deadletters.shelf import DeadLetter
 from ops.deadletters.stack import pace_of, replay_of, shelf_of
 from ops.deadletters.wanted import Wanted, short
+from ops.errors import OpsError
 from ops.logs import iso
 from ops.output import FOUND_FAULTS, ask, console, document, line, note, pairs, plain, say
 from ops.rules import rules_of
@@ -34,6 +38,7 @@ Newer = Annotated[str, typer.Option(help="Accepted within this time.")]
 Limit = Annotated[int | None, typer.Option(min=1, help="No more than so many.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 File = Annotated[Path, typer.Argument(help="A new file, JSON Lines; it holds personal data.")]
+_BROKEN_OFF = (BotoCoreError, ClientError, OpsError, KeyboardInterrupt)
 
 
 @app.callback()
@@ -102,10 +107,15 @@ def export(  # noqa: PLR0913 - each is an option
 ) -> None:
     """Write parked events with all they hold to a new file, which only you may read."""
     wanted, count = wanted_of(reason, name, older_than, newer_than, limit), 0
-    with shelf_of(target_of(context)) as shelf, export_to(file) as exported:
-        for letter in wanted.among(shelf.letters()):
-            exported.write(letter)
-            count += 1
+    try:
+        with shelf_of(target_of(context)) as shelf, export_to(file) as exported:
+            for letter in wanted.among(shelf.letters()):
+                exported.write(letter)
+                count += 1
+    except _BROKEN_OFF:
+        if count:
+            note(f"Broken off: {file} is not complete.")
+        raise
     if settings_of(context).json:
         document({"exported": count, "file": str(file)})
     else:
@@ -140,7 +150,7 @@ def replay(  # noqa: PLR0913 - each is an option
     edits = Edits.of(edit or [], rules_of(target), no_capi=no_capi)
     wanted = wanted_of(reason, name, older_than, newer_than, limit)
     if not yes:
-        ask(f"{_survey(target, wanted)} Send them again?", yes=yes)
+        ask(f"{_survey(target, wanted)} {_question(edits)}", yes=yes)
     pace = pace_of(target, per_minute)
     is_json, done, refused = settings_of(context).json, 0, 0
     try:
@@ -148,6 +158,9 @@ def replay(  # noqa: PLR0913 - each is an option
             for each in replay_of(target, shelf, pace, edits).run(wanted):
                 done, refused = done + (not each.refusal), refused + bool(each.refusal)
                 _tell(each, is_json=is_json)
+    except _BROKEN_OFF:
+        note("Broken off: the same command again goes on with the rest.")
+        raise
     finally:
         _summary(done, refused, is_json=is_json)
     if refused:
@@ -172,15 +185,16 @@ def discard(  # noqa: PLR0913 - each is an option
     target, wanted = target_of(context), wanted_of(reason, name, older_than, newer_than, limit)
     if not yes:
         ask(f"{_survey(target, wanted)} Delete them for good?", yes=yes)
-    if export:
-        with export_to(export) as exported:
-            count = _discarded(target, wanted, exported)
-    else:
-        count = _discarded(target, wanted, None)
-    if settings_of(context).json:
-        document({"discarded": count, "file": str(export) if export else None})
-    else:
-        say(f"{count} deleted.")
+    count = 0
+    try:
+        with export_to(export) if export else nullcontext() as exported:
+            for _ in _discarded(target, wanted, exported):
+                count += 1
+    finally:
+        if settings_of(context).json:
+            document({"discarded": count, "file": str(export) if export else None})
+        else:
+            say(f"{count} deleted.")
 
 
 def wanted_of(
@@ -193,21 +207,26 @@ def wanted_of(
     return Wanted(reason, name, before, after, limit)
 
 
-def _discarded(target: Target, wanted: Wanted, exported: Export | None) -> int:
-    count = 0
+def _discarded(target: Target, wanted: Wanted, exported: Export | None) -> Iterator[DeadLetter]:
     with shelf_of(target) as shelf:
         for letter in wanted.among(shelf.letters()):
             if exported:
                 exported.write(letter)
                 exported.keep()
             shelf.delete(letter)
-            count += 1
-    return count
+            yield letter
 
 
 def _survey(target: Target, wanted: Wanted) -> str:
     with shelf_of(target) as shelf:
         return _counted(wanted.counted(shelf.letters()))
+
+
+def _question(edits: Edits) -> str:
+    """Name what would be the same in each: meant for one event, it may not be meant for all."""
+    if not edits.fields:
+        return "Send them again?"
+    return f"Set {', '.join(edits.fields)} in each of them, and send them again?"
 
 
 def _counted(reasons: Counter[str]) -> str:

@@ -1,7 +1,8 @@
 """The dead-letter queue, which SQS lets nobody browse: messages are taken, held and put back.
 
 While a run holds a message, no other reader sees it. At the run's end all that it still holds is
-put back at once; after a run that was killed SQS puts it back, HOLD_SECONDS after it was taken.
+put back at once; after a run that was killed SQS puts it back, as long after it was taken as the
+run asked for.
 """
 
 from __future__ import annotations
@@ -59,8 +60,14 @@ class DeadLetter:
 
     @property
     def source(self) -> Source:
-        """What deliver takes for its source: SQS keeps a message's id when it moves it here."""
-        return Source("sqs", self.id, datetime.fromtimestamp(self.accepted_at, UTC))
+        """What deliver takes for its source: SQS keeps a message's id when it moves it here.
+
+        Deliver parks as another message, and may do so twice if it is killed on the way: then the
+        id that it gave the event is the same of both.
+        """
+        return Source(
+            "sqs", self.event_id or self.id, datetime.fromtimestamp(self.accepted_at, UTC)
+        )
 
     @property
     def accepted_at(self) -> float:
@@ -83,7 +90,8 @@ class Shelf:
     sqs: SQSClient
     url: str
     tell: Callable[[str], None]
-    wait_seconds: int = WAIT_SECONDS
+    wait_seconds: int = field(default_factory=lambda: WAIT_SECONDS)
+    hold_seconds: int = field(default_factory=lambda: HOLD_SECONDS)
     _held: dict[str, str] = field(default_factory=dict)
 
     def __enter__(self) -> Self:
@@ -138,7 +146,7 @@ class Shelf:
         answer = self.sqs.receive_message(
             QueueUrl=self.url,
             MaxNumberOfMessages=most,
-            VisibilityTimeout=HOLD_SECONDS,
+            VisibilityTimeout=self.hold_seconds,
             WaitTimeSeconds=self.wait_seconds,
             MessageAttributeNames=["All"],
             MessageSystemAttributeNames=["SentTimestamp"],
@@ -159,7 +167,8 @@ class Shelf:
                 )
         except (ClientError, BotoCoreError):
             self.tell(
-                f"What was looked at could not be put back: SQS does so within {HOLD_SECONDS} s."
+                "What was looked at could not be put back: SQS does so within "
+                f"{self.hold_seconds} s."
             )
 
 

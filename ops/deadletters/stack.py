@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 from ops.deadletters.edits import Edits
 from ops.deadletters.replay import Pace, Replay
@@ -19,8 +20,10 @@ _DEEP_PART, _LEAST_DEEP = 10, 10
 _WAITING = "ApproximateNumberOfMessages"
 
 
-def shelf_of(target: Target) -> Shelf:
-    return Shelf(target.clients.sqs, target.outputs["DeadLetterQueueUrl"], note)
+def shelf_of(target: Target, *, hold_seconds: int | None = None) -> Shelf:
+    """Return the dead-letter queue of a stack, to be looked at."""
+    shelf = Shelf(target.clients.sqs, target.outputs["DeadLetterQueueUrl"], note)
+    return replace(shelf, hold_seconds=hold_seconds) if hold_seconds else shelf
 
 
 def replay_of(target: Target, shelf: Shelf, pace: Pace, edits: Edits) -> Replay:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import stat
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime, timedelta
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -17,7 +20,7 @@ from typer.testing import CliRunner, Result
 
 from cometly_forwarder.event.envelope import Source, read_envelope, seal
 from cometly_forwarder.event.reading import EventRules, read_event
-from ops.cli import app
+from ops.cli import app, main
 from ops.commands import parked as commands
 from ops.deadletters import shelf as shelves
 from ops.deadletters import stack as stacks
@@ -523,6 +526,60 @@ def test_what_is_parked_again_during_a_replay_is_not_replayed_again(
     assert len(on(aws_stack, aws_stack.dead_letter_url)) == 1
 
 
+def test_two_operators_at_once_share_what_is_parked(aws_stack: Aws) -> None:
+    ids = parked_of_each_kind(aws_stack)
+    for number in range(20):
+        put(aws_stack, sealed(an_event(order_id=number)))
+
+    def urls(queue: str) -> str:
+        return {"events": aws_stack.queue_url, "pages": aws_stack.page_queue_url}[queue]
+
+    def send(queue: str, body: str) -> None:
+        aws_stack.sqs.send_message(QueueUrl=urls(queue), MessageBody=body)
+
+    with shelf(aws_stack) as ours, shelf(aws_stack) as theirs:
+        runs = [
+            Replay(it, send, pace(), RULES, Edits(), lambda: NOW).run(Wanted())
+            for it in (ours, theirs)
+        ]
+        for _ in zip_longest(*runs):
+            pass
+
+    sent = on(aws_stack, aws_stack.queue_url) + on(aws_stack, aws_stack.page_queue_url)
+    assert len(sent) == len({id_of(it) for it in sent}) == len(ids) + 20
+    assert on(aws_stack, aws_stack.dead_letter_url) == []
+
+
+def test_a_second_operator_who_gets_what_the_first_holds_for_too_long_makes_no_other_event(
+    aws_stack: Aws,
+) -> None:
+    ids = parked_of_each_kind(aws_stack)
+
+    def slowly(_: float) -> None:
+        come_back(aws_stack.dead_letter_url)
+        replay(aws_stack)
+
+    clock = Clock()
+    first = paced(clock, 1, iter(()), [])
+    replay(aws_stack, at=replace(first, sleep=slowly))
+
+    sent = on(aws_stack, aws_stack.queue_url) + on(aws_stack, aws_stack.page_queue_url)
+    assert {id_of(it) for it in sent} == ids
+    assert on(aws_stack, aws_stack.dead_letter_url) == []
+
+
+def test_an_event_that_was_parked_twice_and_is_mended_is_one(aws_stack: Aws) -> None:
+    """Deliver, killed after it parked a message, parks it once more: as two messages."""
+    invalid = json.dumps({"event_name": "purchased", "email": "grace@example.com"})
+    for event_id in ("evt_a", "evt_a", "evt_b"):
+        put(aws_stack, invalid, event_id=event_id, accepted_at=ACCEPTED.isoformat())
+
+    replay(aws_stack, edits=Edits({"event_name": "purchase"}))
+
+    ids = [id_of(it) for it in on(aws_stack, aws_stack.queue_url)]
+    assert (len(ids), len(set(ids))) == (3, 2)
+
+
 # --- Pace ---------------------------------------------------------------------------------------
 
 
@@ -593,6 +650,185 @@ def test_an_export_takes_no_others_place(tmp_path: Path) -> None:
 def test_an_export_into_no_folder_says_so(tmp_path: Path) -> None:
     with pytest.raises(OpsError, match="cannot be written"), export_to(tmp_path / "a" / "b"):
         pass
+
+
+@pytest.mark.parametrize("call", ["fsync", "write"])
+def test_a_disk_that_is_full_is_said_and_nothing_is_deleted_for_it(
+    command: Command, two: Aws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    file = tmp_path / "gone.jsonl"
+    if call == "fsync":
+        monkeypatch.setattr(os, "fsync", full)
+    else:
+        monkeypatch.setattr(os, "fdopen", lambda *_, **__: FullFile(full))
+
+    done = command("discard", "--yes", "--export", str(file))
+
+    assert str(done.exception) == f"{file} cannot be written: No space left on device."
+    assert done.stdout == "0 deleted.\n"
+    assert len(on(two, two.dead_letter_url)) == 2
+
+
+@dataclass(frozen=True)
+class FullFile:
+    """A file on a full disk, which does not even close."""
+
+    write: Callable[..., int]
+
+    def close(self) -> None:
+        self.write()
+
+
+def test_an_export_that_is_broken_off_says_that_it_is_not_complete(
+    command: Command, two: Aws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def first_only(self: Shelf, *_: object) -> Iterator[DeadLetter]:
+        yield self._received(1)[0]
+        raise EndpointConnectionError(endpoint_url="https://sqs.example.com")
+
+    monkeypatch.setattr(Shelf, "letters", first_only)
+
+    done = command("export", str(tmp_path / "a.jsonl"))
+
+    assert "a.jsonl is not complete" in done.stderr
+    assert isinstance(done.exception, EndpointConnectionError)
+    assert len((tmp_path / "a.jsonl").read_text().splitlines()) == 1
+    assert len(on(two, two.dead_letter_url)) == 2
+
+
+# --- The network is cut --------------------------------------------------------------------------
+
+
+CALLS_OF_A_COMMAND = range(1, 17)
+
+
+@pytest.mark.parametrize("was_done", HOW_LOST.values(), ids=HOW_LOST)
+@pytest.mark.parametrize("number", CALLS_OF_A_COMMAND)
+def test_a_replay_whose_network_is_cut_at_any_call_says_so_and_a_repeat_completes_it(
+    aws_stack: Aws,
+    cable: Cable,
+    capsys: pytest.CaptureFixture[str],
+    number: int,
+    *,
+    was_done: bool,
+) -> None:
+    ids = parked_of_each_kind(aws_stack)
+    cable.cut_at, cable.was_done = number, was_done
+
+    status = status_of("parked", "replay", "--yes")
+
+    *_, last = capsys.readouterr().err.splitlines()
+    assert status == 1
+    assert last == f"cometly-forwarder: AWS cannot be reached: {UNREACHABLE}"
+    cable.cut_at = 0
+    come_back(aws_stack.dead_letter_url)
+    assert status_of("parked", "replay", "--yes") == 0
+    sent = on(aws_stack, aws_stack.queue_url) + on(aws_stack, aws_stack.page_queue_url)
+    assert {id_of(it) for it in sent} == ids
+    assert len(sent) <= len(ids) + 1
+    assert on(aws_stack, aws_stack.dead_letter_url) == []
+
+
+def test_the_table_of_a_commands_calls_has_them_all(aws_stack: Aws, cable: Cable) -> None:
+    parked_of_each_kind(aws_stack)
+
+    assert status_of("parked", "replay", "--yes") == 0
+
+    assert cable.calls == CALLS_OF_A_COMMAND[-1]
+
+
+def test_a_replay_that_is_cut_off_says_how_far_it_came_and_how_to_go_on(
+    aws_stack: Aws, cable: Cable, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parked_of_each_kind(aws_stack)
+    cable.cut_at = 10
+
+    status_of("parked", "replay", "--yes", "--json")
+
+    shown = capsys.readouterr()
+    assert "Broken off: the same command again goes on with the rest." in shown.err
+    last = json.loads(shown.out.splitlines()[-1])
+    assert last == {"summary": {"replayed": 2, "refused": 0}}
+
+
+@pytest.mark.parametrize("number", range(1, 8))
+def test_a_discard_whose_network_is_cut_has_written_down_what_it_deleted(
+    two: Aws, cable: Cable, tmp_path: Path, number: int
+) -> None:
+    cable.cut_at, cable.was_done = number, True
+
+    first = status_of("parked", "discard", "--yes", "--export", str(tmp_path / "a"))
+    cable.cut_at = 0
+    come_back(two.dead_letter_url)
+    again = status_of("parked", "discard", "--yes", "--export", str(tmp_path / "b"))
+
+    assert (first in {0, 1}, again) == (True, 0)
+    files = [it for it in (tmp_path / "a", tmp_path / "b") if it.exists()]
+    written = {json.loads(it)["message_id"] for f in files for it in f.read_text().splitlines()}
+    assert len(written) == 2
+    assert on(two, two.dead_letter_url) == []
+
+
+UNREACHABLE = 'Could not connect to the endpoint URL: "https://aws.example.com"'
+
+
+@dataclass
+class Cable:
+    """The network: cut at one call, whose answer is lost or which is never made, and from then."""
+
+    cut_at: int = 0
+    was_done: bool = False
+    calls: int = 0
+
+    def through(self, client: object) -> Any:
+        return OnCable(self, client)
+
+
+@dataclass(frozen=True)
+class OnCable:
+    """A client of AWS behind the cable."""
+
+    cable: Cable
+    client: Any
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        def call(**arguments: Any) -> Any:
+            cable = self.cable
+            cable.calls += 1
+            is_cut = cable.cut_at and cable.calls >= cable.cut_at
+            if not is_cut or (cable.calls == cable.cut_at and cable.was_done):
+                answer = getattr(self.client, name)(**arguments)
+            if is_cut:
+                raise EndpointConnectionError(endpoint_url="https://aws.example.com")
+            return answer
+
+        return call
+
+
+@pytest.fixture
+def cable(aws_stack: Aws, monkeypatch: pytest.MonkeyPatch) -> Cable:
+    """Lay a cable between the command and queues in memory."""
+    made, known = Cable(), target(aws_stack)
+    sqs, dynamodb = made.through(aws_stack.sqs), made.through(known.clients.dynamodb)
+    behind = replace(known, clients=replace(known.clients, sqs=sqs, dynamodb=dynamodb))
+
+    def found(_: object) -> Target:
+        made.calls = 0
+        return behind
+
+    monkeypatch.setattr(commands, "target_of", found)
+    monkeypatch.setattr(shelves, "WAIT_SECONDS", 0)
+    return made
+
+
+def status_of(*arguments: str) -> int:
+    """Run the program; return what it ends with."""
+    with pytest.raises(SystemExit) as ended:
+        main([*arguments])
+    return int(ended.value.code or 0)
 
 
 # --- The commands -------------------------------------------------------------------------------
@@ -711,6 +947,20 @@ def test_discard_deletes_what_it_exported(command: Command, two: Aws, tmp_path: 
     assert on(two, two.dead_letter_url) == [sealed(ORDER)]
     assert json.loads(command("discard", "--yes", "--json").stdout)["discarded"] == 1
     assert on(two, two.dead_letter_url) == []
+
+
+def test_the_question_names_what_would_be_set_in_each(
+    command: Command, two: Aws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(commands, "ask", lambda text, **_: asked.append(text))
+
+    command("replay", "--set", "phone=6505551212", "--set", "amount=5", "--limit", "1")
+    command("replay")
+
+    assert asked[0].endswith("Set phone, amount in each of them, and send them again?")
+    assert asked[1].endswith("1 parked: invalid 1. Send them again?")
+    assert len(on(two, two.dead_letter_url)) == 1
 
 
 @pytest.mark.parametrize("name", ["discard", "replay"])
