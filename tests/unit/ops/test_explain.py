@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import csv
 import io
+import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ops.errors import OpsError
 from ops.eventfile import Entry, entries
@@ -78,6 +82,27 @@ def test_csv_of_spreadsheets_is_read(tmp_path: Path, text: str, mark: str) -> No
     [entry] = entries(tmp_path / "a.csv")
 
     assert entry == Entry(3 if text.startswith("sep=") else 2, LEAD)
+
+
+CELLS = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=8)
+ROWS = st.lists(st.lists(CELLS, min_size=3, max_size=3), max_size=5)
+
+
+@given(rows=ROWS, delimiter=st.sampled_from(",;\t"), quoting=st.sampled_from([0, 1]))
+def test_whatever_stands_in_its_cells_a_csv_is_read_as_it_was_written(
+    rows: list[list[str]], delimiter: str, quoting: Literal[0, 1]
+) -> None:
+    written = io.StringIO(newline="")
+    csv.writer(written, delimiter=delimiter, quoting=quoting).writerows([list("abc"), *rows])
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "a.csv"
+        file.write_bytes(written.getvalue().encode())
+
+        found = list(entries(file))
+
+    meant = [dict(zip("abc", row, strict=True)) for row in rows if any(map(str.strip, row))]
+    events = [{name: cell for name, cell in row.items() if cell} for row in meant]
+    assert [it.event for it in found] == events
 
 
 def test_a_row_has_the_line_on_which_it_begins(tmp_path: Path) -> None:
