@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ops.errors import OpsError
+from ops.output import note
 from ops.smoke.doors import EVENTS, HTTPS, Answer, Api, Door
 
 _TRIES = 10
@@ -24,6 +25,7 @@ class Poster:
     api: Api
     read_key: Callable[[], str]
     sleep: Callable[[float], None]
+    tell: Callable[[str], object] = note
     _key: str = field(default="", repr=False)
 
     def check(self, events: Sequence[Any]) -> list[Result]:
@@ -60,9 +62,11 @@ class Poster:
             door = Door(HTTPS, EVENTS, {"Authorization": f"Bearer {self._key}"})
             try:
                 answer = self.api.post(door, events, query=query)
-            except OpsError:
+            except OpsError as exc:
                 if number == _TRIES:
                     raise
+                if number == 1:
+                    self.tell(f"{exc}: trying again, for a few minutes.")
                 self.sleep(_back_off(number))
                 continue
             if answer.status != 401:

@@ -243,7 +243,11 @@ WANTED = {
     "the name": (Wanted(name="lead_generated"), ["b"]),
     "older": (Wanted(before=NOW), ["a", "b"]),
     "newer": (Wanted(after=NOW), ["c"]),
+    "of an age between two": (Wanted(before=NOW + 9 * 86400, after=NOW), ["c"]),
+    "of an age that none can have": (Wanted(before=NOW, after=NOW), []),
     "no more than": (Wanted(limit=2), ["a", "b"]),
+    "no more than so many of those that fit": (Wanted(name="lead_generated", limit=1), ["b"]),
+    "all at once": (Wanted("403", "lead_generated", NOW, NOW - 9 * 86400, 5), ["b"]),
     "nothing fits": (Wanted(reason="poison", name="purchase"), []),
 }
 

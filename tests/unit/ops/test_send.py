@@ -255,12 +255,15 @@ def test_a_refusal_of_all_is_waited_for(status: int) -> None:
     assert slept == [7.0, 4.0]
 
 
-def test_no_answer_is_tried_again_and_given_up_in_the_end() -> None:
+def test_no_answer_is_told_and_tried_again_and_given_up_in_the_end(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     cut = OpsError("no answer")
 
     results = poster(Stack(answers=[cut, cut])).send([an_event(order_id=1)])
 
     assert results[0]["status"] == 202
+    assert capsys.readouterr().err == "no answer: trying again, for a few minutes.\n"
     with pytest.raises(OpsError, match="no answer"):
         poster(Stack(answers=[cut] * 20)).send([an_event(order_id=1)])
 
