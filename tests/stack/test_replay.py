@@ -1,16 +1,22 @@
-"""Replay and send, by the command line: while live events flow, and killed in their middle."""
+"""Replay and send, by the command line: beside live events, killed, interrupted, and cut off."""
 
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
 from local.stack.checkout import Checkout
+from tests.faults import aws_proxy
+from tests.faults.aws_proxy import AwsProxy, Call, Harm
 from tests.stack.deployed import Deployed, Fields, eventually
 
 REFUSED = "grace@example.com"
@@ -25,7 +31,9 @@ main()
 
 
 def program(deployed: Deployed, *arguments: str) -> list[str]:
-    where = ["--stack-file", str(deployed.stack.checkout.stack_file)]
+    """Return the command line; the stack is that of these tests, if no other is named."""
+    stack_file = str(deployed.stack.checkout.stack_file)
+    where = [] if "--stack-file" in arguments else ["--stack-file", stack_file]
     return [sys.executable, "-c", PROGRAM, *arguments, *where]
 
 
@@ -123,21 +131,112 @@ def test_a_replay_that_is_killed_in_its_middle_and_repeated_books_each_once(
     assert booked(deployed) == Counter(parked)
 
 
-def test_a_send_that_is_killed_in_its_middle_and_repeated_books_each_once(
+def test_a_replay_of_what_cometly_still_refuses_ends_and_each_is_parked_again(
+    deployed: Deployed,
+) -> None:
+    parked = park(deployed, "again", 25)
+    deployed.sandbox.fail(kind="status", status=422, times="always", match={"email": REFUSED})
+
+    summary = run(deployed, "parked", "replay", "--yes")["summary"]
+
+    assert summary["refused"] == 0
+    eventually(deployed.queues.parked, lambda count: count == 25)
+    deployed.queues.until_all_is_settled()
+    deployed.sandbox.recover()
+    assert run(deployed, "parked", "replay", "--yes")["summary"]["replayed"] == 25
+    assert booked(deployed) == Counter(parked)
+
+
+@dataclass
+class Cable:
+    """The network to AWS: cut for good once a call was made so often, its answer lost or not."""
+
+    proxy: AwsProxy
+    action: str
+    times: int
+    harm: Harm
+    seen: int = 0
+
+    def lay(self) -> None:
+        self.proxy.spoil(self._is_the_last, self.harm, times=1)
+        self.proxy.spoil(lambda _: self.seen >= self.times, "cut")
+
+    def _is_the_last(self, call: Call) -> bool:
+        self.seen += call.action == self.action
+        return call.action == self.action and self.seen == self.times
+
+
+CUTS: dict[str, tuple[str, int, Harm]] = {
+    "receiving": ("ReceiveMessage", 2, "cut"),
+    "received, and not heard": ("ReceiveMessage", 2, "answer lost"),
+    "sending": ("SendMessage", 4, "cut"),
+    "sent, and not heard": ("SendMessage", 4, "answer lost"),
+    "deleting": ("DeleteMessage", 4, "cut"),
+    "deleted, and not heard": ("DeleteMessage", 4, "answer lost"),
+    "looking whether there is room": ("GetQueueAttributes", 3, "cut"),
+    "reading the gate": ("GetItem", 3, "cut"),
+}
+
+
+@pytest.mark.parametrize(("action", "times", "harm"), CUTS.values(), ids=CUTS)
+def test_a_replay_whose_network_is_cut_says_so_and_repeated_books_each_once(
+    deployed: Deployed, tmp_path: Path, action: str, times: int, harm: Harm
+) -> None:
+    parked = park(deployed, f"cut-{action}-{harm}", 15)
+    known = json.loads(deployed.stack.checkout.stack_file.read_text())
+    elsewhere = tmp_path / "stack.json"
+
+    with aws_proxy.running(known["aws_endpoint_url"]) as proxy:
+        elsewhere.write_text(json.dumps({**known, "aws_endpoint_url": proxy.url}))
+        cable = Cable(proxy, action, times, harm)
+        cable.lay()
+        through = program(deployed, "parked", "replay", "--yes", "--stack-file", str(elsewhere))
+        cut = subprocess.run(
+            through,
+            cwd=Checkout.here().root,
+            capture_output=True,
+            encoding="utf-8",
+            timeout=120,
+            check=False,
+        )
+
+    assert cable.seen >= times
+    assert cut.returncode == 1, cut.stderr
+    assert "Traceback" not in cut.stderr
+    *_, how_to_go_on, why = cut.stderr.splitlines()
+    assert how_to_go_on.startswith("Broken off: ")
+    assert why.startswith("cometly-forwarder: AWS cannot be reached: ")
+    eventually(
+        lambda: run(deployed, "parked", "replay", "--yes"),
+        lambda _: deployed.queues.parked() == 0,
+        within=60,
+    )
+    assert booked(deployed) == Counter(parked)
+
+
+def sent_up_to(least: int, record: Path, sending: subprocess.Popen[str]) -> int:
+    """Wait until so many lines are confirmed; return how many are."""
+    return eventually(
+        lambda: int(json.loads(record.read_text())["confirmed"]) if record.exists() else 0,
+        lambda confirmed: confirmed >= least or sending.poll() is not None,
+        within=120,
+    )
+
+
+def test_a_send_that_is_killed_and_then_interrupted_and_repeated_books_each_once(
     deployed: Deployed, tmp_path: Path
 ) -> None:
     file, record = tmp_path / "leads.csv", tmp_path / "leads.csv.sent"
-    rows = "".join(f"lead_generated,lead-{number}@example.com\n" for number in range(600))
-    file.write_text("event_name,email\n" + rows)
+    rows = "".join(f"lead_generated;lead-{number}@example.com\n" for number in range(600))
+    file.write_text("event_name;email\n" + rows)
 
-    with started(deployed, "send", str(file)) as sending:
-        seen = eventually(
-            lambda: json.loads(record.read_text())["confirmed"] if record.exists() else 0,
-            lambda confirmed: confirmed >= 150 or sending.poll() is not None,
-            within=120,
-        )
-        sending.kill()
-    assert 150 <= seen < 601
+    for number, least in ((signal.SIGKILL, 150), (signal.SIGINT, 300)):
+        with started(deployed, "send", str(file)) as sending:
+            seen = sent_up_to(least, record, sending)
+            sending.send_signal(number)
+            status = sending.wait(60)
+        assert least <= seen < 601
+        assert status == {signal.SIGKILL: -signal.SIGKILL, signal.SIGINT: 130}[number]
     summary = run(deployed, "send", str(file))["summary"]
 
     assert (summary["accepted"], summary["refused"], summary["complete"]) == (600, 0, True)
