@@ -1,4 +1,4 @@
-"""`event ID`: the story of one event, out of the ledger and the log."""
+"""`event`: the story of one event, out of the ledger and the log."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from typing import Annotated, Any
 
 import typer
 
+from cometly_forwarder.errors import InvalidEvent, summary_of
+from cometly_forwarder.event.envelope import Source, seal
+from cometly_forwarder.event.reading import DEFAULT_RULES, read_event
 from ops.app import settings_of
 from ops.commands.tail import Wanted, as_text, followed, seconds_in
 from ops.errors import OpsError
@@ -24,18 +27,25 @@ _TIMES = ("lease", "updated_at", "retry_at", "blocked_at", "expires_at")
 _COUNTS = ("claims", "attempts", "deaths", "blocks")
 # Of use to a worker alone.
 _PLUMBING = frozenset({"owner", "mark", "content"})
+# With a key, only the key says which event it is.
+_ANYBODY = "anybody@example.com"
 
 
-def event(
+def event(  # noqa: PLR0913 - one for each option
     context: typer.Context,
-    event_id: Annotated[str, typer.Argument(metavar="ID", help="As `evt_...`.")],
+    event_id: Annotated[str, typer.Argument(metavar="[ID]", help="As `evt_...`.")] = "",
     *,
+    order: Annotated[str, typer.Option(help="Instead of the ID: its order_id, and --email.")] = "",
+    email: Annotated[str, typer.Option(help="The customer of --order.")] = "",
+    name: Annotated[str, typer.Option(help="The event_name of --order.")] = "purchase",
+    key: Annotated[str, typer.Option(help="Instead of the ID: its idempotency_key.")] = "",
     since: Annotated[
         str, typer.Option(help="How far back the log is read, if the ledger has no such event.")
     ] = "1d",
 ) -> None:
     """Tell the story of one event: what the ledger holds of it, and its log lines."""
     earliest = time.time() - seconds_in(since)
+    event_id = event_id or id_of(name=name, order=order, email=email, key=key)
     if event_id in _NO_EVENTS:
         raise OpsError(f"{event_id} is no event.")
     target = target_of(context)
@@ -49,6 +59,27 @@ def event(
         _show(event_id, item, lines)
     if not item and not lines:
         raise typer.Exit(FOUND_FAULTS)
+
+
+def id_of(*, name: str, order: str, email: str, key: str) -> str:
+    """Return the id of the event that is named so; raises a usage error.
+
+    The ledger knows hashes alone, so an order without its customer leads nowhere.
+    """
+    if not (key or (order and email)):
+        raise typer.BadParameter("name the event by its ID, by --order and --email, or by --key")
+    now = datetime.now(UTC)
+    told = {
+        "event_name": name,
+        "email": email or _ANYBODY,
+        "order_id": order,
+        "idempotency_key": key,
+    }
+    try:
+        found, _ = read_event(told, DEFAULT_RULES, now)
+    except InvalidEvent as exc:
+        raise typer.BadParameter(summary_of(exc.faults)) from exc
+    return seal(found, Source("operator", "", now)).event_id
 
 
 def ledger_item(target: Target, event_id: str) -> dict[str, Any]:
@@ -91,10 +122,12 @@ def _show(event_id: str, item: Mapping[str, Any], lines: list[LogLine]) -> None:
         console().print(pairs(rows))
         if item.get("state") == "waiting" and _is_ahead(item.get("retry_at")):
             console().print(f"It is tried again after {item['retry_at']}.")
+        if item.get("state") == "parked":
+            console().print(f"`parked show {event_id}` shows it whole, with the reason.")
     else:
         note(
-            f"The ledger does not know {event_id}. It may still be on the queue; the ledger "
-            "forgets an event 30 days after its last change."
+            f"The ledger does not know {event_id}. It may still be on the queue, or it never came "
+            "in; the ledger forgets an event 30 days after its last change."
         )
     for line in lines:
         console().print(as_text(line))

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import itertools
 import time
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 import typer
 from botocore.exceptions import ClientError
 
-from ops.commands.event import ledger_item
+from cometly_forwarder.event.envelope import Source, seal
+from ops.commands.event import id_of, ledger_item
 from ops.commands.tail import Wanted, as_text, followed, seconds_in
 from ops.errors import OpsError
+from tests.unit.conftest import read
 from tests.unit.ops.conftest import Run
 from tests.unit.ops.stack_in_memory import StackInMemory
 
@@ -205,3 +208,51 @@ def test_an_event_that_nobody_knows_has_a_status_of_its_own(stack: StackInMemory
 @pytest.mark.usefixtures("stack")
 def test_the_gate_is_no_event(run: Run) -> None:
     assert isinstance(run("event", "gate").exception, OpsError)
+
+
+ORDER = ("--order", "1042", "--email", "Ada@Example.com ")
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        pytest.param(ORDER, id="an order"),
+        pytest.param((*ORDER, "--name", "Purchase"), id="an order and its event"),
+        pytest.param(("--order", " 1042", "--email", "ada@example.com"), id="as callers write it"),
+    ],
+)
+def test_an_event_is_found_by_its_order_as_ingest_reads_it(
+    stack: StackInMemory, run: Run, named: tuple[str, ...]
+) -> None:
+    intake = read({"event_name": "purchase", "order_id": "1042", "email": "ada@example.com"})[0]
+    event_id = seal(intake, Source("http", "any", datetime.now(UTC))).event_id
+    stack.put(event_id, state={"S": "delivered"})
+
+    assert run("event", *named, "--json").document["ledger"]["event_id"] == event_id
+
+
+def test_a_key_alone_decides_which_event_it_is() -> None:
+    by_key = id_of(name="purchase", order="", email="", key="K-1")
+
+    assert id_of(name="contact", order="1042", email="ada@example.com", key="K-1") == by_key
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        pytest.param((), id="nothing"),
+        pytest.param(("--order", "1042"), id="an order without its customer"),
+        pytest.param((*ORDER, "--name", "bought"), id="a name that no event has"),
+    ],
+)
+def test_what_names_no_event_is_a_usage_error(
+    stack: StackInMemory, run: Run, named: tuple[str, ...]
+) -> None:
+    assert stack.target
+    assert run("event", *named).status == 2
+
+
+def test_of_a_parked_event_it_is_said_where_it_is(stack: StackInMemory, run: Run) -> None:
+    stack.put("evt_1", state={"S": "parked"})
+
+    assert "`parked show evt_1`" in run("event", "evt_1").out
