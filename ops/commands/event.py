@@ -12,6 +12,8 @@ import typer
 from cometly_forwarder.errors import InvalidEvent, summary_of
 from cometly_forwarder.event.envelope import Source, seal
 from cometly_forwarder.event.reading import DEFAULT_RULES, read_event
+from cometly_forwarder.ingest.lookup import Sought, response_to
+from cometly_forwarder.ledger_item import Entry, Item, State, entry_in, key_of
 from ops.app import settings_of
 from ops.commands.tail import Wanted, as_text, followed, seconds_in
 from ops.errors import OpsError
@@ -49,14 +51,15 @@ def event(  # noqa: PLR0913 - one for each option
     if event_id in _NO_EVENTS:
         raise OpsError(f"{event_id} is no event.")
     target = target_of(context)
-    item = ledger_item(target, event_id)
+    found = item_of(target, event_id)
+    item = in_words(found)
     lines = list(followed(target, Wanted(event=event_id), _start(item, earliest), follow=False))
     if settings_of(context).json:
         document(
             {"event_id": event_id, "ledger": item or None, "log": [it.record() for it in lines]}
         )
     else:
-        _show(event_id, item, lines)
+        _show(event_id, entry_in(found), lines)
     if not item and not lines:
         raise typer.Exit(FOUND_FAULTS)
 
@@ -82,16 +85,19 @@ def id_of(*, name: str, order: str, email: str, key: str) -> str:
     return seal(found, Source("operator", "", now)).event_id
 
 
-def ledger_item(target: Target, event_id: str) -> dict[str, Any]:
-    """Return what the ledger holds of an identity, with times as text; empty: nothing."""
-    found = target.clients.dynamodb.get_item(
-        TableName=target.outputs["TableName"],
-        Key={"event_id": {"S": event_id}},
-        ConsistentRead=True,
+def item_of(target: Target, event_id: str) -> Item:
+    """Return the ledger's item of an identity; empty: there is none."""
+    answer = target.clients.dynamodb.get_item(
+        TableName=target.outputs["TableName"], Key=key_of(event_id), ConsistentRead=True
     )
+    return answer.get("Item", {})
+
+
+def in_words(found: Item) -> dict[str, Any]:
+    """Return an item for programs, with times as text, and without what a worker alone needs."""
     item = {
         name: str(next(iter(value.values())))
-        for name, value in found.get("Item", {}).items()
+        for name, value in found.items()
         if name not in _PLUMBING
     }
     return {name: _read(name, item[name]) for name in _ordered(item)}
@@ -116,13 +122,10 @@ def _start(item: Mapping[str, Any], earliest: float) -> float:
         return earliest
 
 
-def _show(event_id: str, item: Mapping[str, Any], lines: list[LogLine]) -> None:
-    if item:
-        rows = [(name, str(value)) for name, value in item.items() if value not in (None, "")]
-        console().print(pairs(rows))
-        if item.get("state") == "waiting" and _is_ahead(item.get("retry_at")):
-            console().print(f"It is tried again after {item['retry_at']}.")
-        if item.get("state") == "parked":
+def _show(event_id: str, entry: Entry | None, lines: list[LogLine]) -> None:
+    if entry:
+        console().print(pairs(_told(event_id, entry)))
+        if entry.state is State.PARKED:
             console().print(f"`parked show {event_id}` shows it whole, with the reason.")
     else:
         note(
@@ -135,5 +138,8 @@ def _show(event_id: str, item: Mapping[str, Any], lines: list[LogLine]) -> None:
         note("The log has no line of it in that time.")
 
 
-def _is_ahead(moment: object) -> bool:
-    return bool(moment) and datetime.fromisoformat(str(moment)) > datetime.now(UTC)
+def _told(event_id: str, entry: Entry) -> list[tuple[str, str]]:
+    """Return what the API tells callers, and what shows that the event does harm."""
+    answer = response_to(Sought(event_id), entry, datetime.now(UTC)).body
+    harm = {"deaths": entry.deaths or None, "blocks": entry.blocks or None}
+    return [(name, str(it)) for name, it in {**answer, **harm}.items() if it is not None]

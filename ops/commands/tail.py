@@ -104,7 +104,7 @@ def seconds_in(text: str) -> float:
 
 def as_text(found: LogLine) -> str:
     """Return an outcome as a line of Rich's markup."""
-    details = " ".join(f"{key}={_short(value)}" for key, value in found.details.items())
+    details = " ".join(f"{key}={_short(value)}" for key, value in found.details.items() if value)
     colour = _COLOURS.get(found.outcome.partition(".")[2], "yellow" if found.reason else "cyan")
     parts = (
         f"[dim]{iso(found.at)}[/]",

@@ -12,7 +12,7 @@ import typer
 from botocore.exceptions import ClientError
 
 from cometly_forwarder.event.envelope import Source, seal
-from ops.commands.event import id_of, ledger_item
+from ops.commands.event import id_of, in_words, item_of
 from ops.commands.tail import Wanted, as_text, followed, seconds_in
 from ops.errors import OpsError
 from tests.unit.conftest import read
@@ -163,7 +163,7 @@ def put_event(stack: StackInMemory, **more: Any) -> None:
 def test_the_ledgers_item_is_read_in_words(stack: StackInMemory) -> None:
     put_event(stack)
 
-    item = ledger_item(stack.target, "evt_1")
+    item = in_words(item_of(stack.target, "evt_1"))
 
     assert item == {
         "event_id": "evt_1",
@@ -191,9 +191,20 @@ def test_an_events_story_is_its_item_and_its_lines(stack: StackInMemory, run: Ru
 
 
 def test_the_next_attempt_is_named(stack: StackInMemory, run: Run) -> None:
-    stack.put("evt_1", state={"S": "waiting"}, retry_at={"N": repr(time.time() + 900)})
+    stack.put("evt_1", state={"S": "waiting"}, retry_at={"N": repr(NOW)})
 
-    assert "It is tried again after " in run("event", "evt_1").out
+    assert "next_try_at  2027-01-15T08:00:00+00:00" in run("event", "evt_1").out
+
+
+def test_people_are_told_what_callers_are_and_no_count_that_is_nothing(
+    stack: StackInMemory, run: Run
+) -> None:
+    counts = {"attempts": {"N": "0"}, "deaths": {"N": "0"}, "blocks": {"N": "3"}}
+    stack.put("evt_1", state={"S": "parked"}, lease={"N": repr(NOW)}, **counts)
+
+    rows = [row.split()[0] for row in run("event", "evt_1").out.splitlines()]
+
+    assert rows[:4] == ["message", "event_id", "state", "blocks"]
 
 
 def test_an_event_that_nobody_knows_has_a_status_of_its_own(stack: StackInMemory, run: Run) -> None:
