@@ -6,6 +6,7 @@ import ast
 import importlib.util
 import json
 import re
+import textwrap
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,17 +14,25 @@ from typing import Any
 import pytest
 
 from cometly_forwarder import __version__
+from cometly_forwarder.deliver.ledger import RETENTION_SECONDS
+from cometly_forwarder.event.envelope import MAX_BODY_BYTES
+from cometly_forwarder.ingest import browser, routes
 from cometly_forwarder.journal import METRICS
 from cometly_forwarder.observability import ALL_METRICS
 from local import release
+from ops.deadletters.edits import OLDEST_FOR_PLATFORMS
+from ops.deadletters.shelf import MOST_HELD
 from tests.unit import cloudformation
 from tests.unit.conftest import read
 
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
-ARCHITECTURE, OPERATIONS, REFERENCE, SOURCES, TUTORIAL = (
+ARCHITECTURE, MAINTENANCE, OPERATIONS, PRIVACY, REFERENCE, SOURCES, TUTORIAL = (
     ROOT / "docs" / f"{name}.md"
-    for name in ("architecture", "operations", "reference", "sources", "tutorial")
+    for name in (
+        *("architecture", "maintenance", "operations", "privacy"),
+        *("reference", "sources", "tutorial"),
+    )
 )
 DECISIONS = sorted((ROOT / "docs" / "decisions").glob("*.md"))
 CONTRIBUTING = ROOT / "CONTRIBUTING.md"
@@ -59,7 +68,11 @@ def names_in(path: Path) -> set[str]:
 def anchors_of(path: Path) -> set[str]:
     """The anchors that a Markdown page gets from its headings, as GitHub makes them."""
     headings = re.findall(r"^#+ (.+)$", _FENCE.sub("", text_of(path)), re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    return {anchor_of(heading) for heading in headings}
+
+
+def anchor_of(heading: str) -> str:
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
 
 
 def links() -> list[Any]:
@@ -230,7 +243,7 @@ class TwoQueues:
 def test_the_runbook_moves_every_message_of_a_page_queue_that_nobody_reads(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    section = text_of(OPERATIONS).split("## Going back to the version before")[1]
+    section = text_of(MAINTENANCE).split("## Going back to the version before")[1]
     [mover] = re.findall(r"<<'END'\n(.*?)^END$", section, re.MULTILINE | re.DOTALL)
     bodies = [f"body {number}" for number in range(25)]
     queues = TwoQueues(source=list(bodies))
@@ -241,6 +254,82 @@ def test_the_runbook_moves_every_message_of_a_page_queue_that_nobody_reads(
 
     assert queues.source == []
     assert queues.target == bodies
+
+
+@dataclass
+class DeadLetters:
+    """SQS with one queue, which hides what it has handed out."""
+
+    bodies: list[str]
+    hidden: list[str] = field(default_factory=list)
+
+    def receive_message(self, *, QueueUrl: str, MaxNumberOfMessages: int, **more: int) -> Any:  # noqa: N803
+        assert (QueueUrl, more["VisibilityTimeout"]) == ("dead-letters", 300)
+        ten = [it for it in self.bodies if it not in self.hidden][:MaxNumberOfMessages]
+        self.hidden += ten
+        return {"Messages": [{"Body": it, "ReceiptHandle": it, "MessageId": it} for it in ten]}
+
+    def delete_message(self, *, QueueUrl: str, ReceiptHandle: str) -> None:  # noqa: N803
+        assert QueueUrl == "dead-letters"
+        self.bodies.remove(ReceiptHandle)
+
+
+def test_erasing_a_person_deletes_their_parked_events_and_no_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    [eraser] = re.findall(r"<<'END'\n(.*?)^ *END$", text_of(PRIVACY), re.MULTILINE | re.DOTALL)
+    others = [json.dumps({"event": {"email": f"customer-{it}@example.com"}}) for it in range(25)]
+    theirs = [
+        '{"event": {"email": "Ada@example.com"}}',
+        '{"Message": "{\\"email\\": \\"ada@example.com\\"}"}',
+    ]
+    queue = DeadLetters(bodies=[*others[:12], theirs[0], *others[12:], theirs[1]])
+    monkeypatch.setattr("sys.argv", ["-", "dead-letters", "ada@example.com"])
+    monkeypatch.setattr("boto3.client", lambda _: queue)
+
+    exec(textwrap.dedent(eraser), {})  # noqa: S102 - it is ours
+
+    assert queue.bodies == others
+
+
+def test_the_limits_are_those_of_the_code_and_of_the_template() -> None:
+    table = section_of(MAINTENANCE, "Limits")
+    defaults = {name: it["Default"] for name, it in TEMPLATE["Parameters"].items()}
+    queue = TEMPLATE["Resources"]["EventQueue"]["Properties"]
+
+    for said in (
+        f"{routes.MAX_EVENTS} events, {routes.MAX_BODY_BYTES // 1024**2} MiB",
+        f"{browser.MAX_EVENTS} events, {browser.MAX_BODY_BYTES // 1024} KiB",
+        f"| {MAX_BODY_BYTES // 1024} KiB;",
+        f"a message on a queue holds {queue['MaximumMessageSize'] // 1024} KiB",
+        f"`ServiceRequestsPerSecond` ({defaults['ServiceRequestsPerSecond']},",
+        f"`PageRequestsPerSecond` ({defaults['PageRequestsPerSecond']})",
+        f"`OtherRequestsPerSecond` ({defaults['OtherRequestsPerSecond']})",
+        f"`VisitorEventsPerMinute` ({defaults['VisitorEventsPerMinute']})",
+        f"`CometlyRequestsPerMinute` ({defaults['CometlyRequestsPerMinute']})",
+        f"`DeliveryHorizonHours` ({defaults['DeliveryHorizonHours']}, at most 96)",
+        f"{queue['MessageRetentionPeriod'] // 86400} days, the dead-letter queue too",
+        f"{RETENTION_SECONDS // 86400} days after its last change",
+        f"| {MOST_HELD:,} |",
+        f"{OLDEST_FOR_PLATFORMS.days} days",
+    ):
+        assert said in table, said
+
+
+def test_each_symptom_says_what_it_means_what_to_do_and_when_it_is_mended() -> None:
+    symptoms = set(re.findall(r"\(#([\w-]+)\)", section_of(OPERATIONS, "What to look at first")))
+    others = {"alarms", "metrics-and-log-lines", "without-the-command-line"}
+    sections = {
+        anchor_of(heading): text
+        for heading, text in re.findall(
+            r"^## (.+?)\n(.*?)(?=^## |\Z)", text_of(OPERATIONS), re.MULTILINE | re.DOTALL
+        )
+    }
+
+    for anchor in symptoms - others:
+        parts = re.findall(r"\*\*(It means|Look and do|Look|Do|Mended when)\b", sections[anchor])
+        joined = " ".join(dict.fromkeys(parts)).replace("Look and do", "Look Do")
+        assert joined == "It means Look Do Mended when", anchor
 
 
 def test_no_sample_has_a_key_that_can_be_guessed() -> None:
