@@ -15,16 +15,18 @@ from cometly_forwarder.event.reading import DEFAULT_RULES, read_event
 from cometly_forwarder.ingest.lookup import Sought, response_to
 from cometly_forwarder.ledger_item import Entry, Item, State, entry_in, key_of
 from ops.app import settings_of
-from ops.commands.tail import Wanted, as_text, followed, seconds_in
+from ops.commands.tail import Wanted, as_text, seconds_in
 from ops.errors import OpsError
-from ops.logs import LogLine, iso
+from ops.logs import LogLine, iso, outcomes
 from ops.output import FOUND_FAULTS, console, document, note, pairs
 from ops.stacks import target_of
 from ops.target import Target
 
 # Items of the table that are no event.
 _NO_EVENTS = frozenset({"gate"})
-_EARLIER_SECONDS = 300.0
+# Clocks differ, and lines come in late.
+_EARLIER_SECONDS, _LATER_SECONDS = 300.0, 3600.0
+_SETTLED = frozenset({"delivered", "parked"})
 _TIMES = ("lease", "updated_at", "retry_at", "blocked_at", "expires_at")
 _COUNTS = ("claims", "attempts", "deaths", "blocks")
 # Of use to a worker alone.
@@ -44,8 +46,15 @@ def event(  # noqa: PLR0913 - one for each option
     since: Annotated[
         str, typer.Option(help="How far back the log is read, if the ledger has no such event.")
     ] = "1d",
+    later: Annotated[
+        bool,
+        typer.Option("--later", help="Read the log up to now: what came after the outcome, too."),
+    ] = False,
 ) -> None:
-    """Tell the story of one event: what the ledger holds of it, and its log lines."""
+    """Tell the story of one event: what the ledger holds of it, and its log lines.
+
+    The log is read from the event's acceptance to an hour after its outcome.
+    """
     earliest = time.time() - seconds_in(since)
     event_id = event_id or id_of(name=name, order=order, email=email, key=key)
     if event_id in _NO_EVENTS:
@@ -53,13 +62,16 @@ def event(  # noqa: PLR0913 - one for each option
     target = target_of(context)
     found = item_of(target, event_id)
     item = in_words(found)
-    lines = list(followed(target, Wanted(event=event_id), _start(item, earliest), follow=False))
+    end = None if later else _end(item)
+    lines = _lines(target, event_id, _start(item, earliest), end)
     if settings_of(context).json:
         document(
             {"event_id": event_id, "ledger": item or None, "log": [it.record() for it in lines]}
         )
     else:
         _show(event_id, entry_in(found), lines)
+        if end:
+            note(f"The log was read up to {iso(end)}; --later reads on, for duplicates since.")
     if not item and not lines:
         raise typer.Exit(FOUND_FAULTS)
 
@@ -120,6 +132,20 @@ def _start(item: Mapping[str, Any], earliest: float) -> float:
         return datetime.fromisoformat(str(item["accepted_at"])).timestamp() - _EARLIER_SECONDS
     except (KeyError, ValueError):
         return earliest
+
+
+def _end(item: Mapping[str, Any]) -> float | None:
+    """End a little after the outcome; None, which is now, where there is none yet."""
+    if item.get("state") not in _SETTLED or not item.get("updated_at"):
+        return None
+    end = datetime.fromisoformat(item["updated_at"]).timestamp() + _LATER_SECONDS
+    return end if end < time.time() else None
+
+
+def _lines(target: Target, event_id: str, start: float, end: float | None) -> list[LogLine]:
+    wanted = Wanted(event=event_id)
+    found = outcomes(target, start, end=end, where=wanted.where)
+    return sorted((it for it in found if it.at >= start and wanted(it)), key=lambda it: it.at)
 
 
 def _show(event_id: str, entry: Entry | None, lines: list[LogLine]) -> None:

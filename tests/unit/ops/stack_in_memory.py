@@ -57,6 +57,7 @@ class FakeLogs:
     """CloudWatch Logs: the lines of each function."""
 
     entries: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    asked: list[dict[str, Any]] = field(default_factory=list)
 
     def write(self, function: str, at: float, message: str, **fields: Any) -> None:
         text = json.dumps({"message": message, "service": "shop", **fields})
@@ -68,6 +69,7 @@ class FakeLogs:
         return self
 
     def paginate(self, **asked: Any) -> Iterator[dict[str, Any]]:
+        self.asked.append(asked)
         if asked["logGroupName"] not in self.entries:
             error = {"Error": {"Code": "ResourceNotFoundException", "Message": "no group"}}
             raise ClientError(cast("Any", error), "FilterLogEvents")
@@ -76,7 +78,8 @@ class FakeLogs:
             text = entry["message"]
             fields = json.loads(text) if text.startswith("{") else {}
             is_wanted = wanted is None or fields.get(wanted[1]) == wanted[2]
-            if is_wanted and entry["timestamp"] >= asked["startTime"]:
+            end = asked.get("endTime", entry["timestamp"])
+            if is_wanted and asked["startTime"] <= entry["timestamp"] <= end:
                 yield {"events": [entry]}
 
 

@@ -190,6 +190,65 @@ def test_an_events_story_is_its_item_and_its_lines(stack: StackInMemory, run: Ru
     assert as_json.document["ledger"]["state"] == "waiting"
 
 
+def put_settled(stack: StackInMemory, state: str, accepted: float, settled: float) -> None:
+    stack.put(
+        "evt_1",
+        state={"S": state},
+        accepted_at={"S": datetime.fromtimestamp(accepted, UTC).isoformat()},
+        updated_at={"N": repr(settled)},
+    )
+
+
+def spans(stack: StackInMemory) -> list[tuple[float, float | None]]:
+    """Return from when to when each log was read, in seconds."""
+    return [
+        (it["startTime"] / 1000, it["endTime"] / 1000 if "endTime" in it else None)
+        for it in stack.logs.asked
+    ]
+
+
+@pytest.mark.parametrize("state", ["delivered", "parked"])
+def test_of_an_old_event_the_log_is_read_around_its_life_alone(
+    stack: StackInMemory, run: Run, state: str
+) -> None:
+    accepted = float(int(time.time() - 20 * 86400))
+    put_settled(stack, state, accepted, accepted + 60)
+    stack.logs.write("deliver", accepted + 60, "delivery.delivered", event_id="evt_1")
+    stack.logs.write("deliver", time.time() - 60, "delivery.duplicate", event_id="evt_1")
+
+    ran = run("event", "evt_1", "--json")
+
+    assert spans(stack) == [(accepted - 300, accepted + 3660)] * 2
+    assert [it["outcome"] for it in ran.document["log"]] == ["delivery.delivered"]
+    assert "--later reads on" in run("event", "evt_1").err
+
+
+def test_what_came_later_is_read_when_asked_for(stack: StackInMemory, run: Run) -> None:
+    accepted = float(int(time.time() - 20 * 86400))
+    put_settled(stack, "delivered", accepted, accepted + 60)
+    stack.logs.write("deliver", time.time() - 60, "delivery.duplicate", event_id="evt_1")
+
+    ran = run("event", "evt_1", "--later", "--json")
+
+    assert spans(stack) == [(accepted - 300, None)] * 2
+    assert [it["outcome"] for it in ran.document["log"]] == ["delivery.duplicate"]
+
+
+@pytest.mark.parametrize(
+    ("state", "settled"), [("waiting", 10 * 86400), ("delivered", 60)], ids=["waits", "just now"]
+)
+def test_of_an_event_without_an_outcome_or_with_a_new_one_the_log_is_read_up_to_now(
+    stack: StackInMemory, run: Run, state: str, settled: float
+) -> None:
+    accepted = float(int(time.time() - settled))
+    put_settled(stack, state, accepted, accepted + 1)
+
+    ran = run("event", "evt_1")
+
+    assert spans(stack) == [(accepted - 300, None)] * 2
+    assert "--later" not in ran.err
+
+
 def test_the_next_attempt_is_named(stack: StackInMemory, run: Run) -> None:
     stack.put("evt_1", state={"S": "waiting"}, retry_at={"N": repr(NOW)})
 
