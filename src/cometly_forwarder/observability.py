@@ -12,7 +12,7 @@ from cometly_forwarder.journal import METRICS, NAMESPACE
 
 # Counted once more for the page queue: a flood of pages that expires is no purchase lost.
 _PAGE_METRICS = {"delivery.parked": "PagesParked"}
-ALL_METRICS = frozenset({*METRICS.values(), *_PAGE_METRICS.values(), "DeliveryLatency"})
+ALL_METRICS = frozenset({*METRICS.values(), *_PAGE_METRICS.values(), "DeliveryLatency", "Waited"})
 
 
 def make_logger() -> Logger:
@@ -57,6 +57,15 @@ class Journal:
         """Count one of a metric."""
         with self._lock:
             self.metrics.add_metric(metric, MetricUnit.Count, 1)
+
+    def waited(self, seconds: float) -> None:
+        """Measure how long a message had waited that went back to its queue.
+
+        SQS leaves out of the age of the oldest what was received three times or more, so that a
+        pause would hide what waits.
+        """
+        with self._lock:
+            self.metrics.add_metric("Waited", MetricUnit.Seconds, round(seconds))
 
     def flush(self) -> None:
         """Write the metrics of this invocation as one EMF line, if there are any."""

@@ -21,10 +21,13 @@ DAY = 24 * 3600
 # For each alarm a value at which it rings.
 VALUES: dict[str, float] = {
     "IngestFailsAlarm": 1,
+    "IngestDiesAlarm": 1,
+    "DeliverDiesAlarm": 1,
     "IngestThrottledAlarm": 1,
     "DeliverThrottledAlarm": 1,
     "EventsWaitAlarm": 901,
     "PagesWaitAlarm": 1801,
+    "EventsComeBackAlarm": 1801,
     "EventsGrowOldAlarm": 3 * DAY + 1,
     "PagesGrowOldAlarm": 3 * DAY + 1,
     "ParkedGrowOldAlarm": 10 * DAY + 1,
@@ -138,6 +141,9 @@ def test_the_dimensions_are_those_of_the_stack(deployed: Deployed) -> None:
         "ParkedAlarm": queues.dead_letters_url.rpartition("/")[2],
         "IngestThrottledAlarm": functions["ingest"],
         "DeliverThrottledAlarm": functions["deliver"],
+        "IngestDiesAlarm": functions["ingest"],
+        "DeliverDiesAlarm": functions["deliver"],
+        "EventsComeBackAlarm": "cometly-forwarder",
         "IngestFailsAlarm": deployed.resource("Api"),
         "CrashedAlarm": "cometly-forwarder",
     }
@@ -147,15 +153,17 @@ def test_the_dimensions_are_those_of_the_stack(deployed: Deployed) -> None:
 
 
 def test_what_is_counted_has_the_names_that_the_alarms_watch(deployed: Deployed) -> None:
-    """A real 401 is counted as the alarm of a blocked Space has it, and so is what is delivered."""
+    """A real 401 is counted, and how long its event has waited is measured."""
     deployed.sandbox.fail(kind="status", status=401, match={"email": "ada@example.com"})
     before = deployed.metrics()
 
     deployed.api.post({"event_name": "contact", "email": "ada@example.com"})
     eventually(lambda: deployed.metrics() - before, lambda counted: counted["Blocked"])
+    eventually(lambda: "Waited" in deployed.metrics(), bool)
 
-    alarm = alarm_of(deployed, "BlockedAlarm")
-    assert (alarm["Namespace"], alarm["MetricName"]) == (NAMESPACE, "Blocked")
+    for name, metric in (("BlockedAlarm", "Blocked"), ("EventsComeBackAlarm", "Waited")):
+        alarm = alarm_of(deployed, name)
+        assert (alarm["Namespace"], alarm["MetricName"]) == (NAMESPACE, metric)
     deployed.table.forget_the_gate()
     deployed.queues.purge()
 

@@ -36,7 +36,7 @@ MINUTE, DAY = 60, 24 * 3600
 PUBLISHED = {
     NAMESPACE: ("service", ALL_METRICS),
     "AWS/ApiGateway": ("ApiId", {"5xx"}),
-    "AWS/Lambda": ("FunctionName", {"Throttles"}),
+    "AWS/Lambda": ("FunctionName", {"Errors", "Throttles"}),
     "AWS/SQS": (
         "QueueName",
         {
@@ -155,11 +155,19 @@ EACH_MINUTE: list[float | None] = [1.0] * 60
         # Four times an hour, as long as it lasts.
         ("BlockedAlarm", [1.0, *[None] * 14] * 4, True),
         ("BlockedAlarm", [1.0, 1.0, None, 1.0, *NOTHING], False),
+        ("EventsComeBackAlarm", [1800.0], False),
+        ("EventsComeBackAlarm", [1801.0], True),
+        # It comes back an hour later, at the latest.
+        ("EventsComeBackAlarm", [1801.0, *[None] * 12], True),
+        ("EventsComeBackAlarm", [1801.0, *[None] * 13], False),
         ("CrashedAlarm", [1.0], True),
         ("IngestFailsAlarm", [1.0], True),
         ("IngestFailsAlarm", [0.0], False),
         ("IngestThrottledAlarm", [1.0], True),
         ("DeliverThrottledAlarm", [1.0], True),
+        ("IngestDiesAlarm", [1.0], True),
+        ("IngestDiesAlarm", [0.0], False),
+        ("DeliverDiesAlarm", [1.0], True),
     ],
 )
 def test_an_alarm_rings_when_it_should(
@@ -176,7 +184,7 @@ def test_no_alarm_rings_for_want_of_data(name: str) -> None:
 @pytest.mark.parametrize(
     ("series", "is_ringing"),
     [
-        pytest.param(NOTHING, True, id="nothing"),
+        pytest.param(NOTHING, True, id="nothing, as in a new stack"),
         pytest.param([*NOTHING, 1.0, *[None] * 29], False, id="one event half an hour ago"),
         pytest.param([*NOTHING, 1.0, *[None] * 30], True, id="one event a minute before that"),
         pytest.param([0.0] * 60, True, id="zero"),

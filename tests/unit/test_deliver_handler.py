@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 import pytest
@@ -12,9 +14,11 @@ from cometly_forwarder.deliver.cometly import CometlyClient
 from cometly_forwarder.deliver.handler import BatchDeliveries
 from cometly_forwarder.gate.rules import Lane
 from cometly_forwarder.observability import PageJournal
-from tests.unit.conftest import Aws
+from tests.unit.conftest import Aws, FakeLambdaContext, metrics_in
 
 if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+
     from cometly_forwarder.deliver.queue import SqsQueue
     from cometly_forwarder.gate.gate import LaneGate
 
@@ -97,3 +101,54 @@ def test_the_token_is_read_before_the_first_slot_is_reserved(
     deliveries = deliver.batch_deliveries()
 
     assert read == [deliveries.events.posting.cometly]
+
+
+@dataclass(frozen=True)
+class Keeping:
+    """A delivery that keeps these messages on their queue."""
+
+    kept: tuple[str, ...]
+
+    def deliver(self, _: Sequence[object], __: float) -> list[str]:
+        return list(self.kept)
+
+
+@pytest.mark.parametrize(
+    ("kept", "waited"),
+    [
+        pytest.param(("young", "old"), 3600, id="the oldest counts"),
+        pytest.param(("young",), 60, id="of those that go back"),
+        pytest.param(("early",), 0, id="a clock that is behind"),
+        pytest.param((), None, id="none goes back"),
+    ],
+)
+def test_how_long_what_goes_back_has_waited_is_measured(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    kept: tuple[str, ...],
+    waited: int | None,
+) -> None:
+    monkeypatch.setattr(BatchDeliveries, "of", lambda *_: Keeping(kept))
+    monkeypatch.setattr(time, "time", lambda: 1_800_000_000.0)
+    ages = {"young": 60, "old": 3600, "early": -5, "done": 9000}
+    records = [
+        {
+            "messageId": id_,
+            "body": "{}",
+            "receiptHandle": id_,
+            "attributes": {
+                "SentTimestamp": str(1_800_000_000_000 - age * 1000),
+                "ApproximateReceiveCount": "1",
+            },
+        }
+        for id_, age in ages.items()
+    ]
+
+    answer = deliver.handler(
+        {"Records": records}, cast("LambdaContext", FakeLambdaContext(function_name="deliver"))
+    )
+
+    assert [it["itemIdentifier"] for it in answer["batchItemFailures"]] == list(kept)
+    measured = metrics_in(capsys.readouterr().out)
+    assert measured == ({} if waited is None else {"Waited": waited})
+    assert ("Waited" in measured) is (waited is not None)

@@ -104,6 +104,9 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     batch = [_message(record) for record in records]
     try:
         kept = batch_deliveries().of(records[0].get("eventSourceARN")).deliver(batch, deadline)
+        if kept:
+            oldest = min(message.sent_at for message in batch if message.id in kept)
+            journal.waited(max(time.time() - oldest, 0.0))
     finally:
         journal.flush()
     return {"batchItemFailures": [{"itemIdentifier": id_} for id_ in kept]}
