@@ -105,6 +105,16 @@ def situation(deployed: Deployed) -> Iterator[Deployed]:
     deployed.table.forget_the_gate()
 
 
+@pytest.fixture
+def token(deployed: Deployed) -> Iterator[str]:
+    """The Space's token, which is stored again at the end."""
+    arn = deployed.functions.variable("deliver", "COMETLY_TOKEN_SECRET_ARN")
+    stored = deployed.secrets.get_secret_value(SecretId=arn)["SecretString"]
+    yield stored
+    deployed.secrets.put_secret_value(SecretId=arn, SecretString=stored)
+    deployed.functions.restart("deliver")
+
+
 def post(deployed: Deployed, order_id: str, person: str) -> str:
     """Post a purchase of which no earlier test left anything in the ledger."""
     event = an_order(order_id, f"{person}@example.com")
@@ -148,9 +158,9 @@ def test_where_is_order_1042(situation: Deployed, command: CommandLine) -> None:
         holds(command, step)
 
 
-def test_purchases_are_missing_because_they_wait(situation: Deployed, command: CommandLine) -> None:
-    arn = situation.functions.variable("deliver", "COMETLY_TOKEN_SECRET_ARN")
-    token = situation.secrets.get_secret_value(SecretId=arn)["SecretString"]
+def test_purchases_are_missing_because_they_wait(
+    situation: Deployed, command: CommandLine, token: str
+) -> None:
     assert command("token", "set", given="a-token-that-was-revoked\n").status == 0
     situation.functions.restart("deliver")
     for number in range(12):
