@@ -171,7 +171,7 @@ class Checks:
     def parked(self) -> Finding:
         count = self.target.count(self.target.outputs["DeadLetterQueueUrl"])
         if count:
-            return undecided(f"{count} messages lie on the dead-letter queue from before")
+            return undecided(f"{count} lie there: `cometly-forwarder parked list` says why")
         return good("the dead-letter queue is empty")
 
     def _doors(self, report: Report) -> list[Door]:
