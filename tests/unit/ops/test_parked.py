@@ -416,6 +416,23 @@ def test_old_events_are_kept_from_ad_platforms(
     assert id_of(sent) == id_of(body)
 
 
+@pytest.mark.parametrize(
+    ("event_time", "is_kept"),
+    [("2026-06-01", True), ("2026-07-01T11:00:00Z", False), ("", False)],
+    ids=["moved back", "moved on", "taken away"],
+)
+def test_the_age_for_ad_platforms_is_that_of_the_time_that_is_set(
+    event_time: str, *, is_kept: bool
+) -> None:
+    body = sealed(an_event(event_time="2026-06-15T00:00:00Z"))
+
+    edits = Edits({"event_time": event_time}, no_capi=True)
+    sent = body_to_send(letter(body), edits, RULES, NOW)
+
+    assert event_in(sent).get("do_not_capi", False) is is_kept
+    assert id_of(sent) == id_of(body)
+
+
 def test_nothing_is_kept_from_ad_platforms_unasked() -> None:
     sent = body_to_send(letter(sealed(an_event())), Edits(), RULES, LATER)
 
