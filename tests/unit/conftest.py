@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import io
 import json
 import os
@@ -11,9 +12,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 import boto3
+import botocore.session
 import pytest
+from botocore.loaders import create_loader
 from hypothesis import HealthCheck, settings
 from moto import mock_aws
 
@@ -39,6 +43,13 @@ READ_AT = datetime(2026, 7, 1, 12, 0, 0, tzinfo=UTC)
 # The default of the parameter PassedOnFields.
 PASSED_ON = frozenset({"currency", "profile_field_*"})
 SERVER_KEY = "key-of-the-shop-0001"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _models_are_read_once() -> Iterator[None]:
+    """Share what botocore read of its models: moto makes a session, which reads anew, a test."""
+    with patch.object(botocore.session, "create_loader", functools.cache(create_loader)):
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -13,6 +13,9 @@ from cometly_forwarder.deliver.jobs import Message
 from cometly_forwarder.deliver.verdict import CometlyResponse
 from tests.unit.fakes import ACCEPTED, START, Pipe, answer, message
 
+# Coverage would double the time, and the other tests reach each line.
+pytestmark = pytest.mark.no_cover
+
 EVENTS = 10_000
 LONGEST_PROBE_INTERVAL = 15 * 60
 

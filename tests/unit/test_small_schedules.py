@@ -25,6 +25,9 @@ from cometly_forwarder.jsontext import dump
 from tests.unit.fakes import InTurn
 from tests.unit.world import RIGHT, TYPO, Fate, Worker, World, an_event
 
+# Coverage would double the time, and the other tests reach each line.
+pytestmark = pytest.mark.no_cover
+
 DEPTH = 2
 SAID = ("accepted", "refused", "broken", "throttled")
 CALLS = ("ledger.claim", "ledger.begin", "ledger.settle", "queue.park")
