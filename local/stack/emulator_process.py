@@ -6,7 +6,9 @@ INTERPRETER runs the Lambda workers. LOG gets what the functions print, as Cloud
 from __future__ import annotations
 
 import json
+import queue
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,12 +19,13 @@ def main() -> None:
     interpreter, log = sys.argv.pop(1), Path(sys.argv.pop(1))
     # They read their environment on import.
     from ministack import app  # noqa: PLC0415
-    from ministack.core import iam_actions  # noqa: PLC0415
+    from ministack.core import iam_actions, lambda_runtime  # noqa: PLC0415
     from ministack.services import apigateway, lambda_svc  # noqa: PLC0415
 
     # The emulator starts each worker with `sys.executable`.
     sys.executable = interpreter
     lambda_svc._emit_lambda_logs = _also_to(log, lambda_svc._emit_lambda_logs)  # noqa: SLF001
+    _wait_for_all_that_was_logged(lambda_runtime)
     _let_preflights_reach_their_routes(apigateway)
     _tell_leading_keys(iam_actions)
     app.main()
@@ -38,6 +41,41 @@ def _also_to(log: Path, emit: Callable[..., None]) -> Callable[..., None]:
         emit(function, request_id, text, *rest, **named)
 
     return emit_to_both
+
+
+_LOGGED = "cometly-forwarder: all of this invocation is logged"
+_LOGGED_WITHIN = 10.0
+
+
+def _wait_for_all_that_was_logged(runtime: Any) -> None:
+    """Let a worker mark the end of an invocation's log, and read as far as that mark.
+
+    The emulator takes what it can read within milliseconds of the answer. On a busy machine the
+    rest then waits for the worker's next invocation, which may never come.
+    """
+    answered = "        _real_stdout.flush()\n\nrun()"
+    script = runtime._PYTHON_WORKER_SCRIPT  # noqa: SLF001
+    if answered not in script:
+        raise RuntimeError("this ministack's worker ends an invocation in another way")
+    marked = f'        sys.stderr.write("{_LOGGED}\\n")\n        sys.stderr.flush()\n{answered}'
+    runtime._PYTHON_WORKER_SCRIPT = script.replace(answered, marked)  # noqa: SLF001
+    runtime.Worker._drain_stderr_bounded = _all_logged  # noqa: SLF001
+
+
+def _all_logged(worker: Any) -> str:
+    lines: list[str] = []
+    deadline = time.monotonic() + _LOGGED_WITHIN
+    while time.monotonic() < deadline:
+        try:
+            line = worker._stderr_queue.get(timeout=0.25)  # noqa: SLF001
+        except queue.Empty:
+            if worker._proc is None:  # noqa: SLF001 - it has died, and left no mark
+                break
+            continue
+        if line == _LOGGED:
+            break
+        lines.append(line)
+    return "\n".join(lines)
 
 
 def _let_preflights_reach_their_routes(apigateway: Any) -> None:
