@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, expect, sync_playwright
 
 from local.stack import ports, shop
 from local.stack.checkout import Checkout
@@ -16,9 +16,11 @@ from tests.browser.drivers import Chromium, Driver
 from tests.browser.firefox import Firefox
 from tests.browser.visit import Site, Visit
 from tests.browser.webkit import WebKit
-from tests.stack.deployed import CheckoutOfTests, Deployed, running
+from tests.stack.deployed import PATIENCE_SECONDS, CheckoutOfTests, Deployed, running
 
 NAME = "browser-tests"
+PATIENCE_MS = PATIENCE_SECONDS * 1000
+expect.set_options(timeout=PATIENCE_MS)
 _PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 _FLAGS = (
     "--no-sandbox",
@@ -111,6 +113,7 @@ def _visits(deployed: Deployed, site: Site) -> Visit:
 def visitor(browser: Browser) -> Iterator[BrowserContext]:
     """A visitor with an empty browser. Whatever the script meets, no page may see an error."""
     context = browser.new_context()
+    context.set_default_timeout(PATIENCE_MS)
     errors: list[object] = []
     context.on("weberror", lambda error: errors.append(error.error))
     yield context

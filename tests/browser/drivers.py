@@ -44,7 +44,7 @@ class Driver(Protocol):
         """Open a tab for a visitor who was never there."""
 
 
-def until(tab: Tab, expression: str, *, within: float = PATIENCE_SECONDS) -> Any:
+def until(tab: Tab, expression: str, *, within: float = PATIENCE_SECONDS * 4) -> Any:
     """Ask until an expression is true, on whatever page the tab is by then; return its value."""
     deadline = time.monotonic() + within
     while True:

@@ -212,14 +212,14 @@ def test_the_next_page_sends_what_was_tracked_offline(
     order = new_order()
     visitor.set_offline(offline=True)
     start_tracking(page, "purchase", order_id=order)
-    page.wait_for_timeout(500)
+    page.wait_for_function(f"{KEPT}.length")
     page.close(run_before_unload=False)
     visitor.set_offline(offline=False)
 
     page = visitor.new_page()
     page.goto(visit.write(path="/next"))
 
-    assert visit.received_one(within=30)["order_id"] == order
+    assert visit.received_one()["order_id"] == order
 
 
 FORBIDDEN = """<script>Object.defineProperty(window, 'localStorage', {
@@ -326,7 +326,7 @@ def test_when_too_much_waits_an_order_is_the_last_to_give_way(
     assert len(waiting) == 50
     assert order in [event.get("order_id") for event in waiting]
     visitor.set_offline(offline=False)
-    events = visit.received(55, within=60)  # the page remembers what the storage could not hold
+    events = visit.received(55)  # the page remembers what the storage could not hold
     assert len(events) == 55
 
 
@@ -368,9 +368,9 @@ def test_an_event_of_a_visitor_who_sent_too_much_is_kept_and_sent_when_told(
         assert refused.value.status == 429
         [waiting] = kept(page)
 
-        with page.expect_response("**/collect", timeout=30_000) as taken:
+        with page.expect_response("**/collect") as taken:
             pass
-        event = visit.received_one(within=30)
+        event = visit.received_one()
 
     assert_that_it_waited(refused.value, taken.value)
     assert event["idempotency_key"] == waiting["idempotency_key"]
@@ -628,8 +628,8 @@ def test_the_demo_shop_takes_a_person_from_the_lamp_to_the_order(visit: Visit, p
     page.click("text=Check out")
     page.click("text=Place the order")
 
-    expect(page.locator("#arrived strong").first).to_have_text("purchase", timeout=30_000)
-    expect(page.locator("#arrived strong")).to_have_count(4, timeout=30_000)
+    expect(page.locator("#arrived strong").first).to_have_text("purchase")
+    expect(page.locator("#arrived strong")).to_have_count(4)
     page.reload()
     visit.queues.until_all_is_settled()
     names = sorted(event["event_name"] for event in visit.received(4))

@@ -131,14 +131,14 @@ class Visit:
         answer = self.sandbox.pool.request("POST", url, json=[{}] * times, headers=headers)
         assert answer.status == 422
 
-    def received(self, count: int = 1, *, within: float = 15.0) -> list[Fields]:
+    def received(self, count: int = 1) -> list[Fields]:
         """Wait for so many events at Cometly; return all, duplicates too, in order of arrival."""
-        eventually(self.sandbox.events, lambda events: len(events) >= count, within=within)
+        eventually(self.sandbox.events, lambda events: len(events) >= count)
         self.queues.until_all_is_settled()
         return [event["fields"] for event in self.sandbox.events()]
 
-    def received_one(self, *, within: float = 15.0) -> Fields:
-        [event] = self.received(within=within)
+    def received_one(self) -> Fields:
+        [event] = self.received()
         return event
 
 
@@ -188,7 +188,7 @@ def new_order() -> str:
 
 def until_nothing_is_kept(page: Page) -> None:
     """Wait until the script has an answer for every event that it holds in storage."""
-    page.wait_for_function(f"!{KEPT}.length", timeout=15_000)
+    page.wait_for_function(f"!{KEPT}.length")
 
 
 def kept(page: Page) -> list[Fields]:

@@ -44,7 +44,14 @@ EVENTS, DROP_IN = "/v1/events", "/public-api/v1/events/track"
 _COUNTED = "ApproximateNumberOfMessages"
 
 
-def eventually(look: Callable[[], T], holds: Callable[[T], object], *, within: float = 30.0) -> T:
+# What is waited for comes within seconds, or after a pause of the product's: a minute at the most.
+# The rest is for a machine that has other things to do.
+PATIENCE_SECONDS = 120.0
+
+
+def eventually(
+    look: Callable[[], T], holds: Callable[[T], object], *, within: float = PATIENCE_SECONDS
+) -> T:
     """Look until it holds; return what was seen then."""
     deadline = time.monotonic() + within
     while not holds(seen := look()):
@@ -64,6 +71,11 @@ class CheckoutOfTests(Checkout):
     @property
     def local(self) -> Path:
         return self.root / ".local" / self.name
+
+    @property
+    def number(self) -> int:
+        """Where to look for ports: stacks that come up at once look in different places."""
+        return Checkout(self.local).number
 
 
 def listed(part: str | list[str]) -> list[str]:
@@ -220,7 +232,7 @@ class Queues:
     def parked(self) -> int:
         return self._count(self.dead_letters_url)
 
-    def until_all_is_settled(self, *, within: float = 30.0) -> None:
+    def until_all_is_settled(self, *, within: float = PATIENCE_SECONDS) -> None:
         """Wait until no message is left that could still lead to a post."""
         eventually(self.waiting, lambda count: count == 0, within=within)
 

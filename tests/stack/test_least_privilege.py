@@ -122,5 +122,5 @@ def test_without_a_permission_deliver_keeps_events_until_it_has_it_again(
         assert deployed.sandbox.requests() == []
 
     assert deployed.queues.waiting() == 2
-    deployed.queues.until_all_is_settled(within=90)
+    deployed.queues.until_all_is_settled()
     assert [request["status"] for request in deployed.sandbox.requests()] == [202, 202]

@@ -212,7 +212,7 @@ def test_what_is_published_while_cometly_is_away_is_delivered_or_parked_once_eac
     deployed.sandbox.start()
 
     parked = deployed.queues.take_dead_letters(len(EVERY_WAY))
-    deployed.queues.until_all_is_settled(within=120)
+    deployed.queues.until_all_is_settled()
     posted = Counter(it["email"] for it in deployed.sandbox.requests())
     assert posted == Counter(sent.keys())
     for event in deployed.sandbox.events():
