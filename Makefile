@@ -38,16 +38,17 @@ down: ## Stop what `make up` (or a `make run` elsewhere) started
 sandbox: $(READY) ## Start the Cometly sandbox alone
 	@$(PY) -m local.sandbox $(ARGS)
 
-# The three last wait more than they compute: two at a time, each with a stack and ports of its own.
+# The three last wait more than they compute: two at a time, each with stacks and ports of its own,
+# and the longest first.
 test: lint unit ## Everything that has to pass
-	@$(MAKE) --no-print-directory -j 2 --output-sync=target stack-test fault-test browser-test
+	@$(MAKE) --no-print-directory -j 2 --output-sync=target browser-test stack-test fault-test
 
 # Branch coverage has a floor (pyproject.toml), so a choice of tests (ARGS) goes without.
 unit: $(READY) ## Unit tests, and the sandbox against its contract: seconds
 	@$(PY) -m pytest -n 2 tests/unit tests/sandbox $(or $(ARGS),--cov)
 
 stack-test: $(READY) ## Tests against the deployed template on the local stack
-	@$(PY) -m pytest tests/stack $(ARGS)
+	@$(PY) -m pytest -n 2 --dist loadfile tests/stack $(ARGS)
 
 fault-test: $(READY) ## Killed workers, cut sockets, absent AWS: nothing lost, nothing twice
 	@$(PY) -m pytest -n 4 --dist loadfile tests/faults $(ARGS)

@@ -1,7 +1,11 @@
-"""One stack for all of these tests, of their own: a developer's `make up` goes on beside it."""
+"""A stack for these tests alone: a developer's `make up` goes on beside it.
+
+Each process of pytest-xdist has one of its own, for most of a test's time it waits.
+"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -30,7 +34,8 @@ OPTIONS = Options(
 
 @pytest.fixture(scope="session")
 def _deployed() -> Iterator[Deployed]:
-    with running("stack-tests", OPTIONS) as deployed:
+    name = "-".join(["stack-tests", *filter(None, [os.environ.get("PYTEST_XDIST_WORKER")])])
+    with running(name, OPTIONS) as deployed:
         yield deployed
 
 
