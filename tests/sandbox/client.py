@@ -33,7 +33,7 @@ class Client:
         *,
         method: str = "POST",
         headers: dict[str, str] = HEADERS,
-        read_timeout_s: float = 5,
+        read_timeout_s: float = 30,
         **more_headers: str,
     ) -> BaseHTTPResponse:
         raw = body if isinstance(body, bytes) else json.dumps(EVENT if body is None else body)
@@ -42,7 +42,7 @@ class Client:
             self.server.track_url,
             body=raw,
             headers=headers | more_headers,
-            timeout=urllib3.Timeout(connect=2, read=read_timeout_s),
+            timeout=urllib3.Timeout(connect=30, read=read_timeout_s),
             retries=False,
             redirect=False,
         )

@@ -198,7 +198,7 @@ def test_the_command_prints_one_line_and_stops_cleanly(number: signal.Signals) -
         settings = urllib3.request("GET", url + "/_sandbox/settings").json()
         urllib3.request("GET", url + "/nowhere")
         os.kill(process.pid, number)
-        rest, _ = process.communicate(timeout=10)
+        rest, _ = process.communicate(timeout=60)
 
     assert settings["tokens"] == ["t-1", "t-2"]
     assert rest == ""
@@ -206,7 +206,7 @@ def test_the_command_prints_one_line_and_stops_cleanly(number: signal.Signals) -
 
 
 def wait_until_the_fault_struck(url: str) -> None:
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while not urllib3.request("GET", url + "/_sandbox/faults").json()[0]["applied"]:
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -223,7 +223,7 @@ def test_the_command_stops_although_a_request_hangs() -> None:
             waiting.sendall(b"GET /public-api/v1/events/track HTTP/1.1\r\nHost: sandbox\r\n\r\n")
             wait_until_the_fault_struck(url)
             process.terminate()
-            rest, _ = process.communicate(timeout=10)
+            rest, _ = process.communicate(timeout=60)
 
     assert rest == ""
     assert process.returncode == 0
@@ -238,7 +238,7 @@ def test_the_command_stops_although_a_request_hangs() -> None:
 )
 def test_the_command_refuses_what_makes_no_sense(arguments: list[str]) -> None:
     with command("--port", "0", *arguments) as process:
-        output, _ = process.communicate(timeout=10)
+        output, _ = process.communicate(timeout=60)
 
     assert process.returncode == 2
     assert "error:" in output

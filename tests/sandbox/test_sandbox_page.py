@@ -68,7 +68,7 @@ def test_the_page_needs_nothing_from_elsewhere_and_parses_no_text(file: Path) ->
 def test_the_stream_sends_what_was_there_and_then_what_comes(client: Client) -> None:
     client.send({**EVENT, "order_id": "1"})
     answer = client.pool.request(
-        "GET", f"{client.server.url}/_sandbox/stream", preload_content=False, timeout=5
+        "GET", f"{client.server.url}/_sandbox/stream", preload_content=False, timeout=30
     )
     text, is_sent = "", False
     with answer:

@@ -110,6 +110,6 @@ def test_latency_delays_the_answer_and_not_the_event(client: Client) -> None:
     client.settings(latency_ms=60_000)
 
     with pytest.raises(urllib3.exceptions.ReadTimeoutError):
-        client.send(read_timeout_s=0.3)
+        client.send(read_timeout_s=1.0)
 
     assert len(client.events()) == 1

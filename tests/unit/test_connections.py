@@ -150,7 +150,7 @@ def test_an_answer_that_breaks_off_is_not_asked_for_again(part: bytes, break_: B
 def test_a_reused_connection_that_does_not_answer_is_not_asked_again(
     limit: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cometly, limit, 0.3)
+    monkeypatch.setattr(cometly, limit, 1.0)  # the first answer comes within it
     release = threading.Event()
 
     def respond(connection: socket.socket, _: bytes) -> None:
