@@ -38,7 +38,7 @@ class Command(TyperCommand):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self.params.extend(_shared_options())
+        self.params.extend(options_of(_declared, _remember))
 
 
 class Group(TyperGroup):
@@ -46,7 +46,7 @@ class Group(TyperGroup):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self.params.extend(_shared_options())
+        self.params.extend(options_of(_declared, _remember))
 
 
 class App(typer.Typer):
@@ -92,13 +92,17 @@ def _declared(  # noqa: PLR0913 - one for each option
     """Declare the shared options, in Typer's words."""
 
 
-def _shared_options() -> list[Any]:
+def options_of(declared: Callable[..., None], keep: Callable[..., None]) -> list[Any]:
+    """Return the options of a function in Typer's words, for `params` of other commands.
+
+    `keep` is called with the context, an option and its value, instead of the command.
+    """
     app = typer.Typer(add_completion=False)
-    app.command()(_declared)
+    app.command()(declared)
     options: list[Any] = list(get_command(app).params)
     for option in options:
         option.expose_value = False
-        option.callback = _remember
+        option.callback = keep
     return options
 
 

@@ -8,14 +8,14 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from botocore.exceptions import BotoCoreError, ClientError
 
 from cometly_forwarder.errors import Unreadable
 from cometly_forwarder.jsontext import parse
-from ops.app import App, settings_of
+from ops.app import App, Command, options_of, settings_of
 from ops.commands.tail import seconds_in
 from ops.deadletters.edits import Edits
 from ops.deadletters.export import Export, export_to
@@ -31,14 +31,54 @@ from ops.stacks import target_of
 from ops.target import Target
 
 app = App(help="Events that Cometly or we could not take: the dead-letter queue.")
-Reason = Annotated[str, typer.Option(help="Whose reason contains this, as 'HTTP 422'.")]
-Name = Annotated[str, typer.Option(help="Of this event name, as purchase.")]
-Older = Annotated[str, typer.Option(help="Accepted longer ago than this, as 12h or 7d.")]
-Newer = Annotated[str, typer.Option(help="Accepted within this time.")]
-Limit = Annotated[int | None, typer.Option(min=1, help="No more than so many.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 File = Annotated[Path, typer.Argument(help="A new file, JSON Lines; it holds personal data.")]
+_WANTED = "wanted"
+# What each filter is of `Wanted`.
+_FILTERS = {
+    "reason": "reason",
+    "name": "name",
+    "id_": "id",
+    "containing": "text",
+    "older_than": "before",
+    "newer_than": "after",
+    "limit": "limit",
+}
+_AGES = frozenset({"older_than", "newer_than"})
 _BROKEN_OFF = (BotoCoreError, ClientError, OpsError, KeyboardInterrupt)
+
+
+def _declared(  # noqa: PLR0913 - one for each option
+    *,
+    reason: Annotated[str, typer.Option(help="Whose reason contains this, as 'HTTP 422'.")] = "",
+    name: Annotated[str, typer.Option(help="Of this event name, as purchase.")] = "",
+    id_: Annotated[str, typer.Option("--id", help="Of this id, an event's or a message's.")] = "",
+    containing: Annotated[
+        str, typer.Option(help="With this text anywhere in the event, as an e-mail address.")
+    ] = "",
+    older_than: Annotated[
+        str, typer.Option(help="Accepted longer ago than this, as 12h or 7d.")
+    ] = "",
+    newer_than: Annotated[str, typer.Option(help="Accepted within this time.")] = "",
+    limit: Annotated[int | None, typer.Option(min=1, help="No more than so many.")] = None,
+) -> None:
+    """Declare the filters, in Typer's words."""
+
+
+def _keep(context: typer.Context, option: Any, value: Any) -> None:
+    if not value:
+        return
+    if option.name in _AGES:
+        value = time.time() - seconds_in(value)
+    context.meta.setdefault(_WANTED, {})[_FILTERS[option.name]] = value
+
+
+class Filtered(Command):
+    """A command that is about some of the parked events."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.params[:0] = options_of(_declared, _keep)
 
 
 @app.callback()
@@ -49,18 +89,10 @@ def _parked() -> None:
     """
 
 
-@app.command("list")
-def list_parked(  # noqa: PLR0913 - each is an option
-    context: typer.Context,
-    *,
-    reason: Reason = "",
-    name: Name = "",
-    older_than: Older = "",
-    newer_than: Newer = "",
-    limit: Limit = None,
-) -> None:
+@app.command("list", cls=Filtered)
+def list_parked(context: typer.Context) -> None:
     """List parked events, and how many there are of each reason."""
-    wanted = wanted_of(reason, name, older_than, newer_than, limit)
+    wanted = wanted_of(context)
     is_json, reasons = settings_of(context).json, Counter[str]()
     with shelf_of(target_of(context)) as shelf:
         for letter in wanted.among(shelf.letters()):
@@ -94,19 +126,13 @@ def show(
     say(_pretty(found.body))
 
 
-@app.command("export")
-def export(  # noqa: PLR0913 - each is an option
+@app.command("export", cls=Filtered)
+def export(
     context: typer.Context,
     file: File,
-    *,
-    reason: Reason = "",
-    name: Name = "",
-    older_than: Older = "",
-    newer_than: Newer = "",
-    limit: Limit = None,
 ) -> None:
     """Write parked events with all they hold to a new file, which only you may read."""
-    wanted, count = wanted_of(reason, name, older_than, newer_than, limit), 0
+    wanted, count = wanted_of(context), 0
     try:
         with shelf_of(target_of(context)) as shelf, export_to(file) as exported:
             for letter in wanted.among(shelf.letters()):
@@ -122,15 +148,10 @@ def export(  # noqa: PLR0913 - each is an option
         say(f"{count} exported to {file}. It holds personal data: delete it when it was used.")
 
 
-@app.command("replay")
-def replay(  # noqa: PLR0913 - each is an option
+@app.command("replay", cls=Filtered)
+def replay(
     context: typer.Context,
     *,
-    reason: Reason = "",
-    name: Name = "",
-    older_than: Older = "",
-    newer_than: Newer = "",
-    limit: Limit = None,
     edit: Annotated[
         list[str] | None, typer.Option("--set", help="Set a field, as phone=+16505551212.")
     ] = None,
@@ -148,7 +169,7 @@ def replay(  # noqa: PLR0913 - each is an option
     """
     target = target_of(context)
     edits = Edits.of(edit or [], rules_of(target), no_capi=no_capi)
-    wanted = wanted_of(reason, name, older_than, newer_than, limit)
+    wanted = wanted_of(context)
     if not yes:
         ask(f"{_survey(target, wanted)} {_question(edits)}", yes=yes)
     pace = pace_of(target, per_minute)
@@ -167,22 +188,17 @@ def replay(  # noqa: PLR0913 - each is an option
         raise typer.Exit(FOUND_FAULTS)
 
 
-@app.command("discard")
-def discard(  # noqa: PLR0913 - each is an option
+@app.command("discard", cls=Filtered)
+def discard(
     context: typer.Context,
     *,
-    reason: Reason = "",
-    name: Name = "",
-    older_than: Older = "",
-    newer_than: Newer = "",
-    limit: Limit = None,
     export: Annotated[
         Path | None, typer.Option(help="Write each to this new file before it is deleted.")
     ] = None,
     yes: Yes = False,
 ) -> None:
     """Delete parked events for good."""
-    target, wanted = target_of(context), wanted_of(reason, name, older_than, newer_than, limit)
+    target, wanted = target_of(context), wanted_of(context)
     if not yes:
         ask(f"{_survey(target, wanted)} Delete them for good?", yes=yes)
     count = 0
@@ -197,14 +213,9 @@ def discard(  # noqa: PLR0913 - each is an option
             say(f"{count} deleted.")
 
 
-def wanted_of(
-    reason: str, name: str, older_than: str, newer_than: str, limit: int | None
-) -> Wanted:
+def wanted_of(context: typer.Context) -> Wanted:
     """Return the filters that were asked for; ages count from now."""
-    now = time.time()
-    before = now - seconds_in(older_than) if older_than else None
-    after = now - seconds_in(newer_than) if newer_than else None
-    return Wanted(reason, name, before, after, limit)
+    return Wanted(**context.meta.get(_WANTED, {}))
 
 
 def _discarded(target: Target, wanted: Wanted, exported: Export | None) -> Iterator[DeadLetter]:

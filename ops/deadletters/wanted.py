@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ class Wanted:
 
     reason: str = ""
     name: str = ""
+    id: str = ""
+    text: str = ""
     before: float | None = None
     after: float | None = None
     limit: int | None = None
@@ -25,9 +28,16 @@ class Wanted:
         return (
             self.reason.lower() in letter.reason.lower()
             and self.name in {"", letter.name}
+            and self.id in {"", letter.event_id, letter.id}
+            and self._is_in(letter.body)
             and (self.before is None or letter.accepted_at < self.before)
             and (self.after is None or letter.accepted_at > self.after)
         )
+
+    def _is_in(self, body: str) -> bool:
+        """Look for the text as it is, and as JSON may write it: with escapes for other letters."""
+        folded = body.casefold()
+        return any(it.casefold() in folded for it in (self.text, json.dumps(self.text)[1:-1]))
 
     def among(self, letters: Iterable[DeadLetter]) -> Iterator[DeadLetter]:
         """Yield those that are meant, up to the limit."""

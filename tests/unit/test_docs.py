@@ -6,7 +6,6 @@ import ast
 import importlib.util
 import json
 import re
-import textwrap
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -254,42 +253,6 @@ def test_the_runbook_moves_every_message_of_a_page_queue_that_nobody_reads(
 
     assert queues.source == []
     assert queues.target == bodies
-
-
-@dataclass
-class DeadLetters:
-    """SQS with one queue, which hides what it has handed out."""
-
-    bodies: list[str]
-    hidden: list[str] = field(default_factory=list)
-
-    def receive_message(self, *, QueueUrl: str, MaxNumberOfMessages: int, **more: int) -> Any:  # noqa: N803
-        assert (QueueUrl, more["VisibilityTimeout"]) == ("dead-letters", 300)
-        ten = [it for it in self.bodies if it not in self.hidden][:MaxNumberOfMessages]
-        self.hidden += ten
-        return {"Messages": [{"Body": it, "ReceiptHandle": it, "MessageId": it} for it in ten]}
-
-    def delete_message(self, *, QueueUrl: str, ReceiptHandle: str) -> None:  # noqa: N803
-        assert QueueUrl == "dead-letters"
-        self.bodies.remove(ReceiptHandle)
-
-
-def test_erasing_a_person_deletes_their_parked_events_and_no_others(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    [eraser] = re.findall(r"<<'END'\n(.*?)^ *END$", text_of(PRIVACY), re.MULTILINE | re.DOTALL)
-    others = [json.dumps({"event": {"email": f"customer-{it}@example.com"}}) for it in range(25)]
-    theirs = [
-        '{"event": {"email": "Ada@example.com"}}',
-        '{"Message": "{\\"email\\": \\"ada@example.com\\"}"}',
-    ]
-    queue = DeadLetters(bodies=[*others[:12], theirs[0], *others[12:], theirs[1]])
-    monkeypatch.setattr("sys.argv", ["-", "dead-letters", "ada@example.com"])
-    monkeypatch.setattr("boto3.client", lambda _: queue)
-
-    exec(textwrap.dedent(eraser), {})  # noqa: S102 - it is ours
-
-    assert queue.bodies == others
 
 
 def test_the_limits_are_those_of_the_code_and_of_the_template() -> None:

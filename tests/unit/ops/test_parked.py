@@ -247,7 +247,12 @@ WANTED = {
     "of an age that none can have": (Wanted(before=NOW, after=NOW), []),
     "no more than": (Wanted(limit=2), ["a", "b"]),
     "no more than so many of those that fit": (Wanted(name="lead_generated", limit=1), ["b"]),
-    "all at once": (Wanted("403", "lead_generated", NOW, NOW - 9 * 86400, 5), ["b"]),
+    "the event's id": (Wanted(id="b"), ["b"]),
+    "its message's": (Wanted(id="m-2"), ["c"]),
+    "a customer's address, in any case": (Wanted(text="GRACE@example.com"), ["a", "b"]),
+    "a name that JSON escapes": (Wanted(text="züleyha"), ["c"]),
+    "a text that is nowhere": (Wanted(text="eve@example.com"), []),
+    "all at once": (Wanted("403", "lead_generated", "", "", NOW, NOW - 9 * 86400, 5), ["b"]),
     "nothing fits": (Wanted(reason="poison", name="purchase"), []),
 }
 
@@ -258,7 +263,12 @@ def test_filters(wanted: Wanted, ids: list[str]) -> None:
     letters = [
         letter(sealed(an_event()), event_id="a", reason="HTTP 422"),
         letter(sealed(lead), event_id="b", reason="HTTP 403, again and again: x"),
-        letter(json.dumps(lead | {"event_name": "sale"}), ACCEPTED + timedelta(9), event_id="c"),
+        letter(
+            json.dumps({"event_name": "sale", "first_name": "Züleyha"}),
+            ACCEPTED + timedelta(9),
+            id_="m-2",
+            event_id="c",
+        ),
     ]
 
     assert [it.event_id for it in wanted.among(letters)] == ids
@@ -982,6 +992,21 @@ def test_the_question_names_what_would_be_set_in_each(
     assert asked[0].endswith("Set phone, amount in each of them, and send them again?")
     assert asked[1].endswith("1 parked: invalid 1. Send them again?")
     assert len(on(two, two.dead_letter_url)) == 1
+
+
+def test_a_person_is_erased_and_nobody_else(command: Command, aws_stack: Aws) -> None:
+    for number in range(25):
+        put(aws_stack, sealed(an_event(email=f"customer-{number}@example.com")))
+    put(aws_stack, sealed(an_event(email="ada@example.com")))
+    put(aws_stack, json.dumps({"Message": json.dumps(an_event(email="Ada@example.com"))}))
+
+    done = command("discard", "--yes", "--containing", "ada@example.com")
+
+    assert done.stdout == "2 deleted.\n"
+    with shelf(aws_stack) as held:
+        left = [it.body for it in held.letters()]
+    assert len(left) == 25
+    assert not any("ada@" in it.lower() for it in left)
 
 
 @pytest.mark.parametrize("name", ["discard", "replay"])
