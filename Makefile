@@ -45,7 +45,7 @@ test: lint unit ## Everything that has to pass
 
 # Branch coverage has a floor (pyproject.toml), so a choice of tests (ARGS) goes without.
 unit: $(READY) ## Unit tests, and the sandbox against its contract: seconds
-	@$(PY) -m pytest -n 2 tests/unit tests/sandbox $(or $(ARGS),--cov)
+	@$(PY) -m pytest -n 2 --dist worksteal tests/unit tests/sandbox $(or $(ARGS),--cov)
 
 stack-test: $(READY) ## Tests against the deployed template on the local stack
 	@$(PY) -m pytest -n 2 --dist loadfile tests/stack $(ARGS)

@@ -44,7 +44,7 @@ def test_a_429_makes_everyone_wait_and_costs_no_attempt(rig: Rig, form: str) -> 
     [first, *_] = [post.received_at for post in posts if post.status == 429]
     begins = {"seconds": seconds - 1, "date": seconds - 1, "none": 0.5}[form]
     # Whoever was on the way already may arrive, nobody else.
-    assert not [p for p in posts if first + 0.4 < p.received_at < first + begins - 0.1]
+    assert not [p for p in posts if first + 1.0 < p.received_at < first + begins - 0.1]
     assert {rig.ledger(event_id)["attempts"] for event_id in ids} == {1}
     assert rig.parked() == []
 
@@ -67,7 +67,7 @@ def test_a_429_of_a_worker_whose_clock_is_behind_lasts_for_one_whose_clock_is_ah
     posts = rig.posts()
     [refused] = [post.received_at for post in posts if post.status == 429]
     # A date is of whole seconds: the first that a worker hears leaves it one of doubt.
-    assert not [p for p in posts if refused + 0.5 < p.received_at < refused + 6 - 1.1]
+    assert not [p for p in posts if refused + 1.5 < p.received_at < refused + 6 - 1.1]
 
 
 FORBIDDEN = {"tokens": ["sandbox-token", "token-two"], "forbidden_tokens": ["sandbox-token"]}

@@ -224,11 +224,6 @@ class Queues:
         """Count what is on the event and the page queue: waiting, in flight, or put off."""
         return sum(map(self._count, self._sources()))
 
-    def pages_waiting(self) -> int:
-        """Count what is on the page queue."""
-        assert self.pages_url
-        return self._count(self.pages_url)
-
     def parked(self) -> int:
         return self._count(self.dead_letters_url)
 

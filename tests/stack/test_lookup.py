@@ -37,21 +37,25 @@ def looked_up(deployed: Deployed, content: object) -> Answer:
 def test_an_event_is_followed_from_waiting_to_delivered_and_its_correction_is_a_duplicate(
     deployed: Deployed,
 ) -> None:
-    deployed.sandbox.fail(kind="status", status=500, match={"email": "ada@example.com"})
+    deployed.sandbox.fail(
+        kind="status", status=500, times="always", match={"email": "ada@example.com"}
+    )
     event_id = deployed.api.post(PURCHASE).body["event_id"]
 
     waiting = eventually(
         lambda: found(deployed, event_id), lambda seen: seen.get("state") == "waiting"
     )
+    deployed.sandbox.recover()
     delivered = eventually(
         lambda: found(deployed, event_id), lambda seen: seen.get("state") == "delivered"
     )
     [booked] = deployed.sandbox.events()
 
-    assert (waiting["attempts"], waiting["last_answer"]) == (1, "HTTP 500")
+    assert waiting["last_answer"] == "HTTP 500"
+    assert 1 <= waiting["attempts"] < delivered["attempts"] == len(deployed.sandbox.requests())
     times = [datetime.fromisoformat(waiting[name]) for name in ("accepted_at", "next_try_at")]
     assert times[0] < times[1]
-    assert (delivered["attempts"], delivered["last_answer"]) == (2, "HTTP 202")
+    assert delivered["last_answer"] == "HTTP 202"
     assert delivered["next_try_at"] is None
     assert delivered["request_id"] == booked["request_id"]
     for content in (PURCHASE, NAMED):
