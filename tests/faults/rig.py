@@ -38,7 +38,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 # What a poll waits for comes much sooner; this is for a machine that has other things to do.
-PATIENCE_SECONDS = 40.0
+PATIENCE_SECONDS = 120.0
 # A limit that no test reaches: pace is tested elsewhere.
 NO_LIMIT = 60_000
 

@@ -29,8 +29,8 @@ from tests.faults.rig import (
 # The client tries each call twice, but for those that it was denied.
 TRIES = 2
 TIMES: dict[str, Any] = {
-    "invocation": 5.0,
-    "aws_seconds": 0.5,
+    "invocation": 6.0,
+    "aws_seconds": 1.0,
     # Each post looks at the gate first.
     "constants": {**BRISK, "POST_SECONDS": 2.0, "REFRESH_SECONDS": 0.0},
 }
@@ -109,7 +109,7 @@ def aftermath_of(
 ) -> Iterator[Callable[[Case], Aftermath]]:
     def run(case: Case) -> Aftermath:
         with opened(aws, folder / str(case)) as rig, aws_proxy.running(aws.url) as proxy:
-            rig.hide_for(6)
+            rig.hide_for(7)
             [event_id] = rig.accept(an_order(1))
             rig.spoil(*FAULTS[case.answer])
             rule = proxy.spoil(STEPS[case.step], case.harm, times=case.tries)

@@ -28,12 +28,12 @@ from tests.faults.rig import (
 )
 from tests.faults.worker import Death
 
-INVOCATION = 2.5
+INVOCATION = 4.0
 # The queue hides a message for longer than a claim lasts, as in the template.
-VISIBILITY = 3
+VISIBILITY = 5
 TIMES: dict[str, Any] = {"invocation": INVOCATION, "constants": BRISK}
 # What a killed worker had in hand is tried one by one; it comes back at different times.
-POSTPONED = {"UNAVAILABLE_SECONDS": 3.0}
+POSTPONED = {"UNAVAILABLE_SECONDS": 5.0}
 # A settling that records no answer says that nothing was posted: it is not meant.
 ANSWERS = {"accepted": "HTTP 202", "refused": "HTTP 422", "failing": "HTTP 503"}
 
@@ -155,12 +155,12 @@ def test_an_invocation_that_outlasts_its_time_is_taken_over(rig: Rig) -> None:
 def test_an_event_that_kills_its_worker_is_parked_and_its_neighbours_are_delivered(
     rig: Rig,
 ) -> None:
-    rig.hide_for(2)
+    rig.hide_for(4)
     ids = rig.accept(*orders(10))
     constants = {**BRISK, **POSTPONED, "POST_SECONDS": 1.2}
     poison = Death("before cometly.post", mention="order-7")
 
-    crew = rig.deliver(deaths=[poison] * 50, invocation=1.7, constants=constants)
+    crew = rig.deliver(deaths=[poison] * 50, invocation=3.0, constants=constants)
 
     [parked] = rig.parked()
     assert parked["reason"] == "poison"

@@ -34,9 +34,6 @@ from tests.unit.world import (
     an_event,
 )
 
-# Coverage would double the time, and the other tests reach each line.
-pytestmark = pytest.mark.no_cover
-
 RATES = (1000, 60, 12, 2)
 KINDS = ("order", "key", "neither")
 some_numbers = st.lists(st.integers(0, 9), min_size=1, max_size=10, unique=True)
