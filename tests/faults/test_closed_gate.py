@@ -95,11 +95,11 @@ def test_events_wait_until_the_space_takes_them_and_lose_no_attempt(
         rig.drain(crew)
 
     refused = [post.received_at for post in rig.posts() if post.status == status]
-    waiting = [moment for moment in refused if moment < remedied_at]
-    # Two batches of ten were under way when the gate closed; then one probe a pause.
-    assert len(waiting) <= 20 + (waiting[-1] - waiting[0]) / SHORTEST_PAUSE
-    # A probe that may not read the token yet, one that does, and ten threads of the other worker.
-    assert len(refused) - len(waiting) <= 2 + 10
+    probes = max(0.0, remedied_at - refused[0]) / SHORTEST_PAUSE
+    # Two batches of ten were under way when the gate closed, and some may arrive after the remedy;
+    # until then one probe a pause; and then a probe that may not read the token yet, one that does,
+    # and ten threads of the other worker.
+    assert len(refused) <= 20 + probes + 2 + 10
     assert rig.parked() == []
     assert {rig.ledger(event_id)["attempts"] for event_id in ids} == {1}
     assert {rig.ledger(event_id)["state"] for event_id in ids} == {"delivered"}
