@@ -48,6 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--requests-per-minute", type=int, default=default.requests_per_minute)
     parser.add_argument("--window", choices=("fixed", "sliding"), default=default.window)
     parser.add_argument("--latency-ms", type=float, default=default.latency_ms)
+    parser.add_argument("--time-zone", default=default.time_zone, help="of the Space")
     parser.add_argument(
         "--stack-file",
         type=Path,
@@ -72,6 +73,7 @@ def _settings(options: argparse.Namespace) -> Settings:
             "requests_per_minute": options.requests_per_minute,
             "window": options.window,
             "latency_ms": options.latency_ms,
+            "time_zone": options.time_zone,
         },
     )
 

@@ -1,4 +1,4 @@
-"""The sandbox as one ASGI application: the endpoint, the control API, the Events Log."""
+"""The sandbox as one ASGI application: Cometly's endpoints, the control API, the Events Log."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from starlette.routing import Route
 from local.sandbox.control import Control, refuse
 from local.sandbox.errors import ControlError, ForwarderAway
 from local.sandbox.forwarder import Forwarder, ForwarderApi, away
+from local.sandbox.readback import ReadBack
 from local.sandbox.sandbox import Sandbox
 from local.sandbox.track import TRACK_PATH, AsciiJSON, Track
 
@@ -36,6 +37,7 @@ def build_app(sandbox: Sandbox, forwarder: Forwarder | None = None) -> Starlette
     app = Starlette(
         routes=[
             Route(TRACK_PATH, Track(sandbox)),
+            *ReadBack(sandbox).routes(),
             *_pages(),
             *Control(sandbox).routes(),
             *ForwarderApi(sandbox, forwarder).routes(),

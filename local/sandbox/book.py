@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections import Counter, deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import TypeVar
@@ -32,9 +32,20 @@ _SECRET_HEADERS = frozenset({"authorization", "proxy-authorization", "cookie", "
 _MASK = "••••••••"
 
 
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What can be read back of an event: the numbers of its records, and a fault of that."""
+
+    ids: tuple[int, ...]
+    fault: str | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventEntry:
-    """One valid event. `status` is None where the sender got no answer."""
+    """One valid event. `status` is None where the sender got no answer.
+
+    A duplicate is not recorded; `recorded` is then None.
+    """
 
     id: int
     request_id: str
@@ -42,6 +53,7 @@ class EventEntry:
     status: int | None
     fields: dict[str, object]
     duplicate: Duplicate | None
+    recorded: Recorded | None
     unknown_fields: list[str]
     headers: dict[str, str]
 
@@ -55,6 +67,8 @@ class EventEntry:
             "fields": self.fields,
             "duplicate_of": self.duplicate and self.duplicate.of,
             "duplicate_rule": self.duplicate and self.duplicate.rule,
+            "record_ids": self.recorded.ids if self.recorded else [],
+            "record_fault": self.recorded and self.recorded.fault,
             "unknown_fields": self.unknown_fields,
             "headers": self.headers,
         }
@@ -115,16 +129,28 @@ class Arrival:
             "unknown_fields": event.unknown_fields if event else [],
             "duplicate_of": event and event.duplicate and event.duplicate.of,
             "duplicate_rule": event and event.duplicate and event.duplicate.rule,
+            "record_ids": event.recorded.ids if event and event.recorded else [],
+            "record_fault": event and event.recorded and event.recorded.fault,
         }
 
 
 _Entry = TypeVar("_Entry", EventEntry, RequestEntry)
 
 
+# What an event's fields are recorded as, and when it came in.
+Recorder = Callable[[Mapping[str, object], float], Recorded]
+
+
+def _record_nothing(_: Mapping[str, object], __: float) -> Recorded:
+    return Recorded(())
+
+
 class Book:
     """Keeps events and requests in memory, newest `kept` of each."""
 
-    def __init__(self, kept: int = KEPT) -> None:
+    def __init__(self, kept: int = KEPT, record: Recorder = _record_nothing) -> None:
+        """Start empty. `record` keeps what can be read back of an event that is no duplicate."""
+        self._record = record
         self._events: deque[EventEntry] = deque(maxlen=kept)
         self._requests: deque[RequestEntry] = deque(maxlen=kept)
         self._index = DuplicateIndex()
@@ -148,13 +174,15 @@ class Book:
     ) -> EventEntry:
         """Record a valid event and say whether it repeats another."""
         self._accepted += 1
+        duplicate = self._index.find(fields)
         event = EventEntry(
             id=self._accepted,
             request_id=request_id,
             received_at=received_at,
             status=status,
             fields=fields,
-            duplicate=self._index.find(fields),
+            duplicate=duplicate,
+            recorded=None if duplicate else self._record(fields, received_at),
             unknown_fields=unknown_fields(fields),
             headers={k: v for k, v in headers.items() if k not in _SECRET_HEADERS},
         )

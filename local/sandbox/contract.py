@@ -30,6 +30,9 @@ _STANDARD_EVENTS = (
 )
 # Create Event, "Custom Events": 1 through 50 (the older guide stops at 25).
 EVENT_NAMES = frozenset(_STANDARD_EVENTS) | {f"custom_event_{n}" for n in range(1, 51)}
+# List Events, "event_names": what an upsell is recorded as.
+_UPSELL = "upsell_purchase"
+RECORDED_NAMES = EVENT_NAMES | {_UPSELL}
 
 STRING_FIELDS = (
     "event_name",
@@ -84,9 +87,14 @@ def header_problems(headers: Mapping[str, str]) -> list[str]:
     problems = []
     if _media_type(headers.get("content-type", "")) != _JSON:
         problems.append("The Content-Type header must be application/json.")
-    if not any(_accepts_json(part) for part in headers.get("accept", "").split(",")):
-        problems.append("The Accept header must be application/json.")
-    return problems
+    return problems + accept_problems(headers)
+
+
+def accept_problems(headers: Mapping[str, str]) -> list[str]:
+    """Return what the Accept header lacks, the one that a request without a body needs."""
+    if any(_accepts_json(part) for part in headers.get("accept", "").split(",")):
+        return []
+    return ["The Accept header must be application/json."]
 
 
 def read_fields(body: bytes) -> dict[str, object]:
@@ -123,6 +131,12 @@ def given(fields: Mapping[str, object], name: str) -> str | None:
     """Return a string field as it was sent, or None where it is absent or blank."""
     value = fields.get(name)
     return value if isinstance(value, str) and value.strip() else None
+
+
+def recorded_name(fields: Mapping[str, object]) -> str | None:
+    """Return the name that Cometly books an event under: an upsell is another kind of event."""
+    name = given(fields, "event_name")
+    return _UPSELL if name == "purchase" and fields.get("is_upsell") is True else name
 
 
 def _media_type(value: str) -> str:

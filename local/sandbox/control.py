@@ -12,6 +12,7 @@ from starlette.routing import Route
 
 from local.sandbox.errors import ControlError
 from local.sandbox.faults import read_rules
+from local.sandbox.others import read_events
 from local.sandbox.sandbox import Sandbox
 from local.sandbox.stream import stream
 from local.sandbox.track import AsciiJSON
@@ -32,6 +33,8 @@ class Control:
             Route("/_sandbox/requests", self.list_requests),
             Route("/_sandbox/stream", self.stream),
             Route("/_sandbox/stats", self.show_stats),
+            Route("/_sandbox/records", self.show_records),
+            Route("/_sandbox/records", self.record_others, methods=["POST"]),
             Route("/_sandbox/reset", self.reset, methods=["POST"]),
             Route("/_sandbox/settings", self.show_settings),
             Route("/_sandbox/settings", self.change_settings, methods=["PUT"]),
@@ -64,6 +67,15 @@ class Control:
     async def show_stats(self, _: Request) -> Response:
         """Answer with the counters."""
         return AsciiJSON(self._sandbox.stats())
+
+    async def show_records(self, _: Request) -> Response:
+        """Answer with how much is recorded, and what was answered to those that read."""
+        return AsciiJSON(self._sandbox.reading.state(self._sandbox.clock()))
+
+    async def record_others(self, request: Request) -> Response:
+        """Record events of another sender; answer with the numbers of the first and the last."""
+        numbers = self._sandbox.record_others(read_events(await _json(request)))
+        return AsciiJSON({"first": numbers.start, "last": numbers.stop - 1})
 
     async def reset(self, request: Request) -> Response:
         """Forget events and counters; settings and faults when asked."""

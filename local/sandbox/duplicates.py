@@ -8,7 +8,8 @@ The rules, in their order, each over the events booked so far in the Space:
    events share a customer when their email, comet_token or fingerprint is equal, any one.
 3. Without a key and without an `order_id`: the same `event_name` and `order_name`.
 
-Values are compared as sent. A duplicate is dropped whole, so nothing of it is remembered;
+The name is the one that the event is booked under: an upsell of an order is no duplicate of it.
+Other values are compared as sent. A duplicate is dropped whole, so nothing of it is remembered;
 an event that brought a key is found by its order as well.
 """
 
@@ -18,7 +19,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from local.sandbox.contract import given
+from local.sandbox.contract import given, recorded_name
 
 Rule = Literal["idempotency_key", "order_id", "order_name"]
 _Key = tuple[str | None, ...]
@@ -71,9 +72,9 @@ def _by_order(fields: Mapping[str, object]) -> Iterator[_Key]:
     if order_id := given(fields, "order_id"):
         for name in _CUSTOMER_FIELDS:
             if customer := given(fields, name):
-                yield ("order_id", given(fields, "event_name"), order_id, name, customer)
+                yield ("order_id", recorded_name(fields), order_id, name, customer)
 
 
 def _by_name(fields: Mapping[str, object]) -> Iterator[_Key]:
     if order_name := given(fields, "order_name"):
-        yield ("order_name", given(fields, "event_name"), order_name)
+        yield ("order_name", recorded_name(fields), order_name)

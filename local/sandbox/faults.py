@@ -19,18 +19,35 @@ Kind = Literal[
     "process_then_cut",
     "process_then_hang",
     "cut_before",
+    "forget",
+    "other_amount",
+    "record_twice",
+    "export_fails",
 ]
+# Where a rule strikes: a request that brings an event, one that reads, what Cometly records of an
+# event that it has accepted, or an export.
+Place = Literal["track", "reads", "record", "export"]
 
 # What each kind may say beside kind, times, probability, match and label.
 _OPTIONS: dict[Kind, frozenset[str]] = {
-    "status": frozenset({"status", "retry_after"}),
-    "html_200": frozenset(),
-    "redirect": frozenset({"status", "location"}),
-    "hang": frozenset({"seconds"}),
+    "status": frozenset({"status", "retry_after", "on"}),
+    "html_200": frozenset({"on"}),
+    "redirect": frozenset({"status", "location", "on"}),
+    "hang": frozenset({"seconds", "on"}),
     "drip": frozenset({"seconds_per_byte"}),
     "process_then_cut": frozenset(),
     "process_then_hang": frozenset({"seconds"}),
-    "cut_before": frozenset(),
+    "cut_before": frozenset({"on"}),
+    "forget": frozenset(),
+    "other_amount": frozenset({"more"}),
+    "record_twice": frozenset(),
+    "export_fails": frozenset(),
+}
+_PLACES: dict[Kind, Place] = {
+    "forget": "record",
+    "other_amount": "record",
+    "record_twice": "record",
+    "export_fails": "export",
 }
 _ALWAYS_ALLOWED = frozenset({"kind", "times", "probability", "match", "label"})
 _PROCESSED: frozenset[Kind] = frozenset({"drip", "process_then_cut", "process_then_hang"})
@@ -44,8 +61,9 @@ _REDIRECTS = (301, 302, 303, 307, 308)
 class FaultRule:
     """One fault, how often it strikes, and which events it strikes.
 
-    `match` names body fields and the values that they must all have. By its `label` a rule can
-    be taken back alone.
+    `match` names body fields (of a request that reads: of its query) and the values that they must
+    all have. By its `label` a rule can be taken back alone. `on` is "reads" for what strikes
+    requests that read; `more` is what is added to a recorded amount.
     """
 
     kind: Kind
@@ -57,8 +75,15 @@ class FaultRule:
     location: str = "/"
     seconds: float = 30.0
     seconds_per_byte: float = 1.0
+    on: Literal["track", "reads"] = "track"
+    more: float = 1.0
     label: str = ""
     applied: int = 0
+
+    @property
+    def place(self) -> Place:
+        """Where it strikes."""
+        return _PLACES.get(self.kind, self.on)
 
     @property
     def processes(self) -> bool:
@@ -90,6 +115,8 @@ class FaultRule:
         shown = _ALWAYS_ALLOWED | _OPTIONS[self.kind] | {"applied"}
         if not self.label:
             shown -= {"label"}
+        if self.on == "track":
+            shown -= {"on"}
         return {name: value for name, value in asdict(self).items() if name in shown}
 
 
@@ -107,10 +134,12 @@ class FaultPlan:
         """Forget the rules with a label, or every rule."""
         self._rules = [it for it in self._rules if label is not None and it.label != label]
 
-    def pick(self, event: Mapping[str, object], dice: Random) -> FaultRule | None:
-        """Return the rule for this request, if any, and count it as applied."""
+    def pick(
+        self, event: Mapping[str, object], dice: Random, place: Place = "track"
+    ) -> FaultRule | None:
+        """Return the rule for what happens at this place, if any, and count it as applied."""
         for rule in self._rules:
-            if rule.strikes(event, dice):
+            if rule.place == place and rule.strikes(event, dice):
                 rule.applied += 1
                 return rule
         return None
@@ -170,6 +199,10 @@ def _is_share(value: object) -> bool:
     return is_amount(value) and cast("float", value) <= 1
 
 
+def _is_number(value: object) -> bool:
+    return is_amount(abs(value)) if isinstance(value, int | float) else False
+
+
 def _is_whole(value: object) -> bool:
     return isinstance(value, int) and is_amount(value)
 
@@ -185,4 +218,6 @@ _CHECKS: dict[str, tuple[Callable[[object], bool], str]] = {
     "location": (lambda value: isinstance(value, str), "a string"),
     "seconds": (is_amount, "a number, zero or more"),
     "seconds_per_byte": (is_amount, "a number, zero or more"),
+    "on": (is_one_of("track", "reads"), '"track" or "reads"'),
+    "more": (_is_number, "a number"),
 }

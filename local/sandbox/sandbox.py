@@ -2,36 +2,24 @@
 
 from __future__ import annotations
 
-import math
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
-from email.utils import formatdate
-from itertools import cycle
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from random import Random
 from typing import Any
 
 from local.sandbox import contract
-from local.sandbox.book import Book
+from local.sandbox.admission import RateHeaders, Refusal, refused_rate, refused_token
+from local.sandbox.book import Book, Recorded
 from local.sandbox.contract import UnreadableBodyError
-from local.sandbox.faults import FaultPlan, FaultRule
+from local.sandbox.faults import FaultPlan, FaultRule, Place
 from local.sandbox.limiter import Decision, Peak, RateLimiter
+from local.sandbox.reading import Reading
+from local.sandbox.records import record_of
 from local.sandbox.settings import Settings
 
 QUEUED = "Event queued for processing."
-
-_NONSENSE_RATES = ("-7", "0", "twelve", "NaN", "1e999", "99999999999999999999", "")
-_NONSENSE_WAITS = ("-5", "soon", "1e999", "99999999999999999999", "0x10", "")
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """An error's status and message."""
-
-    status: int
-    message: str
-
 
 TOO_LONG = Refusal(413, "The body is too long.")
 
@@ -98,10 +86,10 @@ class Sandbox:
         self.clock = clock
         self.faults = FaultPlan()
         self._initial = settings or Settings()
-        self._nonsense_rates: Iterator[str] = cycle(_NONSENSE_RATES)
-        self._nonsense_waits: Iterator[str] = cycle(_NONSENSE_WAITS)
+        self._rate_headers = RateHeaders()
         self.settings = self._initial
         self._reseed()
+        self.reading = self._new_reading()
         self.forget()
 
     def change(self, changes: Mapping[str, Any]) -> None:
@@ -121,8 +109,10 @@ class Sandbox:
         self._restart_limiter()
 
     def forget(self) -> None:
-        """Forget events, requests, counters and the places taken."""
-        self.book = Book()
+        """Forget events, what is recorded of them, requests, counters and the places taken."""
+        self.reading.close()
+        self.reading = self._new_reading()
+        self.book = Book(record=self._record_event)
         self._peak = Peak()
         self._restart_limiter()
 
@@ -138,6 +128,7 @@ class Sandbox:
             "faults": self.faults.as_json(),
             "settings": asdict(self.settings) | {"tokens": None, "forbidden_tokens": None},
             "timeline": self.book.timeline.as_json(),
+            "records": self.reading.state(self.clock()),
         }
 
     def quota(self) -> dict[str, object]:
@@ -145,9 +136,21 @@ class Sandbox:
         used = self._limiter.used(self.clock())
         return {"used": used, "limit": self._limiter.limit, "window": self.settings.window}
 
-    def pick_fault(self, received: Received) -> FaultRule | None:
-        """Return what is to go wrong with this request, if anything."""
-        return self.faults.pick(received.fields, self._dice)
+    def pick_fault(self, fields: Mapping[str, object], place: Place) -> FaultRule | None:
+        """Return what is to go wrong there, if anything, with what has these fields."""
+        return self.faults.pick(fields, self._dice, place)
+
+    def record_others(self, events: Sequence[Mapping[str, object]]) -> range:
+        """Record what another sender of the Space brought; returns the records' numbers."""
+        now = self.clock()
+        visible_at = now + self.settings.shows_up_after_s
+        return self.reading.records.add(
+            (
+                record_of(event, received_at=now, visible_at=visible_at, sender="other")
+                for event in events
+            ),
+            now,
+        )
 
     def process(self, received: Received, fault: FaultRule | None = None) -> TrackResponse:
         """Do what Cometly does with a request, and record it.
@@ -155,10 +158,10 @@ class Sandbox:
         A fault changes nothing but the record: it says what the sender got to see.
         """
         decision = self._limiter.peek(received.received_at)
-        refusal = _refused_method(received) or self._refused_token(received)
+        refusal = _refused_method(received) or refused_token(received.headers, self.settings)
         if refusal is None:
             decision = self._admit(received.received_at)
-            refusal = _refused_rate(decision) or _refused_content(received)
+            refusal = refused_rate(decision) or _refused_content(received)
         response = TrackResponse(
             status=refusal.status if refusal else 202,
             message=refusal.message if refusal else QUEUED,
@@ -180,6 +183,25 @@ class Sandbox:
             headers=received.headers,
         )
 
+    def _new_reading(self) -> Reading:
+        return Reading(lambda: self.settings, lambda: self.pick_fault({}, "export") is not None)
+
+    def _record_event(self, fields: Mapping[str, object], received_at: float) -> Recorded:
+        """Record an accepted event that is no duplicate, unless a fault is about that."""
+        fault = self.pick_fault(fields, "record")
+        visible_at = received_at + self.settings.shows_up_after_s
+        record = record_of(fields, received_at=received_at, visible_at=visible_at, sender="api")
+        kept = [record]
+        match fault and fault.kind:
+            case "forget":
+                kept = []
+            case "other_amount":
+                record.amount += fault.more if fault else 0
+            case "record_twice":
+                kept = [record, replace(record)]
+        numbers = self.reading.records.add(kept, received_at)
+        return Recorded(tuple(numbers), fault.kind if fault else None)
+
     def _reseed(self) -> None:
         self._dice = Random(self.settings.seed)  # noqa: S311 - dice for tests
 
@@ -191,15 +213,6 @@ class Sandbox:
         if decision.admitted:
             self._peak.admitted(now)
         return decision
-
-    def _refused_token(self, received: Received) -> Refusal | None:
-        scheme, _, token = received.headers.get("authorization", "").partition(" ")
-        token = token.strip() if scheme.lower() == "bearer" else ""
-        if token in self.settings.forbidden_tokens:
-            return Refusal(403, "The token lacks the permission, or the plan is inactive.")
-        if token not in self.settings.tokens:
-            return Refusal(401, "The API token is missing or wrong.")
-        return None
 
     def _record(self, received: Received, response: TrackResponse, fault: FaultRule | None) -> None:
         seen = response.status if fault is None or fault.answers else None
@@ -228,44 +241,14 @@ class Sandbox:
         headers = {"Request-Id": received.request_id}
         if received.method != "POST":
             headers["Allow"] = "POST"
-        if self.settings.rate_limit_headers == "absurd":
-            return headers | self._nonsense_headers(decision)
-        if self.settings.rate_limit_headers:
-            return headers | self._rate_limit_headers(received, decision)
-        return headers
-
-    def _rate_limit_headers(self, received: Received, decision: Decision) -> dict[str, str]:
-        headers = {
-            "X-RateLimit-Limit": str(decision.limit),
-            "X-RateLimit-Remaining": str(decision.remaining),
-        }
-        if decision.admitted or self.settings.retry_after_form == "none":
-            return headers
-        if self.settings.retry_after_form == "date":
-            free_at = math.ceil(received.received_at + decision.retry_after_s)
-            return headers | {"Retry-After": formatdate(free_at, usegmt=True)}
-        return headers | {"Retry-After": str(max(1, math.ceil(decision.retry_after_s)))}
-
-    def _nonsense_headers(self, decision: Decision) -> dict[str, str]:
-        headers = {
-            "X-RateLimit-Limit": next(self._nonsense_rates),
-            "X-RateLimit-Remaining": next(self._nonsense_rates),
-        }
-        if decision.admitted:
-            return headers
-        return headers | {"Retry-After": next(self._nonsense_waits)}
+        rates = self._rate_headers.of(decision, received.received_at, self.settings)
+        return headers | rates
 
 
 def _refused_method(received: Received) -> Refusal | None:
     if received.method == "POST":
         return None
     return Refusal(405, "Only POST is supported here.")
-
-
-def _refused_rate(decision: Decision) -> Refusal | None:
-    if decision.admitted:
-        return None
-    return Refusal(429, "Too many requests.")
 
 
 def _refused_content(received: Received) -> Refusal | None:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from local.sandbox.errors import ControlError
 from local.sandbox.limiter import WindowForm
@@ -13,6 +14,7 @@ from local.sandbox.limiter import WindowForm
 DEFAULT_TOKEN = "sandbox-token"  # noqa: S105 - opens nothing but this sandbox
 
 RetryAfterForm = Literal["seconds", "date", "none"]
+ListOrder = Literal["newest", "oldest"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +23,10 @@ class Settings:
 
     `rate_limit_headers` sends X-RateLimit-* and Retry-After, leaves them out, or fills
     them with nonsense ("absurd"). `seed` starts the dice of the faults' probabilities.
+
+    The rest is about what can be read back: the Space's time zone, the limits of the four
+    endpoints, when what was accepted shows up, how long an export takes, and in which order the
+    list goes. Cometly says of the fourth that it is up to 15 minutes, and nothing of the last two.
     """
 
     requests_per_minute: int = 1000  # Create Event, "Notes"
@@ -31,6 +37,19 @@ class Settings:
     rate_limit_headers: bool | Literal["absurd"] = True
     retry_after_form: RetryAfterForm = "seconds"
     seed: int = 0
+    time_zone: str = "UTC"
+    lists_per_minute: int = 7  # List Events, "Notes"
+    records_per_minute: int = 30  # Get Event, "Notes"
+    exports_per_minute: int = 5  # Exports vs Pagination
+    export_checks_per_minute: int = 30  # the same
+    shows_up_after_s: float = 0
+    export_s: float = 0
+    list_order: ListOrder = "newest"
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The Space's time zone."""
+        return ZoneInfo(self.time_zone)
 
     def changed(self, changes: Mapping[str, Any]) -> Settings:
         """Return a copy with these values, or raise `ControlError`."""
@@ -71,6 +90,16 @@ def _is_integer(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
+def _is_time_zone(value: object) -> bool:
+    if not isinstance(value, str):
+        return False
+    try:
+        ZoneInfo(value)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return False
+    return True
+
+
 _CHECKS: dict[str, tuple[Callable[[object], bool], str]] = {
     "requests_per_minute": (is_count, "a whole number above zero"),
     "window": (is_one_of("fixed", "sliding"), '"fixed" or "sliding"'),
@@ -80,6 +109,14 @@ _CHECKS: dict[str, tuple[Callable[[object], bool], str]] = {
     "rate_limit_headers": (_is_headers_mode, 'true, false or "absurd"'),
     "retry_after_form": (is_one_of("seconds", "date", "none"), '"seconds", "date" or "none"'),
     "seed": (_is_integer, "a whole number"),
+    "time_zone": (_is_time_zone, "the name of a time zone, such as America/New_York"),
+    "lists_per_minute": (is_count, "a whole number above zero"),
+    "records_per_minute": (is_count, "a whole number above zero"),
+    "exports_per_minute": (is_count, "a whole number above zero"),
+    "export_checks_per_minute": (is_count, "a whole number above zero"),
+    "shows_up_after_s": (is_amount, "a number, zero or more"),
+    "export_s": (is_amount, "a number, zero or more"),
+    "list_order": (is_one_of("newest", "oldest"), '"newest" or "oldest"'),
 }
 SETTING_NAMES = tuple(field.name for field in fields(Settings))
 

@@ -51,10 +51,10 @@ class Track:
         return read_request(request.method, headers, body, self._sandbox.clock())
 
     def _respond(self, received: Received) -> Response:
-        fault = self._sandbox.pick_fault(received)
+        fault = self._sandbox.pick_fault(received.fields, "track")
         if fault and not fault.processes:
             self._sandbox.record_fault(received, fault)
-            return _in_front(fault, received)
+            return in_front(fault, received.request_id)
         answer = _as_response(self._sandbox.process(received, fault))
         return _afterwards(fault, answer) if fault else answer
 
@@ -73,7 +73,7 @@ def _as_response(answer: TrackResponse) -> Response:
     return AsciiJSON(answer.as_json(), answer.status, answer.headers)
 
 
-def _in_front(fault: FaultRule, received: Received) -> Response:
+def in_front(fault: FaultRule, request_id: str) -> Response:
     """Return what a fault answers in the API's place."""
     match fault.kind:
         case "hang":
@@ -85,7 +85,7 @@ def _in_front(fault: FaultRule, received: Received) -> Response:
         case "redirect":
             return RedirectResponse(fault.location, fault.status)
         case _:
-            return _status_answer(fault, received)
+            return _status_answer(fault, request_id)
 
 
 def _afterwards(fault: FaultRule, answer: Response) -> Response:
@@ -99,8 +99,8 @@ def _afterwards(fault: FaultRule, answer: Response) -> Response:
             return Cut(reset=False)
 
 
-def _status_answer(fault: FaultRule, received: Received) -> Response:
-    headers = {"Request-Id": received.request_id}
+def _status_answer(fault: FaultRule, request_id: str) -> Response:
+    headers = {"Request-Id": request_id}
     if fault.retry_after is not None:
         headers["Retry-After"] = str(fault.retry_after)
     if fault.status in _BODILESS:

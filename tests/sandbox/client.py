@@ -1,8 +1,10 @@
 """A client of the sandbox that hides nothing."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
+from urllib.parse import urlencode
 
 import urllib3
 from urllib3.response import BaseHTTPResponse
@@ -43,6 +45,26 @@ class Client:
             body=raw,
             headers=headers | more_headers,
             timeout=urllib3.Timeout(connect=30, read=read_timeout_s),
+            retries=False,
+            redirect=False,
+        )
+
+    def read(
+        self,
+        path: str = "",
+        query: Sequence[tuple[str, str]] = (),
+        *,
+        body: object = None,
+        headers: dict[str, str] = HEADERS,
+    ) -> BaseHTTPResponse:
+        """Ask the reading side; with a body, by POST."""
+        url = f"{self.server.url}/public-api/v1/events{path}"
+        return self.pool.request(
+            "GET" if body is None else "POST",
+            f"{url}?{urlencode(query)}" if query else url,
+            body=None if body is None else json.dumps(body),
+            headers=headers,
+            timeout=urllib3.Timeout(connect=2, read=5),
             retries=False,
             redirect=False,
         )

@@ -90,6 +90,14 @@ def test_settings_change_what_comes_next(client: Client) -> None:
         "rate_limit_headers": "absurd",
         "retry_after_form": "date",
         "seed": 3,
+        "time_zone": "America/New_York",
+        "lists_per_minute": 70,
+        "records_per_minute": 300,
+        "exports_per_minute": 50,
+        "export_checks_per_minute": 301,
+        "shows_up_after_s": 900,
+        "export_s": 10,
+        "list_order": "oldest",
     }
 
     assert client.settings(**changes) == changes
@@ -109,6 +117,12 @@ def test_settings_change_what_comes_next(client: Client) -> None:
         {"rate_limit_headers": "sometimes"},
         {"retry_after_form": None},
         {"seed": 1.5},
+        {"time_zone": "Mars/Olympus_Mons"},
+        {"time_zone": "/etc"},
+        {"time_zone": 1},
+        {"lists_per_minute": 0},
+        {"shows_up_after_s": -1},
+        {"list_order": "any"},
         {"colour": "green"},
     ],
     ids=str,
@@ -234,6 +248,7 @@ def test_the_command_stops_although_a_request_hangs() -> None:
     [
         pytest.param(["--requests-per-minute", "0"], id="no-requests"),
         pytest.param(["--latency-ms", "inf"], id="for-ever"),
+        pytest.param(["--time-zone", "Mars"], id="no-such-zone"),
     ],
 )
 def test_the_command_refuses_what_makes_no_sense(arguments: list[str]) -> None:
