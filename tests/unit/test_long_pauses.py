@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import heapq
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from cometly_forwarder.deliver.jobs import Message
 from cometly_forwarder.deliver.verdict import CometlyResponse
 from tests.unit.fakes import ACCEPTED, START, Pipe, answer, message
+from tests.unit.test_alarms import ALARMS, rings
 
 # Coverage would double the time, and the other tests reach each line.
 pytestmark = pytest.mark.no_cover
@@ -27,6 +29,9 @@ class Sqs:
     pipe: Pipe
     waiting: list[tuple[float, int]] = field(default_factory=list)
     receives: Counter[int] = field(default_factory=Counter)
+    hidden_at: dict[int, float] = field(default_factory=dict)
+    """When a message was received for the third time: its age then leaves SQS's metric."""
+    came_back_at: list[float] = field(default_factory=list)
 
     def fill(self, count: int) -> None:
         self.waiting = [(START, number) for number in range(count)]
@@ -37,6 +42,7 @@ class Sqs:
             self.pipe.clock.time = max(self.pipe.clock.time, self.waiting[0][0])
             for kept in self.pipe.deliver(*self._batch()):
                 number = int(kept.removeprefix("m-"))
+                self.came_back_at.append(self.pipe.clock.time)
                 back_at = self.pipe.clock.time + self.pipe.queue.hidden[f"r-{number}"]
                 heapq.heappush(self.waiting, (back_at, number))
         self.pipe.clock.time = max(self.pipe.clock.time, until)
@@ -46,6 +52,8 @@ class Sqs:
         while self.waiting and self.waiting[0][0] <= self.pipe.clock.time and len(batch) < 10:
             _, number = heapq.heappop(self.waiting)
             self.receives[number] += 1
+            if self.receives[number] == 3:
+                self.hidden_at[number] = self.pipe.clock.time
             batch.append(
                 dataclasses.replace(message(number), receives=self.receives[number], sent_at=START)
             )
@@ -86,3 +94,41 @@ def test_ten_thousand_events_wait_out_an_hour_of_refusals(
     assert pipe.queue.parked == []
     assert pipe.ledger.states() == ["delivered"] * EVENTS
     assert {item["attempts"] for item in pipe.ledger.items.values()} == {1}
+
+
+def refuse(pipe: Pipe) -> None:
+    pipe.cometly.respond = lambda _: answer(401)
+
+
+def fail(pipe: Pipe) -> None:
+    pipe.cometly.respond = lambda _: answer(503)
+
+
+def lose_the_table(pipe: Pipe) -> None:
+    pipe.ledger.broken = {"claim"}
+
+
+@pytest.mark.parametrize("trouble", [refuse, fail, lose_the_table])
+@pytest.mark.parametrize("count", [1, 30])
+def test_an_hour_of_trouble_that_sqs_hides_rings_all_the_same(
+    trouble: Callable[[Pipe], None], count: int
+) -> None:
+    """SQS leaves out of the age of the oldest what was received three times or more."""
+    sqs = Sqs(Pipe())
+    sqs.fill(count)
+    trouble(sqs.pipe)
+
+    sqs.run(START + 3600)
+
+    hidden = max(sqs.hidden_at.values()) - START
+    ages = [minute * 60.0 if minute * 60 < hidden else None for minute in range(60)]
+    windows = [ages[:minute] for minute in range(61)]
+    assert len(sqs.hidden_at) == count
+    assert not any(rings(ALARMS["EventsWaitAlarm"], it) for it in windows)
+    back_after = [at - START for at in sqs.came_back_at]
+    waited = [
+        max((it for it in back_after if begin <= it < begin + 300), default=None)
+        for begin in range(0, 3600, 300)
+    ]
+    assert rings(ALARMS["EventsComeBackAlarm"], waited)
+    assert not rings(ALARMS["EventsComeBackAlarm"], waited[:6])
