@@ -33,17 +33,37 @@ def delivered_per_minute(target: Target, now: float) -> float:
 
 def oldest_seconds(target: Target, queue_url: str, now: float) -> float | None:
     """Return the age of a queue's oldest message, as CloudWatch saw it last; None: not known."""
+    dimension = {"Name": "QueueName", "Value": queue_url.rpartition("/")[2]}
+    points = _maxima(target, ("AWS/SQS", "ApproximateAgeOfOldestMessage"), dimension, now, 10)
+    return float(points[-1]["Maximum"]) if points else None
+
+
+def waited_seconds(target: Target, now: float) -> float | None:
+    """Return for how long the oldest of what came back in a pause waits by now; None: not known.
+
+    The longest pause probes every 15 minutes.
+    """
+    dimension = {"Name": "service", "Value": target.name}
+    points = _maxima(target, (NAMESPACE, "Waited"), dimension, now, 20)
+    waits = [it["Maximum"] + max(now - it["Timestamp"].timestamp(), 0.0) for it in points]
+    return max(waits, default=None)
+
+
+def _maxima(
+    target: Target, metric: tuple[str, str], dimension: dict[str, str], now: float, minutes: int
+) -> list[dict[str, Any]]:
+    """Return the largest value of each of the last minutes, oldest first."""
+    namespace, name = metric
     answer = target.clients.cloudwatch.get_metric_statistics(
-        Namespace="AWS/SQS",
-        MetricName="ApproximateAgeOfOldestMessage",
-        Dimensions=[{"Name": "QueueName", "Value": queue_url.rpartition("/")[2]}],
-        StartTime=_time(now - 10 * MINUTE),
+        Namespace=namespace,
+        MetricName=name,
+        Dimensions=[dimension],
+        StartTime=_time(now - minutes * MINUTE),
         EndTime=_time(now + MINUTE),
         Period=60,
         Statistics=["Maximum"],
     )
-    points = sorted(answer.get("Datapoints", ()), key=lambda it: it["Timestamp"])
-    return float(points[-1]["Maximum"]) if points else None
+    return sorted(answer.get("Datapoints", ()), key=lambda it: it["Timestamp"])
 
 
 def _measured(target: Target, now: float) -> Counter[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ops.counts import delivered_per_minute, last_hour, oldest_seconds
+from ops.counts import delivered_per_minute, last_hour, oldest_seconds, waited_seconds
 from ops.gates import Gate, gate_of
 from ops.logs import iso
 from ops.mappings import QUEUES, QueueMapping, mappings_of
@@ -36,7 +36,10 @@ class QueueState:
 
 @dataclass(frozen=True, slots=True)
 class StackState:
-    """All of it. `in_flight` counts what a worker has, and what waits for its next attempt."""
+    """All of it. `in_flight` counts what a worker has, and what waits for its next attempt.
+
+    `waited` is how long the oldest waits that deliver handed back in a pause; None: not known.
+    """
 
     stack: str
     at: float
@@ -46,6 +49,7 @@ class StackState:
     mappings: tuple[QueueMapping, ...]
     delivered_per_minute: float
     last_hour: dict[str, int]
+    waited: float | None = None
 
     @property
     def waiting(self) -> int:
@@ -57,8 +61,13 @@ class StackState:
 
     @property
     def oldest(self) -> float | None:
-        """Not known as long as it is not known of one of them."""
+        """Not known as long as it is not known of one of them.
+
+        SQS leaves out of its age what was received three times, as all that waits out a pause is.
+        """
         known = [it.oldest for it in self.queues if it.oldest is not None]
+        if self.waited is not None:
+            return max([*known, self.waited])
         return max(known) if len(known) == len(self.queues) else None
 
     @property
@@ -92,19 +101,23 @@ class StackState:
 
 def state_of(target: Target, now: float) -> StackState:
     """Look at each part once."""
+    gate = gate_of(target, now)
+    queues = tuple(
+        _queue(target, name, target.outputs[output], now)
+        for name, output in QUEUES.items()
+        if output in target.outputs
+    )
+    is_held = gate.pauses and any(it.waiting or it.in_flight for it in queues)
     return StackState(
         stack=target.name,
         at=now,
-        queues=tuple(
-            _queue(target, name, target.outputs[output], now)
-            for name, output in QUEUES.items()
-            if output in target.outputs
-        ),
+        queues=queues,
         parked=parked_on(target),
-        gate=gate_of(target, now),
+        gate=gate,
         mappings=tuple(mappings_of(target)),
         delivered_per_minute=delivered_per_minute(target, now),
         last_hour=last_hour(target, now),
+        waited=waited_seconds(target, now) if is_held else None,
     )
 
 

@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, cast
 
 import boto3
@@ -85,13 +86,17 @@ class FakeLogs:
 
 @dataclass
 class FakeWatch:
-    """CloudWatch: one age, alarms, and sums by metric."""
+    """CloudWatch: one age, what deliver measured and when, alarms, and sums by metric."""
 
     age: float | None = None
+    waited: list[tuple[float, float]] = field(default_factory=list)
     alarms: list[dict[str, Any]] = field(default_factory=list)
     sums: dict[str, float] = field(default_factory=dict)
 
-    def get_metric_statistics(self, **_: Any) -> dict[str, Any]:
+    def get_metric_statistics(self, **asked: Any) -> dict[str, Any]:
+        if asked["MetricName"] == "Waited":
+            measured = [(datetime.fromtimestamp(at, UTC), value) for at, value in self.waited]
+            return {"Datapoints": [{"Timestamp": at, "Maximum": it} for at, it in measured]}
         points = [] if self.age is None else [{"Timestamp": 1, "Maximum": self.age}]
         return {"Datapoints": points}
 

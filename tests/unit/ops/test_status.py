@@ -76,6 +76,31 @@ def test_what_waits_and_what_a_worker_has_are_counted_apart(stack: StackInMemory
     assert (state.waiting, state.in_flight, state.oldest) == (2, 1, 90.0)
 
 
+@pytest.mark.parametrize(
+    ("is_paused", "measured", "oldest"),
+    [
+        pytest.param(True, [(NOW - 600, 3000.0), (NOW - 60, 100.0)], 3600.0, id="paused"),
+        pytest.param(True, [], 90.0, id="nothing came back"),
+        pytest.param(True, [(NOW - 60, 10.0)], 90.0, id="SQS knows of an older one"),
+        pytest.param(False, [(NOW - 600, 3000.0)], 90.0, id="it went on meanwhile"),
+    ],
+)
+def test_in_a_pause_the_oldest_is_what_deliver_measured(
+    stack: StackInMemory,
+    measured: list[tuple[float, float]],
+    oldest: float,
+    *,
+    is_paused: bool,
+) -> None:
+    """SQS leaves out what was received three times or more."""
+    stack.sqs.send_message(QueueUrl=stack.target.outputs["EventQueueUrl"], MessageBody="{}")
+    stack.watch.age, stack.watch.waited = 90.0, measured
+    if is_paused:
+        put_gate(stack, GateState(pause=Pause(Cause.BLOCKED, NOW + 60, 60.0)))
+
+    assert state_of(stack.target, NOW).oldest == oldest
+
+
 def test_an_age_that_cloudwatch_does_not_know_is_said_so(stack: StackInMemory) -> None:
     stack.sqs.send_message(QueueUrl=stack.target.outputs["EventQueueUrl"], MessageBody="{}")
 
