@@ -14,6 +14,7 @@ take no more of it than a thousand.
 from __future__ import annotations
 
 import sqlite3
+import weakref
 import zlib
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping
@@ -89,14 +90,16 @@ class Records:
             f"PRAGMA cache_size = -{_CACHE_KIB}; PRAGMA journal_mode = OFF;"
             f"PRAGMA synchronous = OFF; {_TABLES}"
         )
+        # From Python 3.13 on, one that is not closed is a warning.
+        self._close = weakref.finalize(self, self._database.close)
         self._last = 0
         self._by_sender: Counter[Sender] = Counter()
         # How many show up when; those that came together, together.
         self._late: deque[tuple[float, int]] = deque()
 
     def close(self) -> None:
-        """Give the file back."""
-        self._database.close()
+        """Give the file back at once, and not only when nobody knows the records any more."""
+        self._close()
 
     def add(self, records: Iterable[Record], now: float) -> range:
         """Keep records; returns their numbers."""
