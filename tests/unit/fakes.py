@@ -188,6 +188,11 @@ class MemoryGate:
         self.admitted += len(reservation.slots)
         return reservation
 
+    def expects_room(self, count: int, latest: float, lane: Lane = Lane.SERVICES) -> bool:
+        request = SlotRequest(self.clock.now(), count, latest, self.configured, lane=lane)
+        _, found = rules.admit(self.state, request)
+        return found.early > 0 and len(found.slots) == count and not found.probe
+
     def refresh_lead(self) -> float:
         return 0.0
 

@@ -18,6 +18,7 @@ from collections.abc import Generator, Iterable
 from dataclasses import dataclass, field
 
 from cometly_forwarder.deliver.posting import LATE_SECONDS, POST_SECONDS
+from cometly_forwarder.deliver.slots import Slot
 from cometly_forwarder.gate import rules
 from cometly_forwarder.gate.gate import PATIENCE_SECONDS
 from cometly_forwarder.gate.quota import LimitEstimate, RateHeaders
@@ -228,7 +229,9 @@ class Simulation:
         if unused:
             self._give_back(worker, Unused(unused, worker.lane))
         for slot, moment in zip(used, arrived, strict=False):
-            self._spawn(self._post(worker, slot, moment, done, probe=reservation.probe))
+            self._spawn(
+                self._post(worker, Slot(slot, reservation.probe, reservation.early), moment, done)
+            )
         while len(done) < len(used):
             yield 0.01
 
@@ -237,11 +240,9 @@ class Simulation:
             return self.page_duplicates
         return self.duplicates
 
-    def _post(
-        self, worker: Worker, slot: float, moment: float, done: list[None], *, probe: bool
-    ) -> Steps:
-        lane = worker.lane
-        wait = yield from self._missed(worker, slot, probe=probe)
+    def _post(self, worker: Worker, slot: Slot, moment: float, done: list[None]) -> Steps:
+        lane, probe = worker.lane, slot.probe
+        wait = yield from self._missed(worker, slot)
         if wait is not None:
             self.returned.append(self.now - self.start)
             if lane is Lane.SERVICES and self.keyed is not None:
@@ -254,7 +255,7 @@ class Simulation:
         yield self.latency / 2 * self.random.uniform(0.5, 1.5)
         if self.has_headers:
             told = remaining if self.remaining is None else self.remaining
-            worker.heard.append(RateHeaders(self.limiter.limit, told, slot))
+            worker.heard.append(RateHeaders(self.limiter.limit, told, slot.at))
         if is_ok and (probe or rules.failures_of(self.state, lane)):
             self.state = rules.succeeded(self.state, probe=probe, lane=lane)
         elif not is_ok:
@@ -268,17 +269,15 @@ class Simulation:
             )
         done.append(None)
 
-    def _missed(
-        self, worker: Worker, slot: float, *, probe: bool
-    ) -> Generator[float, None, float | None]:
+    def _missed(self, worker: Worker, slot: Slot) -> Generator[float, None, float | None]:
         """Sleep until a slot; returns the seconds until the message comes back if it is missed."""
-        yield max(0.0, slot - worker.skew - self.now)
+        yield max(0.0, slot.begins - worker.skew - self.now)
         yield self._stall()
         clock = self.now + worker.skew
         holds = rules.holds(self.state, clock, self.configured, worker.lane)
-        if probe or (holds and clock - slot <= LATE_SECONDS):
+        if slot.probe or (holds and clock - slot.at <= LATE_SECONDS):
             return None
-        self._give_back(worker, Unused((slot,), worker.lane, probe=probe))
+        self._give_back(worker, Unused((slot.at,), worker.lane, probe=slot.probe))
         pause = rules.closed(self.state, self.now + worker.skew, worker.lane)
         return (pause.wait(self.now + worker.skew) if pause else 1.0) + self.random.uniform(0, 2)
 

@@ -113,7 +113,7 @@ def test_twins_in_one_batch_take_one_post_and_one_receive(pipe: Pipe) -> None:
 
     assert kept == []
     assert len(pipe.cometly.posted) == 1
-    assert pipe.gate.given_back == 9
+    assert pipe.gate.admitted == 1
 
 
 def test_twins_in_one_batch_wait_as_long_as_the_first(pipe: Pipe) -> None:
@@ -188,13 +188,13 @@ def test_claims_whose_answers_were_lost_are_no_deaths(pipe: Pipe) -> None:
 
 
 def test_duplicates_are_dropped_unposted_and_their_slots_given_back(pipe: Pipe) -> None:
-    pipe.deliver(message(1))
+    pipe.deliver(*[message(number) for number in range(4)])
 
-    kept = pipe.deliver(*[other_message_of(1, f"t-{n}") for n in range(4)])
+    kept = pipe.deliver(*[other_message_of(number, f"t-{number}") for number in range(4)])
 
     assert kept == []
-    assert len(pipe.cometly.posted) == 1
-    assert pipe.journal.names() == ["delivery.delivered"] + ["delivery.duplicate"] * 4
+    assert len(pipe.cometly.posted) == 4
+    assert pipe.journal.names() == ["delivery.delivered"] * 4 + ["delivery.duplicate"] * 4
     assert pipe.gate.given_back == 4
 
 
@@ -435,7 +435,7 @@ def test_an_event_that_is_parked_while_the_ledger_is_away_is_parked_once(pipe: P
 def test_an_event_past_the_horizon_is_parked_with_its_last_answer(pipe: Pipe) -> None:
     answering(pipe, answer(503))
     pipe.deliver(message(1))
-    pipe.clock.time += pipe.horizon
+    pipe.clock.time += pipe.horizon + 1
 
     kept = pipe.deliver(message(1))
 
@@ -641,12 +641,96 @@ def test_a_gate_that_is_away_posts_nothing_and_claims_nothing(
         raise defect
 
     monkeypatch.setattr(MemoryGate, "admit", admit)
+    monkeypatch.setattr(MemoryGate, "expects_room", lambda *_: False)
 
     kept = pipe.deliver(message(1), message(2))
 
     assert kept == ["m-1", "m-2"]
     assert pipe.journal.names() == [f"delivery.{line}"]
     assert pipe.ledger.items == {}
+
+
+def test_a_gate_that_cannot_say_what_to_expect_is_asked_first(
+    pipe: Pipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def expects_room(*_: object) -> bool:
+        raise ValueError("an odd state")
+
+    monkeypatch.setattr(MemoryGate, "expects_room", expects_room)
+
+    assert pipe.deliver(message(1)) == []
+    assert pipe.journal.names() == ["delivery.crashed", "delivery.delivered"]
+
+
+def test_claims_that_were_made_while_the_gate_was_away_are_undone(
+    pipe: Pipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def admit(*_: object) -> Reservation:
+        raise Unavailable("away")
+
+    monkeypatch.setattr(MemoryGate, "admit", admit)
+
+    kept = pipe.deliver(message(1), message(2))
+
+    assert kept == ["m-1", "m-2"]
+    assert pipe.cometly.posted == []
+    assert pipe.ledger.states() == ["waiting"] * 2
+    assert {item["claims"] for item in pipe.ledger.items.values()} == {0}
+
+
+def test_claims_for_which_there_was_no_slot_after_all_are_undone(
+    pipe: Pipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answering(pipe, answer(401))
+    pipe.deliver(message(0))
+    answering(pipe, ACCEPTED)
+    monkeypatch.setattr(MemoryGate, "expects_room", lambda *_: True)
+
+    closed = pipe.deliver(message(1), message(2))
+    pipe.clock.time += 61
+    kept = pipe.deliver(message(1), message(2))
+
+    assert closed == ["m-1", "m-2"]
+    assert kept == ["m-2"]
+    assert pipe.ledger.states() == ["waiting", "delivered", "waiting"]
+    assert {item["claims"] for item in pipe.ledger.items.values()} == {0}
+    lines = {line["name"]: line.get("count") for line in pipe.journal.lines}
+    assert (lines["delivery.paused"], lines["delivery.no_slot"]) == (2, 1)
+
+
+def test_while_little_of_the_limit_is_taken_posts_go_out_at_once(pipe: Pipe) -> None:
+    begun, posted = pipe.clock.time, []
+
+    def respond(_: object) -> CometlyResponse:
+        posted.append(pipe.clock.time)
+        return ACCEPTED
+
+    pipe.cometly.respond = respond
+
+    for number in range(3):
+        pipe.deliver(*[message(10 * number + n) for n in range(10)])
+
+    assert posted[:10] == [begun] * 10
+    assert posted[10:] != [begun] * 20
+
+
+def test_a_post_that_may_go_out_early_may_not_go_out_late(
+    pipe: Pipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask = pipe.ledger.claim
+
+    def claim_slowly(claim: Claim) -> ClaimResult:
+        pipe.clock.time += 1
+        return ask(claim)
+
+    pipe.ledger.claim = claim_slowly  # type: ignore[method-assign]
+    monkeypatch.setattr(MemoryGate, "expects_room", lambda *_: False)
+
+    kept = pipe.deliver(message())
+
+    assert kept == ["m-1"]
+    assert pipe.cometly.posted == []
+    assert reserved(pipe) == 0
 
 
 def test_a_missing_token_waits_and_counts_nothing(pipe: Pipe) -> None:

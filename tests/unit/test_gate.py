@@ -859,6 +859,48 @@ def test_the_last_answer_about_an_event_is_known_to_others_without_a_write_of_it
     assert other.lane(Lane.PAGES).last_taken() == other.last_taken()
 
 
+def test_a_worker_expects_room_once_it_knows_that_there_is_some() -> None:
+    table = FakeTable(Clock())
+    worker = of(table)
+    services = worker.lane(Lane.SERVICES)
+
+    before = services.expects_room(10, START + 21)
+    worker.admit(1, START + 21)
+    calls = table.calls
+
+    assert (before, services.expects_room(10, START + 21)) == (False, True)
+    assert not services.expects_room(10, START)
+    assert table.calls == calls
+
+
+@pytest.mark.parametrize("why", ["closed", "a probe", "much is taken"])
+def test_a_worker_expects_no_room_where_posts_have_to_wait(why: str) -> None:
+    table = FakeTable(Clock())
+    worker = of(table)
+    worker.admit(1 if why != "much is taken" else 300, START + 21)
+    worker.admit(1 if why != "much is taken" else 300, START + 40)
+    if why != "much is taken":
+        worker.blocked(is_sure=True)
+    if why == "a probe":
+        table.clock.sleep(61)
+
+    assert not worker.expects_room(1, table.clock.now() + 21)
+
+
+def test_a_state_that_is_old_costs_one_more_write_and_no_wait(
+    dynamodb: DynamoDBClient,
+) -> None:
+    clock = Clock()
+    slept: list[float] = []
+    one, other = gate(dynamodb, clock), gate(dynamodb, clock)
+    other.sleep = slept.append
+    other.admit(1, START + 60)
+    one.admit(1, START + 60)
+
+    assert other.admit(1, START + 60).slots
+    assert slept == []
+
+
 def test_without_an_answer_nothing_was_taken() -> None:
     worker = of(FakeTable(Clock()))
     worker.admit(1, START + 21)

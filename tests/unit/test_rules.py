@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
@@ -899,3 +900,58 @@ def test_the_longest_pauses_and_reservations_are_believed() -> None:
 
     assert admit(state)[1].cause is Cause.THROTTLED
     assert admit(reserved, count=1, rate=20, latest=NOW + 21)[1].slots == ()
+
+
+@WINDOWS
+@pytest.mark.parametrize("seed", range(3))
+def test_bursts_and_trickles_that_post_at_once_meet_no_429(window: str, seed: int) -> None:
+    rng = random.Random(seed)
+    at, moments = 0.0, list[float]()
+    while at < 500:
+        moments += [at] * rng.choice([1, 1, 1, 10, 100, 700])
+        at += rng.uniform(0, 30)
+
+    simulation = Simulation(window, keyed=tuple(moments), workers=3, seed=seed, poll=0.2).run(600)
+
+    assert simulation.refused == []
+    assert simulation.accepted_in(0, 600) >= 0.99 * len(moments)
+
+
+@pytest.mark.parametrize(("taken", "is_early"), [(489, True), (491, False)])
+def test_posts_go_out_before_their_slots_while_half_of_the_limit_is_free(
+    taken: int, *, is_early: bool
+) -> None:
+    sent = bytes([1, 1]) * (taken // 2) + bytes([taken % 2])
+    state = GateState(window=Window(round(NOW * 10) - len(sent), sent))
+
+    _, reservation = admit(state)
+
+    assert (reservation.early > 0) is is_early
+
+
+def test_where_other_senders_take_half_of_the_limit_posts_wait_for_their_slots() -> None:
+    learnt = LimitEstimate(limit=1000, limit_at=NOW, others=500)
+
+    _, reservation = admit(GateState(learnt=learnt))
+
+    assert reservation.slots
+    assert reservation.early == 0
+
+
+@given(st.data())
+def test_no_minute_holds_more_than_the_limit_though_posts_go_out_before_their_slots(
+    data: st.DataObject,
+) -> None:
+    rate = data.draw(st.sampled_from([10, 30, 60]))
+    state, now, posts = GateState(), NOW, list[float]()
+    for _ in range(data.draw(st.integers(1, 40))):
+        now += data.draw(st.sampled_from([0.0, 0.1, 1.0, 7.0, 31.0, 60.0]))
+        state, found = admit(state, now=now, latest=now + 18, rate=rate)
+        for slot in found.slots:
+            begins = max(now, slot - found.early)
+            # At once, at its slot, or as late as a thread and the network may make it.
+            posts.append(data.draw(st.sampled_from([begins, max(begins, slot), slot + 0.3])))
+
+    posts.sort()
+    # Of a minute that ends with a post, and begins with the one that is `rate` places before.
+    assert all(late - early > 60 for early, late in zip(posts, posts[rate:], strict=False))

@@ -1,13 +1,16 @@
-"""A batch of messages, step by step: reserve, read, claim, deal, post, release.
+"""A batch of messages, step by step: read, reserve and claim, post, release.
 
-Slots are reserved for every message; what duplicates do not use goes back.
+Slots are reserved for every identity; what duplicates do not use goes back. Where slots at once are
+to be expected, the events are claimed at the same time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from queue import SimpleQueue
 from typing import Protocol
 
 from cometly_forwarder.deliver.claims import LEASE_MARGIN_SECONDS
@@ -15,7 +18,7 @@ from cometly_forwarder.deliver.failures import Failures
 from cometly_forwarder.deliver.jobs import Arrival, End, Job, Later, Message
 from cometly_forwarder.deliver.posting import POST_SECONDS, Posting
 from cometly_forwarder.deliver.preparation import Preparation
-from cometly_forwarder.deliver.slots import Gate, Slot, deal
+from cometly_forwarder.deliver.slots import Gate, Slot, slots_of
 from cometly_forwarder.deliver.waits import least_wait, patience
 from cometly_forwarder.errors import Unavailable
 from cometly_forwarder.gate.rules import Cause, Reservation
@@ -32,6 +35,40 @@ class Queue(Protocol):
 
     def release(self, delays: Mapping[str, float]) -> None:
         """Hide each receipt's message for so many seconds. Best effort: never raises."""
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """What the gate said; `later` when it said nothing."""
+
+    reservation: Reservation = field(default_factory=Reservation)
+    later: Later | None = None
+
+    @property
+    def count(self) -> int:
+        return len(self.reservation.slots)
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """Claims that go on side by side."""
+
+    threads: ThreadPoolExecutor
+    claim: Callable[[Arrival], Job | End]
+    _arrivals: dict[Future[Job | End], Arrival] = field(default_factory=dict)
+    _ended: SimpleQueue[Future[Job | End]] = field(default_factory=SimpleQueue)
+
+    def begin(self, arrivals: Iterable[Arrival]) -> None:
+        for arrival in arrivals:
+            future = self.threads.submit(self.claim, arrival)
+            self._arrivals[future] = arrival
+            future.add_done_callback(self._ended.put)
+
+    def ended(self) -> Iterator[tuple[Message, Job | End]]:
+        """Wait for the claims, and yield each as it ends."""
+        for _ in range(len(self._arrivals)):
+            future = self._ended.get()
+            yield self._arrivals[future].message, future.result()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,34 +96,42 @@ class BatchDelivery:
 
         `deadline` is Unix time in seconds: when the invocation is over at the latest.
         """
-        lease = deadline + LEASE_MARGIN_SECONDS
-        reservation = self._reservation(len(batch), deadline - POST_SECONDS)
-        if isinstance(reservation, Later):
-            return self._release(dict.fromkeys(batch, reservation))
-        if not reservation.slots:
-            return self._release(self._turned_away(batch, reservation))
+        lease, latest = deadline + LEASE_MARGIN_SECONDS, deadline - POST_SECONDS
         arrivals, away = self._read(batch, lease)
         groups = _by_identity(arrivals)
-        admitted, rest = groups[: len(reservation.slots)], groups[len(reservation.slots) :]
-        away |= self._turned_away([each.message for group in rest for each in group], reservation)
         with ThreadPoolExecutor(THREADS) as threads:
+            claims = Claims(threads, lambda arrival: self._claim(arrival, lease))
+            is_expected = self._expects_room(len(groups), latest)
+            if is_expected:
+                claims.begin(first for first, *_ in groups)
+            admission = self._admission(len(groups), latest)
+            admitted = groups if is_expected else groups[: admission.count]
             # What gets no slot goes back at once, unclaimed and unwritten.
+            away |= self._turned_away(_messages_of(groups[len(admitted) :]), admission)
             kept = threads.submit(self._release, away)
-            jobs, ends = self._claim([first for first, *_ in admitted], lease, threads)
-            ends |= self._post(jobs, reservation, threads)
+            if not is_expected:
+                claims.begin(first for first, *_ in admitted)
+            ends = self._post(claims, admission)
         for first, *others in admitted:
             end = ends[first.message]
             ends |= {other.message: self.preparation.follow(other, end) for other in others}
         return kept.result() + self._release(ends)
 
-    def _reservation(self, count: int, latest: float) -> Reservation | Later:
+    def _expects_room(self, count: int, latest: float) -> bool:
         try:
-            return self.gate.admit(count, latest)
-        except Unavailable as exc:
-            return self.failures.unavailable(exc)
+            return self.gate.expects_room(count, latest)
         except Exception as exc:  # noqa: BLE001 - a defect of the gate's must not be silent
             self.failures.crashed(exc)
-            return self.failures.soon()
+            return False
+
+    def _admission(self, count: int, latest: float) -> Admission:
+        try:
+            return Admission(self.gate.admit(count, latest))
+        except Unavailable as exc:
+            return Admission(later=self.failures.unavailable(exc))
+        except Exception as exc:  # noqa: BLE001 - a defect of the gate's must not be silent
+            self.failures.crashed(exc)
+            return Admission(later=self.failures.soon())
 
     def _read(
         self, batch: Sequence[Message], lease: float
@@ -101,53 +146,54 @@ class BatchDelivery:
                 ends[message] = self._crashed(exc, message, lease)
         return arrivals, ends
 
-    def _claim(
-        self, arrivals: Iterable[Arrival], lease: float, threads: ThreadPoolExecutor
-    ) -> tuple[list[Job], dict[Message, End]]:
-        """Claim side by side; returns the jobs, and what becomes of the rest."""
+    def _claim(self, arrival: Arrival, lease: float) -> Job | End:
+        try:
+            return self.preparation.prepare(arrival, lease)
+        except Exception as exc:  # noqa: BLE001 - whatever it is, the others must go on
+            return self._crashed(exc, arrival.message, lease)
 
-        def claim(arrival: Arrival) -> Job | End:
-            try:
-                return self.preparation.prepare(arrival, lease)
-            except Exception as exc:  # noqa: BLE001 - whatever it is, the others must go on
-                return self._crashed(exc, arrival.message, lease)
+    def _post(self, claims: Claims, admission: Admission) -> dict[Message, End]:
+        """Post each event as soon as it is claimed, side by side.
 
-        claims = {each.message: threads.submit(claim, each) for each in arrivals}
-        jobs: list[Job] = []
+        A suspect may kill its worker: it posts after all others, so that it takes none with it, and
+        a second one goes back.
+        """
+        slots = deque(slots_of(admission.reservation))
         ends: dict[Message, End] = {}
-        for message, future in claims.items():
-            claimed = future.result()
-            if isinstance(claimed, Job):
-                jobs.append(claimed)
-            else:
+        posts: dict[Message, Future[End]] = {}
+        suspects: list[Job] = []
+        late: list[Job] = []
+        for message, claimed in claims.ended():
+            if not isinstance(claimed, Job):
                 ends[message] = claimed
-        return jobs, ends
-
-    def _post(
-        self,
-        jobs: Sequence[Job],
-        reservation: Reservation,
-        threads: ThreadPoolExecutor,
-    ) -> dict[Message, End]:
-        """Post side by side, and a suspect after all others, so that it takes none with it."""
-
-        def post(job: Job, slot: Slot) -> End:
-            try:
-                return self.posting.post(job, slot)
-            except Exception as exc:  # noqa: BLE001 - whatever it is, the others must go on
-                return self._crashed(exc, job.message, job.claim.lease)
-
-        dealt = deal(jobs, reservation)
-        if dealt.unused:
-            self.failures.best_effort(
-                lambda: self.gate.give_back(dealt.unused, probe=reservation.probe)
-            )
-        ends: dict[Message, End] = {
-            job.message: self.posting.postpone(job) for job in dealt.postponed
-        }
-        posts = {job.message: threads.submit(post, job, slot) for job, slot in dealt.steady}
+            elif claimed.is_suspect:
+                suspects.append(claimed)
+            elif slots:
+                posts[message] = claims.threads.submit(self._post_one, claimed, slots.popleft())
+            else:
+                late.append(claimed)
+        last = slots.popleft() if suspects and slots else None
+        self._give_back(slots)
+        ends |= self._undo(late, admission)
+        ends |= {job.message: self.posting.postpone(job) for job in suspects[bool(last) :]}
         ends |= {message: future.result() for message, future in posts.items()}
-        return ends | {job.message: post(job, slot) for job, slot in dealt.suspect}
+        return ends | ({suspects[0].message: self._post_one(suspects[0], last)} if last else {})
+
+    def _post_one(self, job: Job, slot: Slot) -> End:
+        try:
+            return self.posting.post(job, slot)
+        except Exception as exc:  # noqa: BLE001 - whatever it is, the others must go on
+            return self._crashed(exc, job.message, job.claim.lease)
+
+    def _give_back(self, slots: Sequence[Slot]) -> None:
+        if slots:
+            unused, probe = tuple(slot.at for slot in slots), slots[0].probe
+            self.failures.best_effort(lambda: self.gate.give_back(unused, probe=probe))
+
+    def _undo(self, jobs: Sequence[Job], admission: Admission) -> dict[Message, End]:
+        """Undo the claims of what got no slot, though one was expected."""
+        away = self._turned_away([job.message for job in jobs], admission)
+        return {job.message: self.posting.undo(job, away[job.message]) for job in jobs}
 
     def _crashed(self, exc: Exception, message: Message, lease: float) -> Later:
         """Keep a defect of ours to its own event: its claim ends without an outcome."""
@@ -166,23 +212,24 @@ class BatchDelivery:
         return [message.id for message in delays]
 
     def _turned_away(
-        self, messages: Sequence[Message], reservation: Reservation
-    ) -> dict[Message, End]:
+        self, messages: Sequence[Message], admission: Admission
+    ) -> dict[Message, Later]:
         """Send back what got no slot, with a trace of it."""
-        if messages and reservation.cause:
-            self.journal.record(
-                "delivery.paused", cause=reservation.cause.value, count=len(messages)
-            )
-        elif messages:
+        cause = admission.reservation.cause
+        if messages and cause:
+            self.journal.record("delivery.paused", cause=cause.value, count=len(messages))
+        elif messages and not admission.later:
             self.journal.record("delivery.no_slot", count=len(messages))
-        return {message: self._away(message, reservation) for message in messages}
+        return {message: self._away(message, admission) for message in messages}
 
-    def _away(self, message: Message, reservation: Reservation) -> Later:
+    def _away(self, message: Message, admission: Admission) -> Later:
         """Wait for the gate; while Cometly is dead, come back less and less often."""
+        if admission.later:
+            return admission.later
         spread = 2.0
-        if reservation.cause is Cause.FAILING:
+        if admission.reservation.cause is Cause.FAILING:
             spread = patience(message, _LONGEST_SPREAD_SECONDS)
-        return Later(reservation.wait + self.random() * spread)
+        return Later(admission.reservation.wait + self.random() * spread)
 
 
 def _by_identity(arrivals: Iterable[Arrival]) -> list[list[Arrival]]:
@@ -191,3 +238,7 @@ def _by_identity(arrivals: Iterable[Arrival]) -> list[list[Arrival]]:
     for arrival in sorted(arrivals, key=lambda each: each.envelope.accepted_at):
         groups.setdefault(arrival.envelope.event_id, []).append(arrival)
     return list(groups.values())
+
+
+def _messages_of(groups: Iterable[Iterable[Arrival]]) -> list[Message]:
+    return [arrival.message for group in groups for arrival in group]

@@ -75,18 +75,22 @@ class Posting:
     def postpone(self, job: Job) -> Later:
         """Let a suspect come back at another time than the others; its claim did not count."""
         seconds = 1 + self.random() * UNAVAILABLE_SECONDS
-        return self.outcomes.unclaim(job, Later(seconds))
+        return self.undo(job, Later(seconds))
+
+    def undo(self, job: Job, later: Later) -> Later:
+        """Undo a claim that got no slot."""
+        return self.outcomes.unclaim(job, later)
 
     def _missed(self, job: Job, slot: Slot) -> Later | None:
         """Sleep until the slot; returns a wait if the thread is late, or the gate closed before."""
         event_id = job.claim.event_id
-        self._sleep_until(slot.at - self.gate.refresh_lead())
+        self._sleep_until(slot.begins - self.gate.refresh_lead())
         try:
             is_open = slot.probe or self.gate.is_open()
         except Unavailable as exc:
             self._give_back(slot)
             return self.failures.unavailable(exc, event_id)
-        self._sleep_until(slot.at)
+        self._sleep_until(slot.begins)
         is_late = self.now() - slot.at > LATE_SECONDS
         if slot.probe or (is_open and not is_late):
             return None

@@ -1,12 +1,10 @@
-"""The moments at which a batch may post: the gate as delivery sees it, and who gets which slot."""
+"""The moments at which a batch may post: the gate as delivery sees it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from cometly_forwarder.deliver.jobs import Job
 from cometly_forwarder.gate.quota import RateHeaders
 from cometly_forwarder.gate.rules import Reservation
 
@@ -16,8 +14,11 @@ class Gate(Protocol):
 
     def admit(self, count: int, latest: float) -> Reservation: ...
 
+    def expects_room(self, count: int, latest: float) -> bool:
+        """Say whether so many posts could go out at once, as far as this worker knows."""
+
     def refresh_lead(self) -> float:
-        """Seconds before its slot at which a thread should ask whether the gate is open."""
+        """Seconds before its post at which a thread should ask whether the gate is open."""
 
     def is_open(self) -> bool: ...
 
@@ -43,38 +44,20 @@ class Gate(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """A moment to post at, as Unix time; `probe` when the gate hangs on the answer."""
+    """A moment to post at, as Unix time, or up to `early` seconds before.
+
+    `probe` when the gate hangs on the answer.
+    """
 
     at: float
     probe: bool
+    early: float = 0.0
+
+    @property
+    def begins(self) -> float:
+        """From when on the post may go out."""
+        return self.at - self.early
 
 
-@dataclass(frozen=True, slots=True)
-class Deal:
-    """Which job posts in which slot, which ones do not, and the slots that are left.
-
-    `steady` jobs may post side by side; a `suspect`, one at the most, posts after them.
-    """
-
-    steady: tuple[tuple[Job, Slot], ...]
-    suspect: tuple[tuple[Job, Slot], ...]
-    postponed: tuple[Job, ...]
-    unused: tuple[float, ...]
-
-
-def deal(jobs: Sequence[Job], reservation: Reservation) -> Deal:
-    """Give each job a slot, the last one to a suspect. There are at least as many slots as jobs.
-
-    A suspect may kill its worker: it must take no other event with it, and no second suspect.
-    """
-    in_order = sorted(jobs, key=lambda job: job.is_suspect)
-    steady = sum(not job.is_suspect for job in jobs)
-    posting = min(steady + 1, len(jobs))
-    slots = [Slot(at, reservation.probe) for at in reservation.slots]
-    posts = tuple(zip(in_order[:posting], slots, strict=False))
-    return Deal(
-        steady=posts[:steady],
-        suspect=posts[steady:],
-        postponed=tuple(in_order[posting:]),
-        unused=reservation.slots[posting:],
-    )
+def slots_of(reservation: Reservation) -> list[Slot]:
+    return [Slot(at, reservation.probe, reservation.early) for at in reservation.slots]

@@ -79,8 +79,19 @@ class DynamoGate:
         self.sleep(min(reservation.wait, PATIENCE_SECONDS))
         return self._reserve_afresh(request)
 
+    def expects_room(self, count: int, latest: float, lane: Lane = Lane.SERVICES) -> bool:
+        """Say whether so many posts could go out at once, as far as this worker knows.
+
+        It asks nobody: so not before the first answer, either.
+        """
+        with self._lock:
+            if not self.table.is_known:
+                return False
+            _, found = self._admitted(self._known_state(), _LocalRequest(count, latest, lane))
+        return found.early > 0 and len(found.slots) == count and not found.probe
+
     def refresh_lead(self) -> float:
-        """Seconds before its slot at which a thread should ask whether the gate is open."""
+        """Seconds before its post at which a thread should ask whether the gate is open."""
         return _ROUND_TRIPS_TO_REFRESH * self.table.round_trip
 
     def is_open(self, lane: Lane = Lane.SERVICES) -> bool:
@@ -229,8 +240,10 @@ class DynamoGate:
             if after == self.table.state or self.table.replace(self._with_taken_at(after)):
                 del self._reports[: len(reports)]
                 return result
-            # Back off with jitter, so that workers that lost the race do not collide again.
-            self.sleep(random.uniform(0, 0.01 * 2 ** min(attempt, 4)))  # noqa: S311
+            # Back off with jitter, so that workers that lost the race do not collide again; but for
+            # the first time, when this worker's state may just have been old.
+            if attempt:
+                self.sleep(random.uniform(0, 0.01 * 2 ** min(attempt, 4)))  # noqa: S311
         raise Unavailable("the gate is contended")
 
 
@@ -243,6 +256,9 @@ class LaneGate:
 
     def admit(self, count: int, latest: float) -> Reservation:
         return self.gate.admit(count, latest, self.of)
+
+    def expects_room(self, count: int, latest: float) -> bool:
+        return self.gate.expects_room(count, latest, self.of)
 
     def refresh_lead(self) -> float:
         return self.gate.refresh_lead()

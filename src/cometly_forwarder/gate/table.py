@@ -62,6 +62,11 @@ class GateTable:
         return self.stopwatch() - self._refreshed_at
 
     @property
+    def is_known(self) -> bool:
+        """Whether the state was read or written before."""
+        return self._refreshed_at > -math.inf
+
+    @property
     def round_trip(self) -> float:
         """Seconds that a call takes as a rule."""
         return min(sorted(self._round_trips)[-2:])

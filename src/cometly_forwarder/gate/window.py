@@ -48,6 +48,10 @@ class Window:
             bucket += 1
         return max(wanted, bucket * BUCKET_SECONDS)
 
+    def taken(self, now: float) -> int:
+        """Count the slots of the window that ends now, and all that lie ahead."""
+        return self._count(_bucket(now) - WINDOW_BUCKETS, self.base + len(self.sent) - 1)
+
     def with_slot(self, slot: float) -> Window:
         place = max(0, _bucket(slot) - self.base)
         counts = bytearray(self.sent.ljust(place + 1, b"\0"))
