@@ -237,6 +237,8 @@ def _parameters(plan: Plan, options: Options, known: frozenset[str]) -> dict[str
             # The phone number of Cometly's own guide is American and has no country code.
             "DefaultPhoneRegion": "US",
             "CometlyUrl": plan.cometly_url,
+            # Whoever tries something waits for it. (The emulator gathers nothing anyway.)
+            "BatchingWindowSeconds": "0",
             "AllowedOrigins": shop.origins_of(plan.shop_url),
             # The shop has no back end: its page sends the purchase.
             "BrowserEventNames": "*",
