@@ -62,9 +62,11 @@ MOMENTS = (
 TIMES: dict[str, Any] = {
     "invocation": 3.0,
     "aws_seconds": 0.4,
-    "batch": 5,
     "constants": {**BRISK, "UNAVAILABLE_SECONDS": 1.0},
 }
+
+# By seed: fewer messages than a worker has threads, and many more.
+BATCHES = (40, 5)
 
 
 @dataclass
@@ -108,7 +110,9 @@ class Mayhem:
         slow = self.proxy.spoil(_Dice(self.seed + 2, AWS_CHANCE / 4).strikes, "silent")
         deaths = self._deaths(dice)
         endpoints = through(self.proxy)
-        with self.rig.working(WORKERS, deaths=deaths, endpoints=endpoints, **TIMES) as crew:
+        batch = BATCHES[self.seed % len(BATCHES)]
+        told = {"batch": batch, "deaths": deaths, "endpoints": endpoints, **TIMES}
+        with self.rig.working(WORKERS, **told) as crew:
             for number, wave in enumerate(waves):
                 self._take(wave)
                 self._until_half_is_done(crew, dice)

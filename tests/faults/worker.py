@@ -29,6 +29,7 @@ from botocore.config import Config
 
 import cometly_forwarder
 from cometly_forwarder import aws
+from cometly_forwarder.aws import SQS_BATCH
 from cometly_forwarder.deliver import handler as function
 from cometly_forwarder.deliver.assembly import Ports, assemble
 from cometly_forwarder.deliver.batch import BatchDelivery
@@ -173,27 +174,38 @@ def _poll(plan: Plan, executioner: Executioner) -> None:
     url = plan.environment["EVENT_QUEUE_URL"]
     rounds = 0
     while rounds < plan.rounds and not stopping.is_set() and _has_parent():
-        messages = queue.receive_message(
-            QueueUrl=url,
-            MaxNumberOfMessages=plan.batch,
-            WaitTimeSeconds=1,
-            AttributeNames=["All"],
-        ).get("Messages", [])
+        messages = _gathered(queue, url, plan.batch)
         if not messages:
             continue
         rounds += 1
         kept = _invoke(messages, plan.invocation, rounds)
         gone = [message for message in messages if message["MessageId"] not in kept]
         executioner.at("before delete", gone)
-        if gone:
+        for start in range(0, len(gone), SQS_BATCH):
             queue.delete_message_batch(
                 QueueUrl=url,
                 Entries=[
                     {"Id": str(place), "ReceiptHandle": message["ReceiptHandle"]}
-                    for place, message in enumerate(gone)
+                    for place, message in enumerate(gone[start : start + SQS_BATCH])
                 ],
             )
         executioner.at("after delete", gone)
+
+
+def _gathered(queue: Any, url: str, most: int) -> list[Any]:
+    """Receive a batch, by as many calls as it takes; only the first waits."""
+    messages: list[Any] = []
+    for start in range(0, most, SQS_BATCH):
+        found = queue.receive_message(
+            QueueUrl=url,
+            MaxNumberOfMessages=min(most - start, SQS_BATCH),
+            WaitTimeSeconds=0 if messages else 1,
+            AttributeNames=["All"],
+        ).get("Messages", [])
+        if not found:
+            break
+        messages += found
+    return messages
 
 
 def _invoke(messages: list[Any], seconds: float, number: int) -> set[str]:

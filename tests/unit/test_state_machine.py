@@ -177,6 +177,8 @@ class EventHistory(RuleBasedStateMachine):
 @pytest.fixture(autouse=True)
 def _in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batch, "ThreadPoolExecutor", InTurn)
+    # Fewer than a batch has messages, so that slots are reserved several times.
+    monkeypatch.setattr(batch, "THREADS", 3)
 
 
 TestEventHistory = EventHistory.TestCase

@@ -59,6 +59,7 @@ PAGE_MAPPING = properties("PageMapping")
 
 
 LAMBDA_MAY_GATHER_SECONDS = 20
+GATHERED = 40
 
 
 def test_the_page_queue_is_like_the_event_queue_but_for_its_delay() -> None:
@@ -66,13 +67,16 @@ def test_the_page_queue_is_like_the_event_queue_but_for_its_delay() -> None:
 
 
 def test_the_page_queue_is_read_like_the_event_queue_by_the_same_function() -> None:
-    alike = ("BatchSize", "MaximumBatchingWindowInSeconds", "FunctionResponseTypes")
+    alike = ("MaximumBatchingWindowInSeconds", "FunctionResponseTypes")
 
     assert {name: PAGE_MAPPING[name] for name in alike} == {name: MAPPING[name] for name in alike}
     assert PAGE_MAPPING["FunctionName"] == {"Ref": "DeliverFunction"}
     assert PAGE_MAPPING["EventSourceArn"] == {"Fn::GetAtt": "PageQueue.Arn"}
     assert PAGE_MAPPING["ScalingConfig"] == {"MaximumConcurrency": 2}
-    assert PAGE_MAPPING.keys() == {"FunctionName", "EventSourceArn", "ScalingConfig", *alike}
+    # Pages reserve no farther ahead than so many slots at 1000 a minute.
+    assert PAGE_MAPPING["BatchSize"] == batch.THREADS
+    rest = {"FunctionName", "EventSourceArn", "BatchSize", "ScalingConfig"}
+    assert PAGE_MAPPING.keys() == {*rest, *alike}
 
 
 def test_a_stack_without_pages_has_nothing_of_a_page_queue() -> None:
@@ -163,7 +167,11 @@ PARKED_SECONDS = DEAD_LETTER_QUEUE["MessageRetentionPeriod"]
             ledger.RETENTION_SECONDS,
             id="an event on both queues, within what the ledger remembers",
         ),
-        pytest.param(MAPPING["BatchSize"], batch.THREADS + 1, id="a batch, a thread a message"),
+        pytest.param(
+            2 * GATHERED * 60 / 1000,
+            DELIVER["Timeout"] - posting.POST_SECONDS,
+            id="the slots of two batches at 1000 a minute, before it is too late for a post",
+        ),
         pytest.param(QUEUED_SECONDS, PARKED_SECONDS + 1, id="queued no longer than parked"),
     ],
 )
@@ -185,8 +193,10 @@ def test_deliver_reports_single_failures_and_is_not_polled_beyond_its_concurrenc
     assert MAPPING["ScalingConfig"] == {"MaximumConcurrency": {"Ref": "DeliverConcurrency"}}
     assert PARAMETERS["DeliverConcurrency"]["Default"] == 2
     assert MAPPING["MaximumBatchingWindowInSeconds"] == {"Ref": "BatchingWindowSeconds"}
-    # Without a window Lambda hands over ten at the most.
-    assert MAPPING["BatchSize"] <= 10
+    # Without a window Lambda takes no more than ten.
+    assert MAPPING["BatchSize"] == {"Fn::If": ["Gathers", GATHERED, 10]}
+    no_window = {"Fn::Equals": [{"Ref": "BatchingWindowSeconds"}, 0]}
+    assert TEMPLATE["Conditions"]["Gathers"] == {"Fn::Not": [no_window]}
     assert "ReservedConcurrentExecutions" not in INGEST | DELIVER
 
 

@@ -72,5 +72,6 @@ def assemble(ports: Ports) -> BatchDelivery:
         ),
         journal=ports.journal,
         failures=failures,
+        now=ports.now,
         random=ports.random,
     )

@@ -6,11 +6,12 @@ to be expected, the events are claimed at the same time.
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from queue import SimpleQueue
+from functools import partial
 from typing import Protocol
 
 from cometly_forwarder.deliver.claims import LEASE_MARGIN_SECONDS
@@ -18,10 +19,9 @@ from cometly_forwarder.deliver.failures import Failures
 from cometly_forwarder.deliver.jobs import Arrival, End, Job, Later, Message
 from cometly_forwarder.deliver.posting import POST_SECONDS, Posting
 from cometly_forwarder.deliver.preparation import Preparation
-from cometly_forwarder.deliver.slots import Gate, Slot, slots_of
+from cometly_forwarder.deliver.slots import Gate, Refusal, Slot, Slots
 from cometly_forwarder.deliver.waits import least_wait, patience
-from cometly_forwarder.errors import Unavailable
-from cometly_forwarder.gate.rules import Cause, Reservation
+from cometly_forwarder.gate.rules import Cause
 from cometly_forwarder.journal import Journal
 
 # Posts of a batch run side by side; a batch is ten messages.
@@ -37,38 +37,35 @@ class Queue(Protocol):
         """Hide each receipt's message for so many seconds. Best effort: never raises."""
 
 
-@dataclass(frozen=True, slots=True)
-class Admission:
-    """What the gate said; `later` when it said nothing."""
+@dataclass(slots=True)
+class Course:
+    """A batch on its way: which identities no thread has taken up yet, and how the others ended.
 
-    reservation: Reservation = field(default_factory=Reservation)
-    later: Later | None = None
+    `unplaced` are those whose claim got no slot, though one was expected.
+    """
 
-    @property
-    def count(self) -> int:
-        return len(self.reservation.slots)
+    waiting: deque[list[Arrival]]
+    slots: Slots
+    lease: float
+    ends: dict[Message, End] = field(default_factory=dict)
+    suspects: list[Job] = field(default_factory=list)
+    unplaced: list[Job] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)
 
+    def next(self) -> list[Arrival] | None:
+        """Take out the next identity; its events are in the order of acceptance."""
+        try:
+            return self.waiting.popleft()
+        except IndexError:
+            return None
 
-@dataclass(frozen=True, slots=True)
-class Claims:
-    """Claims that go on side by side."""
-
-    threads: ThreadPoolExecutor
-    claim: Callable[[Arrival], Job | End]
-    _arrivals: dict[Future[Job | End], Arrival] = field(default_factory=dict)
-    _ended: SimpleQueue[Future[Job | End]] = field(default_factory=SimpleQueue)
-
-    def begin(self, arrivals: Iterable[Arrival]) -> None:
-        for arrival in arrivals:
-            future = self.threads.submit(self.claim, arrival)
-            self._arrivals[future] = arrival
-            future.add_done_callback(self._ended.put)
-
-    def ended(self) -> Iterator[tuple[Message, Job | End]]:
-        """Wait for the claims, and yield each as it ends."""
-        for _ in range(len(self._arrivals)):
-            future = self._ended.get()
-            yield self._arrivals[future].message, future.result()
+    def last(self, count: int) -> list[list[Arrival]]:
+        """Take out the last identities."""
+        taken: list[list[Arrival]] = []
+        with contextlib.suppress(IndexError):
+            while len(taken) < count:
+                taken.append(self.waiting.pop())
+        return taken[::-1]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +86,7 @@ class BatchDelivery:
     posting: Posting
     journal: Journal
     failures: Failures
+    now: Callable[[], float]
     random: Callable[[], float]
 
     def deliver(self, batch: Sequence[Message], deadline: float) -> list[str]:
@@ -96,42 +94,24 @@ class BatchDelivery:
 
         `deadline` is Unix time in seconds: when the invocation is over at the latest.
         """
-        lease, latest = deadline + LEASE_MARGIN_SECONDS, deadline - POST_SECONDS
-        arrivals, away = self._read(batch, lease)
+        lease = deadline + LEASE_MARGIN_SECONDS
+        arrivals, crashed = self._read(batch, lease)
         groups = _by_identity(arrivals)
-        with ThreadPoolExecutor(THREADS) as threads:
-            claims = Claims(threads, lambda arrival: self._claim(arrival, lease))
-            is_expected = self._expects_room(len(groups), latest)
-            if is_expected:
-                claims.begin(first for first, *_ in groups)
-            admission = self._admission(len(groups), latest)
-            admitted = groups if is_expected else groups[: admission.count]
-            # What gets no slot goes back at once, unclaimed and unwritten.
-            away |= self._turned_away(_messages_of(groups[len(admitted) :]), admission)
-            kept = threads.submit(self._release, away)
-            if not is_expected:
-                claims.begin(first for first, *_ in admitted)
-            ends = self._post(claims, admission)
-        for first, *others in admitted:
-            end = ends[first.message]
-            ends |= {other.message: self.preparation.follow(other, end) for other in others}
-        return kept.result() + self._release(ends)
-
-    def _expects_room(self, count: int, latest: float) -> bool:
-        try:
-            return self.gate.expects_room(count, latest)
-        except Exception as exc:  # noqa: BLE001 - a defect of the gate's must not be silent
-            self.failures.crashed(exc)
-            return False
-
-    def _admission(self, count: int, latest: float) -> Admission:
-        try:
-            return Admission(self.gate.admit(count, latest))
-        except Unavailable as exc:
-            return Admission(later=self.failures.unavailable(exc))
-        except Exception as exc:  # noqa: BLE001 - a defect of the gate's must not be silent
-            self.failures.crashed(exc)
-            return Admission(later=self.failures.soon())
+        slots = Slots(
+            gate=self.gate,
+            failures=self.failures,
+            now=self.now,
+            undecided=len(groups),
+            at_once=THREADS,
+            latest=deadline - POST_SECONDS,
+        )
+        course = Course(deque(groups), slots, lease)
+        self._run(course)
+        for first, *others in groups:
+            if end := course.ends.get(first.message):
+                follow = self.preparation.follow
+                course.ends |= {other.message: follow(other, end) for other in others}
+        return course.kept + self._release(crashed | course.ends)
 
     def _read(
         self, batch: Sequence[Message], lease: float
@@ -146,38 +126,67 @@ class BatchDelivery:
                 ends[message] = self._crashed(exc, message, lease)
         return arrivals, ends
 
+    def _run(self, course: Course) -> None:
+        """Let each thread take up one event after the other, then see to those that are left."""
+        count = min(THREADS, len(course.waiting))
+        is_expected = self._expects_room(count, course.slots.latest)
+        with ThreadPoolExecutor(THREADS) as threads:
+            if not is_expected:
+                course.slots.reserve()
+            # What gets no slot goes back at once, unclaimed and unwritten.
+            excess = course.last(0 if is_expected else course.slots.excess)
+            works = [threads.submit(self._turn_away, course, excess)]
+            work = partial(self._work, course, claims_first=is_expected)
+            works += [threads.submit(work) for _ in range(min(count, len(course.waiting)))]
+            if is_expected:
+                course.slots.reserve()
+            for each in works:
+                each.result()
+        self._undo(course)
+        if course.suspects:
+            self._post_suspect(course)
+
+    def _expects_room(self, count: int, latest: float) -> bool:
+        try:
+            return self.gate.expects_room(count, latest)
+        except Exception as exc:  # noqa: BLE001 - a defect of the gate's must not be silent
+            self.failures.crashed(exc)
+            return False
+
+    def _work(self, course: Course, *, claims_first: bool) -> None:
+        """Take up events until none waits, or there are no more slots."""
+        while group := course.next():
+            slot = None if claims_first else course.slots.take()
+            if not (slot or claims_first):
+                course.waiting.appendleft(group)
+                self._turn_away(course, course.last(len(course.waiting)))
+                return
+            self._take_up(course, group[0], slot)
+            claims_first = False
+
+    def _take_up(self, course: Course, arrival: Arrival, slot: Slot | None) -> None:
+        """Claim an event and post it."""
+        claimed = self._claim(arrival, course.lease)
+        if isinstance(claimed, Job) and claimed.is_suspect:
+            course.suspects.append(claimed)
+            course.slots.leave(slot)
+            return
+        if isinstance(claimed, Job) and (slot := slot or course.slots.take()):
+            course.slots.decide(used=1)
+            course.ends[arrival.message] = self._post_one(claimed, slot)
+            return
+        if isinstance(claimed, Job):
+            course.unplaced.append(claimed)
+        else:
+            course.ends[arrival.message] = claimed
+        course.slots.leave(slot)
+        course.slots.decide()
+
     def _claim(self, arrival: Arrival, lease: float) -> Job | End:
         try:
             return self.preparation.prepare(arrival, lease)
         except Exception as exc:  # noqa: BLE001 - whatever it is, the others must go on
             return self._crashed(exc, arrival.message, lease)
-
-    def _post(self, claims: Claims, admission: Admission) -> dict[Message, End]:
-        """Post each event as soon as it is claimed, side by side.
-
-        A suspect may kill its worker: it posts after all others, so that it takes none with it, and
-        a second one goes back.
-        """
-        slots = deque(slots_of(admission.reservation))
-        ends: dict[Message, End] = {}
-        posts: dict[Message, Future[End]] = {}
-        suspects: list[Job] = []
-        late: list[Job] = []
-        for message, claimed in claims.ended():
-            if not isinstance(claimed, Job):
-                ends[message] = claimed
-            elif claimed.is_suspect:
-                suspects.append(claimed)
-            elif slots:
-                posts[message] = claims.threads.submit(self._post_one, claimed, slots.popleft())
-            else:
-                late.append(claimed)
-        last = slots.popleft() if suspects and slots else None
-        self._give_back(slots)
-        ends |= self._undo(late, admission)
-        ends |= {job.message: self.posting.postpone(job) for job in suspects[bool(last) :]}
-        ends |= {message: future.result() for message, future in posts.items()}
-        return ends | ({suspects[0].message: self._post_one(suspects[0], last)} if last else {})
 
     def _post_one(self, job: Job, slot: Slot) -> End:
         try:
@@ -185,15 +194,32 @@ class BatchDelivery:
         except Exception as exc:  # noqa: BLE001 - whatever it is, the others must go on
             return self._crashed(exc, job.message, job.claim.lease)
 
-    def _give_back(self, slots: Sequence[Slot]) -> None:
-        if slots:
-            unused, probe = tuple(slot.at for slot in slots), slots[0].probe
-            self.failures.best_effort(lambda: self.gate.give_back(unused, probe=probe))
+    def _post_suspect(self, course: Course) -> None:
+        """Post one suspect, after all others: it may kill its worker, and must take none with it.
 
-    def _undo(self, jobs: Sequence[Job], admission: Admission) -> dict[Message, End]:
+        The others go back.
+        """
+        slot = course.slots.take()
+        first, *others = course.suspects
+        for job in others if slot else course.suspects:
+            course.ends[job.message] = self.posting.postpone(job)
+        course.slots.decide(len(course.suspects), used=1 if slot else 0)
+        if slot:
+            course.ends[first.message] = self._post_one(first, slot)
+
+    def _turn_away(self, course: Course, groups: Sequence[Sequence[Arrival]]) -> None:
+        """Send back at once what gets no slot."""
+        if groups:
+            course.slots.decide(len(groups))
+            messages = [arrival.message for group in groups for arrival in group]
+            course.kept.extend(self._release(self._turned_away(messages, course.slots.refusal)))
+
+    def _undo(self, course: Course) -> None:
         """Undo the claims of what got no slot, though one was expected."""
-        away = self._turned_away([job.message for job in jobs], admission)
-        return {job.message: self.posting.undo(job, away[job.message]) for job in jobs}
+        messages = [job.message for job in course.unplaced]
+        away = self._turned_away(messages, course.slots.refusal)
+        for job in course.unplaced:
+            course.ends[job.message] = self.posting.undo(job, away[job.message])
 
     def _crashed(self, exc: Exception, message: Message, lease: float) -> Later:
         """Keep a defect of ours to its own event: its claim ends without an outcome."""
@@ -212,24 +238,25 @@ class BatchDelivery:
         return [message.id for message in delays]
 
     def _turned_away(
-        self, messages: Sequence[Message], admission: Admission
+        self, messages: Sequence[Message], refusal: Refusal | None
     ) -> dict[Message, Later]:
-        """Send back what got no slot, with a trace of it."""
-        cause = admission.reservation.cause
+        """Say when what got no slot comes back, with a trace of it."""
+        refusal = refusal or Refusal()
+        cause = refusal.reservation.cause
         if messages and cause:
             self.journal.record("delivery.paused", cause=cause.value, count=len(messages))
-        elif messages and not admission.later:
+        elif messages and not refusal.later:
             self.journal.record("delivery.no_slot", count=len(messages))
-        return {message: self._away(message, admission) for message in messages}
+        return {message: self._away(message, refusal) for message in messages}
 
-    def _away(self, message: Message, admission: Admission) -> Later:
+    def _away(self, message: Message, refusal: Refusal) -> Later:
         """Wait for the gate; while Cometly is dead, come back less and less often."""
-        if admission.later:
-            return admission.later
+        if refusal.later:
+            return refusal.later
         spread = 2.0
-        if admission.reservation.cause is Cause.FAILING:
+        if refusal.reservation.cause is Cause.FAILING:
             spread = patience(message, _LONGEST_SPREAD_SECONDS)
-        return Later(admission.reservation.wait + self.random() * spread)
+        return Later(refusal.reservation.wait + self.random() * spread)
 
 
 def _by_identity(arrivals: Iterable[Arrival]) -> list[list[Arrival]]:
@@ -238,7 +265,3 @@ def _by_identity(arrivals: Iterable[Arrival]) -> list[list[Arrival]]:
     for arrival in sorted(arrivals, key=lambda each: each.envelope.accepted_at):
         groups.setdefault(arrival.envelope.event_id, []).append(arrival)
     return list(groups.values())
-
-
-def _messages_of(groups: Iterable[Iterable[Arrival]]) -> list[Message]:
-    return [arrival.message for group in groups for arrival in group]

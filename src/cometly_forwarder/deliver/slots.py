@@ -1,12 +1,21 @@
-"""The moments at which a batch may post: the gate as delivery sees it."""
+"""The moments at which a batch may post: the gate as delivery sees it, and the slots in hand."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from threading import Lock
 from typing import Protocol
 
+from cometly_forwarder.deliver.failures import Failures
+from cometly_forwarder.deliver.jobs import Later
+from cometly_forwarder.errors import Unavailable
 from cometly_forwarder.gate.quota import RateHeaders
 from cometly_forwarder.gate.rules import Reservation
+
+# A slot that passed so long ago is not begun any more: its thread might be late.
+_PASSED_SECONDS = 0.1
 
 
 class Gate(Protocol):
@@ -59,5 +68,95 @@ class Slot:
         return self.at - self.early
 
 
-def slots_of(reservation: Reservation) -> list[Slot]:
-    return [Slot(at, reservation.probe, reservation.early) for at in reservation.slots]
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a batch gets no more slots; `later` where the gate said nothing."""
+
+    reservation: Reservation = field(default_factory=Reservation)
+    later: Later | None = None
+
+
+@dataclass(slots=True)
+class Slots:
+    """The slots of a batch, reserved for `at_once` events at a time: as many as it has threads.
+
+    So no slot passes while its event waits for a thread. An event is decided when it posts, or
+    needs no slot. When all are, what is left goes back to the gate in one write. Safe to share
+    between threads.
+    """
+
+    gate: Gate
+    failures: Failures
+    now: Callable[[], float]
+    undecided: int
+    at_once: int
+    latest: float
+    refusal: Refusal | None = None
+    _stock: deque[Slot] = field(default_factory=deque)
+    _out: int = 0
+    _lock: Lock = field(default_factory=Lock)
+
+    def reserve(self) -> None:
+        """Have slots at hand, as far as there are any."""
+        with self._lock:
+            self._stock_up()
+
+    @property
+    def excess(self) -> int:
+        """How many events will get no slot."""
+        with self._lock:
+            return self.undecided - self._out - len(self._stock) if self.refusal else 0
+
+    def take(self) -> Slot | None:
+        """Return the next slot that can still be reached; None when the batch gets no more."""
+        with self._lock:
+            self._stock_up()
+            if not self._stock:
+                return None
+            self._out += 1
+            return self._stock.popleft()
+
+    def leave(self, slot: Slot | None) -> None:
+        """Leave a slot, if its event had one and does not need it, to the others."""
+        if slot:
+            with self._lock:
+                self._out -= 1
+                self._stock.appendleft(slot)
+
+    def decide(self, count: int = 1, *, used: int = 0) -> None:
+        """Count events that are decided, and how many of them post in a slot that they took."""
+        with self._lock:
+            self._out -= used
+            self.undecided -= count
+            if not self.undecided:
+                self._give_back(self._stock)
+                self._stock.clear()
+
+    def _stock_up(self) -> None:
+        """Reserve, if nothing is left that a post could still reach."""
+        passed = [slot for slot in self._stock if slot.at + _PASSED_SECONDS < self.now()]
+        self._give_back(passed)
+        self._stock = deque(slot for slot in self._stock if slot not in passed)
+        count = min(self.at_once, self.undecided - self._out)
+        if count > 0 and not self._stock and not self.refusal:
+            self._stock.extend(self._reserved(count))
+
+    def _reserved(self, count: int) -> Iterable[Slot]:
+        try:
+            reservation = self.gate.admit(count, self.latest)
+        except Unavailable as exc:
+            self.refusal = Refusal(later=self.failures.unavailable(exc))
+            return ()
+        except Exception as exc:  # noqa: BLE001 - a defect of the gate's must not be silent
+            self.failures.crashed(exc)
+            self.refusal = Refusal(later=self.failures.soon())
+            return ()
+        if len(reservation.slots) < count:
+            self.refusal = Refusal(reservation)
+        return [Slot(at, reservation.probe, reservation.early) for at in reservation.slots]
+
+    def _give_back(self, slots: Iterable[Slot]) -> None:
+        if unused := list(slots):
+            moments = tuple(slot.at for slot in unused)
+            probe = unused[0].probe
+            self.failures.best_effort(lambda: self.gate.give_back(moments, probe=probe))
