@@ -495,16 +495,49 @@ def test_of_several_suspects_one_is_posted_last_and_the_others_go_apart(pipe: Pi
     batch = [message(number) for number in range(4)]
     for suspect in batch[:3]:
         pipe.deliver(suspect)
-    for item in pipe.ledger.items.values():
-        item |= {"state": State.CLAIMED, "lease": START, "claims": 2}
-    pipe.cometly.posted.clear()
-    pipe.clock.time += 100
+    make_suspects(pipe)
 
     kept = pipe.deliver(*batch)
 
     assert [event["order_id"] for event in pipe.cometly.posted] == ["o-3", "o-0"]
     assert kept == ["m-1", "m-2"]
     assert [item["claims"] for item in pipe.ledger.items.values()].count(2) == 2
+
+
+def make_suspects(pipe: Pipe) -> None:
+    """Let a worker have died on every identity so far."""
+    for item in pipe.ledger.items.values():
+        item |= {"state": State.CLAIMED, "lease": START, "claims": 2}
+    pipe.cometly.posted.clear()
+    pipe.clock.time += 100
+
+
+def test_a_suspect_keeps_a_slot_where_there_are_fewer_than_events(pipe: Pipe) -> None:
+    pipe.gate.configured = 60
+    pipe.deliver(message(0))
+    make_suspects(pipe)
+
+    kept = pipe.deliver(*[message(number) for number in range(40)])
+
+    assert len(kept) > 10
+    assert len(pipe.cometly.posted) + len(kept) == 40
+    assert pipe.cometly.posted[-1]["order_id"] == "o-0"
+
+
+def test_a_suspect_for_which_there_is_no_slot_goes_back(
+    pipe: Pipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipe.deliver(message(0))
+    make_suspects(pipe)
+    answering(pipe, answer(401))
+    pipe.deliver(message(1))
+    monkeypatch.setattr(MemoryGate, "expects_room", lambda *_: True)
+
+    kept = pipe.deliver(message(0))
+
+    assert kept == ["m-0"]
+    assert len(pipe.cometly.posted) == 1
+    assert pipe.ledger.states() == ["waiting"] * 2
 
 
 def test_a_suspect_that_was_turned_away_is_still_a_suspect(pipe: Pipe) -> None:

@@ -169,6 +169,7 @@ class BatchDelivery:
         claimed = self._claim(arrival, course.lease)
         if isinstance(claimed, Job) and claimed.is_suspect:
             course.suspects.append(claimed)
+            course.slots.keep(1)
             course.slots.leave(slot)
             return
         if isinstance(claimed, Job) and (slot := slot or course.slots.take()):
@@ -199,6 +200,7 @@ class BatchDelivery:
 
         The others go back.
         """
+        course.slots.keep(0)
         slot = course.slots.take()
         first, *others = course.suspects
         for job in others if slot else course.suspects:

@@ -92,6 +92,7 @@ class Slots:
     at_once: int
     latest: float
     refusal: Refusal | None = None
+    _kept: int = 0
     _stock: deque[Slot] = field(default_factory=deque)
     _out: int = 0
     _lock: Lock = field(default_factory=Lock)
@@ -111,10 +112,14 @@ class Slots:
         """Return the next slot that can still be reached; None when the batch gets no more."""
         with self._lock:
             self._stock_up()
-            if not self._stock:
+            if len(self._stock) <= (self._kept if self.refusal else 0):
                 return None
             self._out += 1
             return self._stock.popleft()
+
+    def keep(self, count: int) -> None:
+        """Keep so many of the last slots for an event that posts after all others."""
+        self._kept = count
 
     def leave(self, slot: Slot | None) -> None:
         """Leave a slot, if its event had one and does not need it, to the others."""
