@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import random
 import threading
 import time
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -24,6 +26,7 @@ from cometly_forwarder.deliver.settlement import MAX_BLOCKS
 from cometly_forwarder.deliver.verdict import CometlyResponse, NoResponse
 from cometly_forwarder.deliver.waits import back_off
 from cometly_forwarder.errors import TokenMissing, Unavailable
+from cometly_forwarder.event.envelope import Source, read_envelope
 from cometly_forwarder.gate.rules import REFUSALS_TO_CLOSE, Cause, GateState, Reservation
 from cometly_forwarder.gate.window import Window
 from cometly_forwarder.ledger_item import State
@@ -920,6 +923,63 @@ def test_threads_share_a_large_batch_and_post_each_event_once(
     assert pipe.ledger.states() == ["delivered"] * 40
     assert most <= batch.THREADS
     assert pipe.journal.names().count("delivery.duplicate") == 10
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_whatever_becomes_of_a_large_batch_no_slot_and_no_message_is_left_over(
+    monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    pipe, dice = Pipe(), random.Random(seed)
+    monkeypatch.setattr(pipe.clock, "sleep", lambda _: None)
+    before = [message(number) for number in range(dice.randrange(15))]
+    pipe.deliver(*before[: len(before) // 2])
+    pipe.ledger.broken = {"settle"}
+    pipe.deliver(*before[len(before) // 2 :])
+    pipe.ledger.broken = set()
+    pipe.clock.time += dice.choice([0, 100])
+    pipe.cometly.posted.clear()
+    taken = pipe.gate.admitted - pipe.gate.given_back
+    answers = [ACCEPTED, ACCEPTED, answer(500), answer(422)]
+    pipe.cometly.respond = lambda _: dice.choice(answers)
+    pipe.gate.configured = dice.choice([1000, 60])
+    claim, admit = pipe.ledger.claim, MemoryGate.admit
+
+    def fail_at_times(call: Any) -> Any:
+        def failing(*given: Any) -> Any:
+            if dice.random() < 0.1:
+                raise dice.choice([Unavailable("away"), ValueError("odd")])
+            return call(*given)
+
+        return failing
+
+    pipe.ledger.claim = fail_at_times(claim)  # type: ignore[method-assign]
+    monkeypatch.setattr(MemoryGate, "admit", fail_at_times(admit))
+    numbers = [dice.randrange(60) for _ in range(40)]
+    sent = [
+        other_message_of(number, f"x-{place}") if number % 3 else message(number)
+        for place, number in enumerate(numbers)
+    ]
+    sent = list({each.id: each for each in sent}.values())
+
+    kept = pipe.deliver(*sent)
+
+    posted = [event["order_id"] for event in pipe.cometly.posted]
+    assert len(kept) == len(set(kept))
+    assert len(posted) == len(set(posted))
+    assert pipe.gate.admitted - pipe.gate.given_back - taken == len(posted)
+    assert {each.receipt_handle for each in sent if each.id in kept} <= set(pipe.queue.hidden)
+    done = {State.DELIVERED, State.PARKED}
+    assert all(
+        pipe.ledger.items[event_id]["state"] in done
+        for each in sent
+        if each.id not in kept
+        for event_id in [event_id_of(each)]
+    )
+
+
+def event_id_of(each: Message) -> str:
+    source = Source("sqs", each.id, datetime.fromtimestamp(each.sent_at, UTC))
+    return read_envelope(each.body, source).event_id
 
 
 def oversleep(pipe: Pipe, times: int) -> None:
