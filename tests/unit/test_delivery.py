@@ -23,11 +23,12 @@ from cometly_forwarder.deliver.claims import (
 from cometly_forwarder.deliver.jobs import Message
 from cometly_forwarder.deliver.preparation import MAX_DEATHS
 from cometly_forwarder.deliver.settlement import MAX_BLOCKS
+from cometly_forwarder.deliver.slots import Slots
 from cometly_forwarder.deliver.verdict import CometlyResponse, NoResponse
 from cometly_forwarder.deliver.waits import back_off
 from cometly_forwarder.errors import TokenMissing, Unavailable
 from cometly_forwarder.event.envelope import Source, read_envelope
-from cometly_forwarder.gate.rules import REFUSALS_TO_CLOSE, Cause, GateState, Reservation
+from cometly_forwarder.gate.rules import REFUSALS_TO_CLOSE, Cause, GateState, Lane, Reservation
 from cometly_forwarder.gate.window import Window
 from cometly_forwarder.ledger_item import State
 from tests.unit.fakes import ACCEPTED, START, InTurn, MemoryGate, Pipe, answer, message
@@ -894,6 +895,22 @@ def test_slots_that_passed_while_all_threads_were_busy_are_left_to_others(
     assert kept == []
     assert pipe.gate.given_back > 0
     assert reserved(pipe) <= 600 + 12
+
+
+def test_a_slot_that_is_sooner_than_a_slow_ledger_answers_is_left_to_others(
+    pipe: Pipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(MemoryGate, "refresh_lead", lambda _: 0.3)
+    failures = pipe.batch_delivery().failures
+    gate = pipe.gate.lane(Lane.SERVICES)
+    slots = Slots(gate, failures, pipe.clock.now, undecided=20, at_once=10, latest=START + 18)
+
+    slots.reserve()
+    slot = slots.take()
+
+    assert slot
+    assert slot.at >= START + 0.2
+    assert pipe.gate.given_back > 0
 
 
 def test_threads_share_a_large_batch_and_post_each_event_once(

@@ -138,8 +138,9 @@ class Slots:
                 self._stock.clear()
 
     def _stock_up(self) -> None:
-        """Reserve, if nothing is left that a post could still reach."""
-        passed = [slot for slot in self._stock if slot.at + _PASSED_SECONDS < self.now()]
+        """Reserve, if nothing is left that a post could still reach: a claim is to come first."""
+        soonest = self.now() + self.gate.refresh_lead() - _PASSED_SECONDS
+        passed = [slot for slot in self._stock if slot.at < soonest]
         self._give_back(passed)
         self._stock = deque(slot for slot in self._stock if slot not in passed)
         count = min(self.at_once, self.undecided - self._out)
