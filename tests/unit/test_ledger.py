@@ -28,6 +28,7 @@ from cometly_forwarder.deliver.claims import (
 from cometly_forwarder.deliver.ledger import RETENTION_SECONDS, DynamoLedger
 from cometly_forwarder.deliver.verdict import Kind, Verdict
 from cometly_forwarder.errors import Unavailable
+from cometly_forwarder.event.facts import Facts, facts_in
 from cometly_forwarder.ledger_item import State
 from tests.unit.fakes import START, Clock, MemoryLedger
 
@@ -409,3 +410,46 @@ def test_the_ledger_of_the_tests_keeps_the_rules_of_the_real_one(
                     assert _begins(real, claim, place) == _begins(model, claim, place)
             case _, seconds:
                 clock.sleep(seconds)
+
+
+def size_of(stored: dict[str, Any]) -> int:
+    """Weigh an item as DynamoDB does: names and text in UTF-8, numbers by pairs of digits."""
+    sizes = {"S": lambda it: len(it.encode()), "BOOL": lambda _: 1, "N": _number_size}
+    return sum(
+        len(name) + sizes[kind](value)
+        for name, held in stored.items()
+        for kind, value in held.items()
+    )
+
+
+def _number_size(text: str) -> int:
+    return len(text.strip("-0.").replace(".", "")) // 2 + 3
+
+
+def test_a_delivered_item_keeps_its_facts_within_one_write_unit(ledger: DynamoLedger) -> None:
+    claim = replace(
+        CLAIM,
+        owner="b" * 32,
+        content="c" * 32,
+        message_id=str(uuid4()),
+        lease=START + 65.123456,
+        accepted_at=datetime.fromtimestamp(START + 0.123456, UTC),
+    )
+    # The longest name, the largest amount, and as much of a Request-Id as `judge` keeps.
+    facts = Facts("complete_registration", int(START), "d" * 32, 10**19 - 1, is_keyed=True)
+    verdict = Verdict(Kind.DELIVERED, "HTTP 202", 202, request_id="é" * 200)
+
+    ledger.claim(claim)
+    ledger.settle(claim, Outcome(State.DELIVERED, 1000, verdict, facts=facts))
+
+    stored = item(ledger)
+    assert facts_in(stored) == facts
+    # The item of these tests has a short key: an event's has 36 characters.
+    assert size_of(stored) + 36 < 1024
+
+
+def test_what_is_not_delivered_keeps_no_facts(ledger: DynamoLedger) -> None:
+    ledger.claim(CLAIM)
+    ledger.settle(CLAIM, TRIED)
+
+    assert facts_in(item(ledger)) is None

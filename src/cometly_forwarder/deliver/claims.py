@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Protocol
 
 from cometly_forwarder.deliver.verdict import Verdict
+from cometly_forwarder.event.facts import Facts
 from cometly_forwarder.ledger_item import State
 
 # A lease outlives the invocation by this much, for clocks that differ between workers.
@@ -89,7 +90,7 @@ class Outcome:
     """What the ledger keeps of an attempt. No personal data.
 
     A waiting identity is free from `retry_at` on (Unix seconds), for another content at once. The
-    counts are those of `Claimed`.
+    counts are those of `Claimed`. `facts` are kept of what is delivered.
     """
 
     state: State
@@ -100,6 +101,7 @@ class Outcome:
     blocks: int = 0
     blocked_at: float = 0.0
     retry_at: float = 0.0
+    facts: Facts | None = None
 
 
 class Ledger(Protocol):

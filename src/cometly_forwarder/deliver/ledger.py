@@ -146,6 +146,9 @@ class DynamoLedger:
                 ":answer": {"S": outcome.verdict.reason},
                 ":request_id": {"S": outcome.verdict.request_id or ""},
             }
+        for name, value in (outcome.facts.attributes() if outcome.facts else {}).items():
+            update += f", {name} = :{name}"
+            values[f":{name}"] = value
         with contextlib.suppress(_Refused):
             self._update(claim, update, condition, values, "NONE")
 

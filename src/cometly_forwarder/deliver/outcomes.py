@@ -12,6 +12,7 @@ from cometly_forwarder.deliver.failures import Failures
 from cometly_forwarder.deliver.jobs import Done, End, Job, Later
 from cometly_forwarder.deliver.verdict import Verdict
 from cometly_forwarder.errors import Unavailable
+from cometly_forwarder.event.facts import facts_of
 from cometly_forwarder.event.reading import warned_fields
 from cometly_forwarder.journal import Journal
 from cometly_forwarder.ledger_item import State
@@ -36,7 +37,8 @@ class Outcomes:
 
     def delivered(self, job: Job, verdict: Verdict) -> End:
         """Record it. If that fails, the message must not be posted again within its lease."""
-        outcome = Outcome(State.DELIVERED, job.claimed.attempts + 1, verdict)
+        facts = facts_of(job.envelope.event)
+        outcome = Outcome(State.DELIVERED, job.claimed.attempts + 1, verdict, facts=facts)
         try:
             self.ledger.settle(job.claim, outcome)
         except Unavailable as exc:
