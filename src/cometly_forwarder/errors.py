@@ -5,6 +5,7 @@ ForwarderError
 │   └── TooLarge        no message of the queue can carry it
 ├── BadValue            a field's value cannot be read; the message says what would be right
 ├── Unreadable          a request body or queue message is not the JSON that it should be
+├── ListUnread          Cometly's list of recorded events could not be read; the message says why
 ├── SettingsError       the function's environment lacks or garbles a setting
 └── Unavailable         an AWS service did not do what was asked; trying again is right
     └── TokenMissing    no Cometly token has been stored yet
@@ -53,6 +54,10 @@ class BadValue(ForwarderError):
 
 class Unreadable(ForwarderError):
     """Text that is not the JSON it should be. The message says why, without quoting the text."""
+
+
+class ListUnread(ForwarderError):
+    """Cometly's list of recorded events could not be read. The message says why."""
 
 
 class SettingsError(ForwarderError):

@@ -87,6 +87,8 @@ def test_a_time_is_a_second_of_utc(text: object, second: int | None) -> None:
         (True, None),
         (None, None),
         ("free", None),
+        (10**14, 10**18),
+        (10**15, None),
         (1e300, None),
         (10**400, None),
         (float("nan"), None),
@@ -102,7 +104,7 @@ def test_an_amount_counts_parts_of_ten_thousand(amount: object, parts: int | Non
     [
         Facts("purchase", NOON, ORDER, 895_000, is_keyed=True),
         Facts("custom_event_50", NOON),
-        Facts("purchase", NOON, ORDER, 10**19),
+        Facts("purchase", NOON, ORDER, 10**18),
         Facts("purchase", NOON, ORDER, -1),
     ],
 )

@@ -20,6 +20,7 @@ MAY_IMPORT = {
     "gate": {""},
     "ingest": {"", "event"},
     "deliver": {"", "event", "gate"},
+    "reconcile": {"", "event"},
 }
 # What talks to AWS or HTTP; the rest runs without either.
 EDGES = {
@@ -37,6 +38,10 @@ EDGES = {
     "deliver.handler",
     "deliver.ledger",
     "deliver.queue",
+    "reconcile.asking",
+    "reconcile.exports",
+    "reconcile.listing",
+    "reconcile.run",
 }
 OUTSIDE = ("boto3", "botocore", "urllib3", "aws_lambda_powertools")
 

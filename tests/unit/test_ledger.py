@@ -436,7 +436,7 @@ def test_a_delivered_item_keeps_its_facts_within_one_write_unit(ledger: DynamoLe
         accepted_at=datetime.fromtimestamp(START + 0.123456, UTC),
     )
     # The longest name, the largest amount, and as much of a Request-Id as `judge` keeps.
-    facts = Facts("complete_registration", int(START), "d" * 32, 10**19 - 1, is_keyed=True)
+    facts = Facts("complete_registration", int(START), "d" * 32, 10**18 - 1, is_keyed=True)
     verdict = Verdict(Kind.DELIVERED, "HTTP 202", 202, request_id="é" * 200)
 
     ledger.claim(claim)

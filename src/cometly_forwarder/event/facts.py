@@ -20,8 +20,8 @@ UPSELL = "upsell_purchase"
 PURCHASE = "purchase"
 # An amount is compared to the cent; it is kept with two digits more, for whoever rounds.
 PARTS = 10_000
-# `amounts` takes none beyond; versions before it did, and DynamoDB's numbers end at 38 digits.
-_MOST = 10**15
+# What is larger is not compared: parts of it would not fit into 64 bits.
+_MOST = 10**14
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,1 @@
+"""Whether Cometly recorded what was delivered: the ledger's day beside Cometly's list of events."""
