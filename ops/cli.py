@@ -11,7 +11,19 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from cometly_forwarder import __version__
 from ops.app import App
-from ops.commands import doctor, event, explain, keys, parked, pause, send, status, tail, token
+from ops.commands import (
+    doctor,
+    event,
+    explain,
+    keys,
+    parked,
+    pause,
+    reconcile,
+    send,
+    status,
+    tail,
+    token,
+)
 from ops.errors import OpsError, reason_of
 from ops.output import FAILED, note
 
@@ -25,6 +37,7 @@ app.command("pause")(pause.pause)
 app.command("resume")(pause.resume)
 app.command("explain")(explain.explain)
 app.command("send")(send.send)
+app.command("reconcile")(reconcile.reconcile)
 app.command("doctor")(doctor.doctor)
 app.add_typer(parked.app, name="parked")
 app.add_typer(keys.app, name="keys")
