@@ -173,6 +173,10 @@ class Sandbox:
     def recover(self) -> None:
         self._control("DELETE", "faults")
 
+    def record_others(self, events: list[Fields]) -> None:
+        """Have another sender's events recorded."""
+        self._control("POST", "records", events)
+
     def stop(self) -> None:
         processes.stop_group(self.process)
 
