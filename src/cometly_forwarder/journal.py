@@ -28,6 +28,8 @@ METRICS = {
     "delivery.paused": "Paused",
     "delivery.unavailable": "Unavailable",
     "delivery.warned": "Warned",
+    "reconcile.missing": "Missing",
+    "reconcile.compared": "Recorded",
 }
 
 

@@ -109,8 +109,9 @@ def test_without_an_address_there_is_no_alarm_no_topic_and_no_dashboard() -> Non
         "IsWatched",
         "IsWatchedWithPages",
         "IsWatchedForSilence",
+        "IsWatchedAndReconciled",
     }
-    for name in ("IsWatchedWithPages", "IsWatchedForSilence"):
+    for name in ("IsWatchedWithPages", "IsWatchedForSilence", "IsWatchedAndReconciled"):
         assert {"Condition": "IsWatched"} in conditions[name]["Fn::And"]
     assert {it["Condition"] for it in TEMPLATE["Outputs"].values() if "IsWatched" in str(it)} == {
         "IsWatched"
@@ -161,6 +162,9 @@ EACH_MINUTE: list[float | None] = [1.0] * 60
         ("EventsComeBackAlarm", [1801.0, *[None] * 12], True),
         ("EventsComeBackAlarm", [1801.0, *[None] * 13], False),
         ("CrashedAlarm", [1.0], True),
+        ("MissingAlarm", [1.0], True),
+        ("ReconcileFailsAlarm", [1.0], True),
+        ("ReconcileFailsAlarm", [0.0], False),
         ("IngestFailsAlarm", [1.0], True),
         ("IngestFailsAlarm", [0.0], False),
         ("IngestThrottledAlarm", [1.0], True),

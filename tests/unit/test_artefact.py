@@ -326,7 +326,7 @@ def package(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("function", ["ingest", "deliver"])
+@pytest.mark.parametrize("function", ["ingest", "deliver", "reconcile"])
 def test_a_package_for_another_runtime_says_so_before_anything_native_is_imported(
     package: Path, function: str
 ) -> None:

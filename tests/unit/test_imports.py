@@ -40,8 +40,8 @@ EDGES = {
     "deliver.queue",
     "reconcile.asking",
     "reconcile.exports",
+    "reconcile.handler",
     "reconcile.listing",
-    "reconcile.run",
 }
 OUTSIDE = ("boto3", "botocore", "urllib3", "aws_lambda_powertools")
 
@@ -130,7 +130,11 @@ def test_the_core_knows_neither_aws_nor_http() -> None:
 
 @pytest.mark.parametrize(
     ("function", "folders"),
-    [("ingest", {"", "event", "ingest"}), ("deliver", {"", "event", "gate", "deliver"})],
+    [
+        ("ingest", {"", "event", "ingest"}),
+        ("deliver", {"", "event", "gate", "deliver"}),
+        ("reconcile", {"", "event", "reconcile"}),
+    ],
 )
 def test_a_function_loads_its_own_half_with_an_empty_environment(
     function: str, folders: set[str]
@@ -164,7 +168,7 @@ def test_phone_numbers_are_loaded_when_the_first_one_comes() -> None:
     assert "phonenumbers" in with_one
 
 
-@pytest.mark.parametrize("function", ["ingest", "deliver"])
+@pytest.mark.parametrize("function", ["ingest", "deliver", "reconcile"])
 def test_a_function_loads_nothing_that_it_never_calls(function: str) -> None:
     loaded = loaded_by(f"import {PACKAGE}.{function}.handler")
 
@@ -181,7 +185,7 @@ def test_a_function_loads_nothing_that_it_never_calls(function: str) -> None:
     )
 
 
-@pytest.mark.parametrize("function", ["ingest", "deliver"])
+@pytest.mark.parametrize("function", ["ingest", "deliver", "reconcile"])
 def test_garbage_collection_is_off_before_anything_large_is_loaded(function: str) -> None:
     order = output_of(f"import sys, {PACKAGE}.{function}.handler\nprint(*sys.modules)").split()
 
@@ -189,7 +193,7 @@ def test_garbage_collection_is_off_before_anything_large_is_loaded(function: str
     assert all(first < order.index(name) for name in ("botocore", "pydantic", f"{PACKAGE}.aws"))
 
 
-@pytest.mark.parametrize("function", ["ingest", "deliver"])
+@pytest.mark.parametrize("function", ["ingest", "deliver", "reconcile"])
 def test_garbage_is_collected_once_a_function_is_loaded(function: str) -> None:
     loaded = f"import gc, {PACKAGE}.{function}.handler\n"
 

@@ -16,8 +16,9 @@ from cometly_forwarder.event.facts import order_hash
 from cometly_forwarder.reconcile.asking import Asker, Pace, safe_url
 from cometly_forwarder.reconcile.days import Day, day_of, utc_time
 from cometly_forwarder.reconcile.exports import CometlyExports
-from cometly_forwarder.reconcile.listing import FIELDS, CometlyList, recorded_in
+from cometly_forwarder.reconcile.listing import FIELDS, CometlyList
 from cometly_forwarder.reconcile.matching import Recorded
+from cometly_forwarder.reconcile.rows import recorded_in
 from tests.unit.cometly_fake import TOKEN, Answer, FakeCometly, reading_from, told
 from tests.unit.fakes import Clock
 

@@ -18,7 +18,8 @@ from cometly_forwarder import jsontext
 from cometly_forwarder.errors import ListUnread, Unreadable
 from cometly_forwarder.reconcile.asking import TIMEOUT, Asker, Pace, Pool, safe_url
 from cometly_forwarder.reconcile.days import Day
-from cometly_forwarder.reconcile.listing import FIELDS, PATH, PER_PAGE, Page
+from cometly_forwarder.reconcile.listing import FIELDS, PATH, PER_PAGE
+from cometly_forwarder.reconcile.rows import Page
 
 CREATES_PER_MINUTE, CHECKS_PER_MINUTE = 5, 30
 _CHECK_SECONDS = 5.0

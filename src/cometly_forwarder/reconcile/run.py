@@ -16,8 +16,8 @@ from cometly_forwarder.event.facts import PARTS
 from cometly_forwarder.reconcile.book import Book
 from cometly_forwarder.reconcile.days import SETTLING_SECONDS, Day, utc_time
 from cometly_forwarder.reconcile.ledger import MOST_ORDERS, Found
-from cometly_forwarder.reconcile.listing import Page, recorded_in
 from cometly_forwarder.reconcile.matching import Delivered, Finding, Kind, Recorded, judge
+from cometly_forwarder.reconcile.rows import Page, recorded_in
 
 # Cometly offers its export for days of so many events and more.
 EXPORTED_FROM = 10_000

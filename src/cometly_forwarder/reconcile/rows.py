@@ -1,0 +1,45 @@
+"""Rows of Cometly's list, as its pages and its exports hold them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from cometly_forwarder.errors import ListUnread
+from cometly_forwarder.event.facts import order_hash, parts_in, second_in
+from cometly_forwarder.reconcile.matching import Recorded
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Rows of the list, and the cursor of the next page; None at the end."""
+
+    rows: Sequence[Mapping[str, Any]]
+    cursor: str | None
+
+
+def recorded_in(rows: Sequence[Mapping[str, Any]], start: int, end: int) -> Iterator[Recorded]:
+    """Read the rows from `start` to before `end`, in Unix seconds; others came along with them.
+
+    Raises ListUnread for a row without id, name or time: what is left out would be missing.
+    """
+    for row in rows:
+        id_, name, second = (
+            row.get("id"),
+            row.get("event_name"),
+            second_in(row.get("event_time_utc")),
+        )
+        if id_ is None or not isinstance(name, str) or second is None:
+            raise ListUnread("a row of Cometly's list lacks its id, its name or its time")
+        if not start <= second < end:
+            continue
+        order_id, order_name = row.get("order_id"), row.get("order_name")
+        yield Recorded(
+            id=str(id_),
+            name=name,
+            second=second,
+            order=order_hash(name, order_id, order_name),
+            order_id=str(order_id or order_name or ""),
+            amount=parts_in(row.get("amount")),
+        )
