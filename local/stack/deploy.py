@@ -37,6 +37,7 @@ class Deployed:
     table_name: str
     ingest_function: str
     deliver_function: str
+    reconcile_function: str | None = None
 
 
 def session_for(aws: AwsEndpoint) -> boto3.session.Session:
@@ -95,6 +96,7 @@ def look_up(aws: AwsEndpoint) -> Deployed:
             table_name=outputs["TableName"],
             ingest_function=outputs["IngestFunctionName"],
             deliver_function=outputs["DeliverFunctionName"],
+            reconcile_function=outputs.get("ReconcileFunctionName"),
         )
     except KeyError as exc:
         raise StepFailed(

@@ -359,7 +359,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Functions:
-    """The two functions, their roles and their logs."""
+    """The functions, their roles and their logs."""
 
     client: LambdaClient
     iam: IAMClient
@@ -479,6 +479,8 @@ class Deployed:
         pool = connections.enter_context(urllib3.PoolManager(maxsize=16))
         queues = (names.event_queue_url, names.dead_letter_queue_url, names.page_queue_url)
         functions = {"ingest": names.ingest_function, "deliver": names.deliver_function}
+        if names.reconcile_function:
+            functions["reconcile"] = names.reconcile_function
         return cls(
             stack=stack,
             api=Api(names.api_url, names.server_key, pool),
@@ -544,7 +546,7 @@ class Deployed:
         return found[0]["PhysicalResourceId"] if found else None
 
     def logged(self, name: str) -> list[Fields]:
-        """Return the log lines of that name so far, of both functions."""
+        """Return the log lines of that name so far, of every function."""
         return [line for line in self._lines() if line.get("message") == name]
 
     def metrics(self) -> Counter[str]:
@@ -564,7 +566,7 @@ class Deployed:
         self.table.forget_the_gate()
 
     def lines(self) -> Iterator[str]:
-        """Yield what both functions logged since the stack came up, whichever test made them."""
+        """Yield what the functions logged since the stack came up, whichever test made them."""
         for function in self.functions.names:
             yield from self.functions.log_lines(function)
 

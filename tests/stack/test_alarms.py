@@ -36,6 +36,8 @@ VALUES: dict[str, float] = {
     "BlockedAlarm": 1,
     "CrashedAlarm": 1,
     "SilenceAlarm": 0,
+    "MissingAlarm": 1,
+    "ReconcileFailsAlarm": 1,
 }
 
 

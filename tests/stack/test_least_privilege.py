@@ -31,10 +31,16 @@ ALLOWED = {
         ("logs:CreateLogStream", "the log of deliver"),
         ("logs:PutLogEvents", "the log of deliver"),
     },
+    "reconcile": {
+        ("dynamodb:Scan", "the table"),
+        ("secretsmanager:GetSecretValue", "Cometly's token"),
+        ("logs:CreateLogStream", "the log of reconcile"),
+        ("logs:PutLogEvents", "the log of reconcile"),
+    },
 }
 
 
-@pytest.mark.parametrize("function", ["ingest", "deliver"])
+@pytest.mark.parametrize("function", ALLOWED)
 def test_a_functions_role_allows_exactly_what_it_needs(deployed: Deployed, function: str) -> None:
     names = resources_of(deployed)
 
@@ -59,7 +65,7 @@ def resources_of(deployed: Deployed) -> Mapping[str, str]:
     functions, queues = deployed.functions, deployed.queues
     logs = {
         group["arn"].removesuffix(":*") + ":*": f"the log of {function}"
-        for function in ("ingest", "deliver")
+        for function in ALLOWED
         for group in functions.logs.describe_log_groups(
             logGroupNamePrefix=functions.log_group(function)
         )["logGroups"]

@@ -198,6 +198,61 @@ def test_what_is_young_is_not_judged(
     assert found(document, "too_young") == {event_id}
 
 
+def test_the_nightly_function_names_what_is_missing(deployed: Deployed) -> None:
+    zone = ZoneInfo(deployed.functions.variable("reconcile", "SPACE_TIME_ZONE"))
+    yesterday = day_of(datetime.now(zone).date() - timedelta(days=1), zone)
+    common = {"event_name": "purchase", "email": "ada@example.com", "amount": 5}
+    at = [utc_time(yesterday.start + 60 * number) for number in range(3)]
+    events = [{**common, "event_time": it, "order_id": f"nightly {it}"} for it in at]
+    deployed.sandbox.fail(kind="forget", match={"order_id": events[1]["order_id"]})
+    ids = delivered(deployed, events)
+    for event_id in ids:
+        grow_old(deployed, event_id)
+    known = len(deployed.functions.log_lines("reconcile"))
+
+    answer = deployed.functions.client.invoke(
+        FunctionName=deployed.functions.names["reconcile"], Payload=b"{}"
+    )
+
+    counts = json.loads(answer["Payload"].read())
+    assert "FunctionError" not in answer, counts
+    assert counts["missing"] == 1
+    lines = eventually(
+        lambda: [json.loads(it) for it in deployed.functions.log_lines("reconcile")[known:]],
+        lambda lines: len(lines) == 3,
+    )
+    [request] = [it for it in deployed.sandbox.requests() if is_of(it, events[1])]
+    missing, compared, metrics = lines
+    assert (missing["message"], missing["event_id"]) == ("reconcile.missing", ids[1])
+    assert missing["request_id"] == request["request_id"]
+    assert "ada@example.com" not in str(lines)
+    assert compared["message"] == "reconcile.compared"
+    assert metrics["Missing"] == [1]
+    assert metrics["Recorded"] == [counts["recorded"]]
+    [dimensions] = metrics["_aws"]["CloudWatchMetrics"][0]["Dimensions"]
+    alarm = deployed.cloudwatch.describe_alarms(AlarmNames=[deployed.resource("MissingAlarm")])[
+        "MetricAlarms"
+    ][0]
+    # The emulator makes no metrics of such lines; test_alarms rings this alarm by its own.
+    assert alarm["Dimensions"] == [{"Name": it, "Value": metrics[it]} for it in dimensions]
+    assert alarm["Namespace"] == metrics["_aws"]["CloudWatchMetrics"][0]["Namespace"]
+
+
+def grow_old(deployed: Deployed, event_id: str) -> None:
+    """Have an event be delivered an hour ago: the function's clock is the machine's."""
+    deployed.table.dynamodb.update_item(
+        TableName=deployed.table.name,
+        Key={"event_id": {"S": event_id}},
+        UpdateExpression="SET updated_at = :then",
+        ExpressionAttributeValues={":then": {"N": str(time.time() - 3600)}},
+    )
+
+
+def is_of(request: Fields, event: Fields) -> bool:
+    fields = request.get("fields") or {}
+    return bool(fields.get("order_id") == event["order_id"])
+
+
 def told(event: Fields) -> Fields:
     """Return what tells an event from all others."""
     return {name: event.get(name) for name in ("event_name", "email", "order_id", "is_upsell")}

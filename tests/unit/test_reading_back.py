@@ -192,7 +192,13 @@ def test_rows_are_read_by_their_second_of_utc() -> None:
     ]
 
 
-@pytest.mark.parametrize("lacking", ["id", "event_name", "event_time_utc"])
+def test_a_row_without_a_name_is_somebody_elses() -> None:
+    [found] = recorded_in([a_row(1, DAY.start, event_name=None)], DAY.start, DAY.end)
+
+    assert found.name == "(without a name)"
+
+
+@pytest.mark.parametrize("lacking", ["id", "event_time_utc"])
 def test_a_row_that_cannot_be_read_ends_the_comparison(lacking: str) -> None:
     with pytest.raises(ListUnread, match="lacks"):
         list(recorded_in([{**a_row(1, DAY.start), lacking: None}], DAY.start, DAY.end))

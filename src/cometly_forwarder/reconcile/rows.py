@@ -10,6 +10,9 @@ from cometly_forwarder.errors import ListUnread
 from cometly_forwarder.event.facts import order_hash, parts_in, second_in
 from cometly_forwarder.reconcile.matching import Recorded
 
+# Whoever recorded such a row, it was not this forwarder.
+NAMELESS = "(without a name)"
+
 
 @dataclass(frozen=True, slots=True)
 class Page:
@@ -22,18 +25,15 @@ class Page:
 def recorded_in(rows: Sequence[Mapping[str, Any]], start: int, end: int) -> Iterator[Recorded]:
     """Read the rows from `start` to before `end`, in Unix seconds; others came along with them.
 
-    Raises ListUnread for a row without id, name or time: what is left out would be missing.
+    Raises ListUnread for a row without id or time: what is left out would be missing.
     """
     for row in rows:
-        id_, name, second = (
-            row.get("id"),
-            row.get("event_name"),
-            second_in(row.get("event_time_utc")),
-        )
-        if id_ is None or not isinstance(name, str) or second is None:
-            raise ListUnread("a row of Cometly's list lacks its id, its name or its time")
+        id_, second = row.get("id"), second_in(row.get("event_time_utc"))
+        if id_ is None or second is None:
+            raise ListUnread("a row of Cometly's list lacks its id or its time")
         if not start <= second < end:
             continue
+        name = str(row.get("event_name") or NAMELESS)
         order_id, order_name = row.get("order_id"), row.get("order_name")
         yield Recorded(
             id=str(id_),
