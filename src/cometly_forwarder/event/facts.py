@@ -1,6 +1,6 @@
 """Facts: what the ledger keeps of a delivered event, to compare it with what Cometly recorded.
 
-Nothing personal is among them (decision 26): a name, a second, an amount, and a hash of the order.
+Nothing personal is among them (decision 30): a name, a second, an amount, and a hash of the order.
 """
 
 from __future__ import annotations

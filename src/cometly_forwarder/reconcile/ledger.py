@@ -1,4 +1,4 @@
-"""The ledger's side: what was delivered in a time, found by a scan of the table (decision 26)."""
+"""The ledger's side: what was delivered in a time, found by a scan of the table (decision 30)."""
 
 from __future__ import annotations
 
