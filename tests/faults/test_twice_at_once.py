@@ -59,7 +59,9 @@ def test_all_workers_keep_to_one_pace(rig: Rig) -> None:
 
     rig.deliver(3, environment={"COMETLY_REQUESTS_PER_MINUTE": "240"})
 
-    gaps = [later.received_at - post.received_at for post, later in pairwise(rig.posts())]
+    # The first few go out at once: so far nothing is scarce.
+    paced = rig.posts()[8:]
+    gaps = [later.received_at - post.received_at for post, later in pairwise(paced)]
     assert len(rig.posts()) == 24
     assert sum(gap > 0.1 for gap in gaps) > len(gaps) / 2
     assert {post.status for post in rig.posts()} == {202}
