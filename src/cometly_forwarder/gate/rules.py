@@ -31,10 +31,10 @@ PAGES_SHARE = 0.1
 # A slot lies at least this far ahead: what threads need, beside what the table takes to answer.
 LEAD_SECONDS = 0.1
 # While no more than this share of the limit is taken, by others too, nothing is scarce: a post need
-# not wait for its slot, if that is at most so far behind the first that there could be. It is a
-# batch at 1000 a minute.
+# not wait for its slot, if that is at most so far behind the first that there could be: ten slots
+# at 1000 a minute, where what was left idle is caught up.
 SPARSE_SHARE = 0.5
-EARLY_SECONDS = 0.6
+EARLY_SECONDS = 0.3
 
 # Slots that were reserved under a higher limit are void where the last minute took so many times
 # what the new one allows.
