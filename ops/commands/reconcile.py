@@ -112,8 +112,8 @@ def _show(stack: str, span: Span, compared: Compared) -> None:
         _show_findings(kind, report.total.of[kind], compared)
     if report.unjudged:
         say(
-            f"{report.unjudged} more were delivered by a version that kept no facts of them: they "
-            "cannot be judged, and count as not from here."
+            f"not judged: {report.unjudged}, delivered by a version that kept no facts of events; "
+            "Cometly's rows of these count as not from here."
         )
     say(
         f"{compared.requests} requests to Cometly, {report.looked_at} items of the ledger "
