@@ -19,8 +19,10 @@ from cometly_forwarder.deliver.claims import (
     Claim,
     Claimed,
     ClaimResult,
+    Outcome,
 )
 from cometly_forwarder.deliver.jobs import Message
+from cometly_forwarder.deliver.posting import POST_SECONDS
 from cometly_forwarder.deliver.preparation import MAX_DEATHS
 from cometly_forwarder.deliver.settlement import MAX_BLOCKS
 from cometly_forwarder.deliver.slots import Slots
@@ -544,6 +546,67 @@ def test_a_suspect_for_which_there_is_no_slot_goes_back(
     assert pipe.ledger.states() == ["waiting"] * 2
 
 
+def test_a_suspect_has_its_turn_in_a_large_batch_though_cometly_is_slow(pipe: Pipe) -> None:
+    def respond(_: object) -> CometlyResponse:
+        pipe.clock.time += 0.6  # Six seconds, on ten threads.
+        return ACCEPTED
+
+    pipe.deliver(message(0))
+    make_suspects(pipe)
+    pipe.cometly.respond = respond
+
+    kept = pipe.deliver(*[message(number) for number in range(40)])
+
+    assert pipe.cometly.posted[-1]["order_id"] == "o-0"
+    assert pipe.clock.now() < START + 100 + 60 - POST_SECONDS + 1
+    assert len(pipe.cometly.posted) + len(kept) == 40
+    assert reserved(pipe) == len(pipe.cometly.posted)
+
+
+def test_a_suspect_takes_its_slot_when_the_others_are_sent_back(
+    pipe: Pipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    suspects = [message(number) for number in range(40)]
+    pipe.deliver(*suspects)
+    make_suspects(pipe)
+    settle = pipe.ledger.settle
+
+    def settle_slowly(claim: Claim, outcome: Outcome) -> None:
+        pipe.clock.time += 0.1  # A second, on ten threads.
+        settle(claim, outcome)
+
+    monkeypatch.setattr(pipe.ledger, "settle", settle_slowly)
+
+    kept = pipe.deliver(*suspects)
+
+    assert len(kept) == 39
+    assert len(pipe.cometly.posted) == 1
+    assert "delivery.late" not in pipe.journal.names()
+
+
+def test_what_killed_fewest_workers_posts_first_when_all_others_are_on_their_way_back(
+    pipe: Pipe,
+) -> None:
+    suspects = [message(number) for number in range(5)]
+    pipe.deliver(*suspects)
+    for number, item in enumerate(pipe.ledger.items.values()):
+        item["deaths"] = (2, 1, 3, 0, 2)[number]
+    make_suspects(pipe)
+    hidden_before: list[str] = []
+
+    def respond(_: object) -> CometlyResponse:
+        hidden_before.extend(pipe.queue.hidden)
+        return ACCEPTED
+
+    pipe.cometly.respond = respond
+
+    kept = pipe.deliver(*suspects)
+
+    assert [event["order_id"] for event in pipe.cometly.posted] == ["o-3"]
+    assert sorted(hidden_before) == ["r-0", "r-1", "r-2", "r-4"]
+    assert sorted(kept) == ["m-0", "m-1", "m-2", "m-4"]
+
+
 def test_a_suspect_that_was_turned_away_is_still_a_suspect(pipe: Pipe) -> None:
     for _ in range(MAX_DEATHS):
         die_on(pipe, "o-1")
@@ -992,6 +1055,24 @@ def test_whatever_becomes_of_a_large_batch_no_slot_and_no_message_is_left_over(
         if each.id not in kept
         for event_id in [event_id_of(each)]
     )
+
+
+def test_a_defect_of_the_gate_at_slots_that_are_left_over_ends_no_batch(
+    pipe: Pipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipe.deliver(message(0))
+
+    def broken(*_: object, **__: object) -> None:
+        raise ValueError("odd")
+
+    monkeypatch.setattr(MemoryGate, "give_back", broken)
+    monkeypatch.setattr(MemoryGate, "expects_room", lambda *_: False)
+
+    kept = pipe.deliver(message(0), message(1), message(2))
+
+    assert kept == []
+    assert len(pipe.cometly.posted) == 3
+    assert "delivery.crashed" in pipe.journal.names()
 
 
 def event_id_of(each: Message) -> str:

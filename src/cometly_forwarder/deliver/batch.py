@@ -107,11 +107,19 @@ class BatchDelivery:
         )
         course = Course(deque(groups), slots, lease)
         self._run(course)
+        kept = course.kept + self._release(crashed | self._ends(course, groups))
+        if course.suspects:
+            self._post_suspect(course)
+            kept += self._release(self._ends(course, groups))
+        return kept
+
+    def _ends(self, course: Course, groups: Sequence[Sequence[Arrival]]) -> dict[Message, End]:
+        """Take out how events ended, and with them those of the same identities."""
+        ends, course.ends = course.ends, {}
         for first, *others in groups:
-            if end := course.ends.get(first.message):
-                follow = self.preparation.follow
-                course.ends |= {other.message: follow(other, end) for other in others}
-        return course.kept + self._release(crashed | course.ends)
+            if end := ends.get(first.message):
+                ends |= {other.message: self.preparation.follow(other, end) for other in others}
+        return ends
 
     def _read(
         self, batch: Sequence[Message], lease: float
@@ -142,9 +150,8 @@ class BatchDelivery:
                 course.slots.reserve()
             for each in works:
                 each.result()
-        self._undo(course)
-        if course.suspects:
-            self._post_suspect(course)
+            self._undo(course, threads)
+            self._postpone(course, threads)
 
     def _expects_room(self, count: int, latest: float) -> bool:
         try:
@@ -195,19 +202,25 @@ class BatchDelivery:
         except Exception as exc:  # noqa: BLE001 - whatever it is, the others must go on
             return self._crashed(exc, job.message, job.claim.lease)
 
-    def _post_suspect(self, course: Course) -> None:
-        """Post one suspect, after all others: it may kill its worker, and must take none with it.
+    def _postpone(self, course: Course, threads: ThreadPoolExecutor) -> None:
+        """Send all suspects back but one: that on which the fewest workers died."""
+        course.suspects.sort(key=lambda job: job.claimed.deaths)
+        others, course.suspects = course.suspects[1:], course.suspects[:1]
+        postponed = threads.map(self.posting.postpone, others)
+        course.ends |= zip((job.message for job in others), postponed, strict=True)
+        course.slots.decide(len(others))
 
-        The others go back.
+    def _post_suspect(self, course: Course) -> None:
+        """Post a suspect, after all others: it may kill its worker, and must take none with it.
+
+        The others are on their way back by then, or they would wait for the queue's time-out.
         """
+        [job] = course.suspects
         course.slots.keep(0)
         slot = course.slots.take()
-        first, *others = course.suspects
-        for job in others if slot else course.suspects:
-            course.ends[job.message] = self.posting.postpone(job)
-        course.slots.decide(len(course.suspects), used=1 if slot else 0)
-        if slot:
-            course.ends[first.message] = self._post_one(first, slot)
+        course.slots.decide(used=1 if slot else 0)
+        post, postpone = self._post_one, self.posting.postpone
+        course.ends[job.message] = post(job, slot) if slot else postpone(job)
 
     def _turn_away(self, course: Course, groups: Sequence[Sequence[Arrival]]) -> None:
         """Send back at once what gets no slot."""
@@ -216,12 +229,12 @@ class BatchDelivery:
             messages = [arrival.message for group in groups for arrival in group]
             course.kept.extend(self._release(self._turned_away(messages, course.slots.refusal)))
 
-    def _undo(self, course: Course) -> None:
+    def _undo(self, course: Course, threads: ThreadPoolExecutor) -> None:
         """Undo the claims of what got no slot, though one was expected."""
         messages = [job.message for job in course.unplaced]
         away = self._turned_away(messages, course.slots.refusal)
-        for job in course.unplaced:
-            course.ends[job.message] = self.posting.undo(job, away[job.message])
+        undone = threads.map(self.posting.undo, course.unplaced, away.values())
+        course.ends |= zip(messages, undone, strict=True)
 
     def _crashed(self, exc: Exception, message: Message, lease: float) -> Later:
         """Keep a defect of ours to its own event: its claim ends without an outcome."""

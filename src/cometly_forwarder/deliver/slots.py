@@ -16,6 +16,9 @@ from cometly_forwarder.gate.rules import Reservation
 
 # A slot that passed so long ago is not begun any more: its thread might be late.
 _PASSED_SECONDS = 0.1
+# Posts begin no later than this before the latest slot, if a suspect waits for their end: they take
+# 14 s at the most.
+_OTHERS_END_SECONDS = 15.0
 
 
 class Gate(Protocol):
@@ -114,11 +117,16 @@ class Slots:
             self._stock_up()
             if len(self._stock) <= (self._kept if self.refusal else 0):
                 return None
+            if self._kept and self._stock[0].begins > self.latest - _OTHERS_END_SECONDS:
+                return None
             self._out += 1
             return self._stock.popleft()
 
     def keep(self, count: int) -> None:
-        """Keep so many of the last slots for an event that posts after all others."""
+        """Keep so many of the last slots for an event that posts after all others.
+
+        Those get none either that would end too late for it.
+        """
         self._kept = count
 
     def leave(self, slot: Slot | None) -> None:
@@ -165,4 +173,7 @@ class Slots:
         if unused := list(slots):
             moments = tuple(slot.at for slot in unused)
             probe = unused[0].probe
-            self.failures.best_effort(lambda: self.gate.give_back(moments, probe=probe))
+            try:
+                self.failures.best_effort(lambda: self.gate.give_back(moments, probe=probe))
+            except Exception as exc:  # noqa: BLE001 - slots of others must not end with a defect
+                self.failures.crashed(exc)
