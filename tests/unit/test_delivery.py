@@ -976,6 +976,30 @@ def test_a_slot_that_is_sooner_than_a_slow_ledger_answers_is_left_to_others(
     assert pipe.gate.given_back > 0
 
 
+def test_what_is_too_late_for_a_slot_goes_back_at_once_and_asks_no_gate(
+    pipe: Pipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    admit, asked = MemoryGate.admit, list[float]()
+
+    def asking(gate: MemoryGate, *given: Any) -> Reservation:
+        asked.append(pipe.clock.now())
+        return admit(gate, *given)
+
+    def respond(_: object) -> CometlyResponse:
+        pipe.clock.time += 20 if len(pipe.cometly.posted) == batch.THREADS else 0
+        return ACCEPTED
+
+    monkeypatch.setattr(MemoryGate, "admit", asking)
+    pipe.cometly.respond = respond
+
+    kept = pipe.deliver(*[message(number) for number in range(40)])
+
+    assert len(pipe.cometly.posted) + len(kept) == 40
+    assert max(asked) < START + 60 - POST_SECONDS
+    assert {pipe.queue.hidden[f"r-{name[2:]}"] for name in kept} == {1.0}
+    assert "delivery.no_slot" in pipe.journal.names()
+
+
 def test_threads_share_a_large_batch_and_post_each_event_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -146,13 +146,17 @@ class Slots:
                 self._stock.clear()
 
     def _stock_up(self) -> None:
-        """Reserve, if nothing is left that a post could still reach: a claim is to come first."""
-        soonest = self.now() + self.gate.refresh_lead() - _PASSED_SECONDS
+        """Reserve, if nothing is left that a post could still reach: a claim is to come first.
+
+        Too late for any slot, the gate is not asked: it would name a wait that is none to others.
+        """
+        now = self.now()
+        soonest = now + self.gate.refresh_lead() - _PASSED_SECONDS
         passed = [slot for slot in self._stock if slot.at < soonest]
         self._give_back(passed)
         self._stock = deque(slot for slot in self._stock if slot not in passed)
         count = min(self.at_once, self.undecided - self._out)
-        if count > 0 and not self._stock and not self.refusal:
+        if count > 0 and not self._stock and not self.refusal and now < self.latest:
             self._stock.extend(self._reserved(count))
 
     def _reserved(self, count: int) -> Iterable[Slot]:
