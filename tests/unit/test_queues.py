@@ -10,7 +10,7 @@ from typing import Any
 
 import boto3
 import pytest
-from botocore.exceptions import ClientError, EndpointConnectionError
+from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeoutError
 from botocore.stub import Stubber
 from hypothesis import given
 from hypothesis import strategies as st
@@ -222,6 +222,28 @@ def test_a_message_that_cannot_be_hidden_is_left_to_the_queue(stubber: Stubber) 
 
     assert [line["name"] for line in journal.lines] == ["queue.visibility_unchanged"] * 2
     assert [line["reason"] for line in journal.lines] == ["MessageNotInflight", "ClientError"]
+
+
+@pytest.mark.parametrize(
+    ("failure", "calls"),
+    [
+        pytest.param(ReadTimeoutError(endpoint_url="https://sqs.example.com"), 1, id="no answer"),
+        pytest.param(ClientError({}, "ChangeMessageVisibilityBatch"), 3, id="an error"),
+    ],
+)
+def test_a_batch_waits_no_more_than_once_for_a_queue_that_does_not_answer(
+    monkeypatch: pytest.MonkeyPatch, failure: Exception, calls: int
+) -> None:
+    journal, sqs = Lines(), FakeSqs()
+
+    def failing(**_: object) -> None:
+        raise failure
+
+    monkeypatch.setattr(sqs, "change_message_visibility_batch", failing)
+
+    a_queue(sqs, journal).release({f"receipt {number}": 1.0 for number in range(25)})
+
+    assert journal.names() == ["queue.visibility_unchanged"] * calls
 
 
 def test_a_hidden_message_is_not_received_meanwhile(aws_stack: Aws) -> None:

@@ -42,15 +42,17 @@ class SqsQueue:
     def release(self, delays: Mapping[str, float]) -> None:
         """Hide each receipt's message for so many seconds.
 
-        Best effort: where it fails, the message comes back after the queue's own time-out.
+        Best effort: where it fails, the message comes back after the queue's own time-out. After a
+        call without an answer there is no other one, for the invocation must end in time.
         """
         receipts = list(delays)
         for start in range(0, len(receipts), SQS_BATCH):
-            self._hide(
-                {receipt: delays[receipt] for receipt in receipts[start : start + SQS_BATCH]}
-            )
+            hidden = receipts[start : start + SQS_BATCH]
+            if not self._hide({receipt: delays[receipt] for receipt in hidden}):
+                return
 
-    def _hide(self, delays: Mapping[str, float]) -> None:
+    def _hide(self, delays: Mapping[str, float]) -> bool:
+        """Hide up to ten messages; returns whether SQS answered."""
         entries: list[ChangeMessageVisibilityBatchRequestEntryTypeDef] = [
             {
                 "Id": str(position),
@@ -63,9 +65,10 @@ class SqsQueue:
             answer = self.client.change_message_visibility_batch(QueueUrl=self.url, Entries=entries)
         except (ClientError, BotoCoreError) as exc:
             self.journal.record("queue.visibility_unchanged", reason=type(exc).__name__)
-            return
+            return isinstance(exc, ClientError)
         for entry in answer.get("Failed", []):
             self.journal.record("queue.visibility_unchanged", reason=entry["Code"])
+        return True
 
     def park(self, body: str, attributes: Mapping[str, str]) -> None:
         """Put a whole event on the dead-letter queue with its reason; raises Unavailable."""
