@@ -6,15 +6,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from cometly_forwarder.gate.item import state_in
-from cometly_forwarder.gate.rules import Pause
+from cometly_forwarder.gate.rules import GateState, Pause
 from cometly_forwarder.gate.window import MINUTE
 from ops.logs import iso
+from ops.smoke.report import RUNBOOK, Section
 from ops.target import Target
 
 _WHY = {
     "throttled": "Cometly's rate limit was met; it opens by itself",
-    "blocked": "Cometly refuses the token or the endpoint (docs/operations.md)",
-    "failing": "Cometly does not answer properly",
+    "blocked": f"Cometly refuses the token or the endpoint ({RUNBOOK}#{Section.BLOCKED})",
+    "failing": f"Cometly does not answer properly ({RUNBOOK}#{Section.DOWN})",
 }
 
 
@@ -32,7 +33,11 @@ class GatePause:
     def says(self) -> str:
         when = "one event probes next" if self.is_probing else f"until {iso(self.until)}"
         whose = "events of pages: " if self.lane == "pages" else ""
-        return f"{whose}{self.cause}, {when}: {_WHY[self.cause]}"
+        return f"{whose}{self.cause}, {when}"
+
+    @property
+    def why(self) -> str:
+        return _WHY[self.cause]
 
     def record(self) -> dict[str, Any]:
         return {
@@ -61,13 +66,18 @@ def gate_of(target: Target, now: float) -> Gate:
     )
     state = state_in(found.get("Item", {}))
     configured = int(target.parameters.get("CometlyRequestsPerMinute") or 1000)
-    lanes = (("events", state.pause), ("pages", state.pages_pause))
     return Gate(
-        pauses=tuple(it for lane, pause in lanes if (it := _paused(lane, pause, now))),
+        pauses=pauses_in(state, now),
         posted_per_minute=state.window.count(now - MINUTE, now),
         limit_per_minute=state.learnt.limit_at_present(now, configured),
         others_per_minute=int(state.learnt.others),
     )
+
+
+def pauses_in(state: GateState, now: float) -> tuple[GatePause, ...]:
+    """Return the pauses that hold at a time: of all events, and of those of pages alone."""
+    lanes = (("events", state.pause), ("pages", state.pages_pause))
+    return tuple(it for lane, pause in lanes if (it := _paused(lane, pause, now)))
 
 
 def _paused(lane: str, pause: Pause | None, now: float) -> GatePause | None:

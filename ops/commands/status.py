@@ -90,7 +90,7 @@ def _pauses(state: StackState) -> Iterator[tuple[str, str]]:
     for mapping in state.switched_off:
         yield "paused", f"by an operator: {mapping.queue} ({mapping.state}), until `resume`"
     for pause in state.gate.pauses:
-        yield "paused", pause.says
+        yield "paused", f"{pause.says}: {pause.why}"
     if not state.is_paused:
         yield "paused", "no"
 

@@ -7,23 +7,23 @@ import re
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from functools import partial
 from typing import Any
 
+from cometly_forwarder.gate.item import state_in
+from cometly_forwarder.secrets import NO_TOKEN
 from ops.alarms import alarms_of
+from ops.gates import pauses_in
 from ops.smoke.doors import EVENTS, HTTPS, Answer, Api, Door, an_event, http_doors
 from ops.smoke.report import Finding, Report, Section, bad, good, undecided
 from ops.target import Target
+from ops.tokens import is_token
 
 # A mapping on its way to another state.
 _CHANGING = frozenset({"Creating", "Enabling", "Updating", "Disabling"})
 _CAUSES = {"blocked": Section.BLOCKED, "failing": Section.DOWN}
 _WRONG_KEY = "a-key-that-opens-nothing"
-# What the template stores until an operator stores a token, and what a header can carry.
-_NO_TOKEN = "unset"  # noqa: S105 - the absence of one
-_TOKEN = re.compile("[\x21-\x7e]+")
 _WORKS = re.compile("(CREATE|UPDATE|UPDATE_ROLLBACK|IMPORT|IMPORT_ROLLBACK)_COMPLETE")
 
 
@@ -96,9 +96,9 @@ class Checks:
         arn = self.target.outputs["CometlyTokenSecretArn"]
         secret = self.target.clients.secrets.get_secret_value(SecretId=arn)
         token = secret.get("SecretString", "").strip()
-        if token in {"", _NO_TOKEN}:
+        if token in {"", NO_TOKEN}:
             return bad("none is stored yet", Section.TOKEN)
-        if not _TOKEN.fullmatch(token):
+        if not is_token(token):
             return bad("what is stored cannot be one: it has blanks in it", Section.TOKEN)
         return good(f"{len(token)} characters; `cometly-forwarder doctor` asks Cometly about it")
 
@@ -106,16 +106,14 @@ class Checks:
         item = self.target.clients.dynamodb.get_item(
             TableName=self.target.outputs["TableName"], Key={"event_id": {"S": "gate"}}
         )
-        pause = _pause_in(item.get("Item", {}))
-        if not pause:
+        pauses = pauses_in(state_in(item.get("Item", {})), self.now())
+        if not pauses:
             return good("the gate is open")
-        cause, until = pause["cause"], pause["until"]
-        if until <= self.now():
-            return undecided(f"it was ({cause}); the next event finds out whether that is over")
-        says = f"{cause} until {datetime.fromtimestamp(until, UTC).isoformat(' ', 'seconds')}"
-        if cause == "throttled":
-            return undecided(f"{says}: it opens by itself")
-        return bad(says, _CAUSES.get(cause, Section.FIRST))
+        says = "; ".join(it.says for it in pauses)
+        for pause in pauses:
+            if pause.cause in _CAUSES and not pause.is_probing:
+                return bad(says, _CAUSES[pause.cause])
+        return undecided(f"{says}: it opens by itself, if the cause is over")
 
     def mappings(self) -> Finding:
         pages = self.target.clients.functions.get_paginator("list_event_source_mappings").paginate(
@@ -224,14 +222,6 @@ def _expected(answer: Answer, status: int, look: Section, *, more: str = "") -> 
     if answer.status != status:
         return bad(f"the answer should be {status}; it was {answer.message}", look)
     return good(f"{status} after {answer.seconds:.2f} s{more}")
-
-
-def _pause_in(item: Mapping[str, Any]) -> dict[str, Any] | None:
-    try:
-        pause: dict[str, Any] | None = json.loads(item["state"]["S"]).get("pause")
-    except (KeyError, ValueError):
-        return None
-    return pause if pause and {"until", "cause"} <= pause.keys() else None
 
 
 def _listed(part: str | Iterable[str]) -> list[str]:

@@ -20,10 +20,21 @@ from botocore.exceptions import (
 )
 from moto import mock_aws
 
+from cometly_forwarder.gate.item import attributes_of
+from cometly_forwarder.gate.rules import Cause, GateState, Pause
 from ops.errors import OpsError, reason_of
 from ops.smoke import __main__ as program
 from ops.smoke.checks import Checks, admits
-from ops.smoke.doors import Answer, Api, Closed, Door, NotTaken, an_event, http_doors, senders
+from ops.smoke.doors import (
+    Answer,
+    Api,
+    Closed,
+    Door,
+    NotTaken,
+    an_event,
+    http_doors,
+    senders,
+)
 from ops.smoke.report import Finding, Mark, Report, Section, bad, good, undecided
 from ops.smoke.sending import Clock, Sending, Sent
 from ops.target import Clients, LocalStack, Target
@@ -296,20 +307,32 @@ def test_a_token_is_judged_and_never_shown(stored: str, mark: Mark) -> None:
 
 
 @pytest.mark.parametrize(
-    ("pause", "mark"),
+    ("state", "mark"),
     [
-        pytest.param(None, Mark.GOOD, id="open"),
-        pytest.param({"cause": "blocked", "until": NOW + 60}, Mark.BAD, id="blocked"),
-        pytest.param({"cause": "throttled", "until": NOW + 60}, Mark.OPEN, id="throttled"),
+        pytest.param(GateState(), Mark.GOOD, id="open"),
+        pytest.param(GateState(pause=Pause(Cause.BLOCKED, NOW + 60, 60)), Mark.BAD, id="blocked"),
+        pytest.param(
+            GateState(pages_pause=Pause(Cause.FAILING, NOW + 60, 60)), Mark.BAD, id="pages alone"
+        ),
+        pytest.param(
+            GateState(pause=Pause(Cause.THROTTLED, NOW + 60, 60)), Mark.OPEN, id="throttled"
+        ),
         # Else nobody could ever try whether a new token works.
-        pytest.param({"cause": "blocked", "until": NOW - 60}, Mark.OPEN, id="blocked before"),
-        pytest.param({"cause": "blocked"}, Mark.GOOD, id="unreadable"),
+        pytest.param(
+            GateState(pause=Pause(Cause.BLOCKED, NOW - 60, 60)), Mark.OPEN, id="blocked before"
+        ),
     ],
 )
-def test_a_pause_of_the_gate_is_judged(pause: object, mark: Mark) -> None:
-    item = {"Item": {"state": {"S": json.dumps({"pause": pause})}}}
+def test_a_pause_of_the_gate_is_judged(state: GateState, mark: Mark) -> None:
+    item = {"Item": attributes_of(state)}
 
     assert checks(on=target(dynamodb=Listing({"get_item": item}))).gate().mark is mark
+
+
+def test_a_gate_that_cannot_be_read_is_open() -> None:
+    item = {"Item": {"state": {"S": '{"pause": {"cause": "blocked"}}'}}}
+
+    assert checks(on=target(dynamodb=Listing({"get_item": item}))).gate().mark is Mark.GOOD
 
 
 def queue(**attributes: str) -> Listing:
