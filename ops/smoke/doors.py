@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import urllib3
@@ -90,8 +90,18 @@ def pool_for(url: str) -> urllib3.PoolManager:
     parts = urlsplit(url)
     proxy = getproxies().get(parts.scheme)
     if proxy and not proxy_bypass(parts.netloc):
-        return urllib3.ProxyManager(proxy)
+        return _by(proxy if "://" in proxy else f"http://{proxy}")
     return urllib3.PoolManager()
+
+
+def _by(proxy: str) -> urllib3.ProxyManager:
+    """Go by a proxy, with the name and password in its URL; raises OpsError."""
+    try:
+        auth = urllib3.util.parse_url(proxy).auth
+        headers = urllib3.util.make_headers(proxy_basic_auth=unquote(auth)) if auth else None
+        return urllib3.ProxyManager(proxy, proxy_headers=headers)
+    except urllib3.exceptions.HTTPError as exc:
+        raise OpsError("the proxy of this machine is no http:// or https:// address") from exc
 
 
 def http_doors(target: Target, key: str) -> list[Door]:

@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import boto3
 import pytest
+import urllib3
 from botocore.exceptions import (
     ClientError,
     EndpointConnectionError,
@@ -33,6 +34,7 @@ from ops.smoke.doors import (
     NotTaken,
     an_event,
     http_doors,
+    pool_for,
     senders,
 )
 from ops.smoke.report import Finding, Mark, Report, Section, bad, good, undecided
@@ -333,6 +335,43 @@ def test_a_gate_that_cannot_be_read_is_open() -> None:
     item = {"Item": {"state": {"S": '{"pause": {"cause": "blocked"}}'}}}
 
     assert checks(on=target(dynamodb=Listing({"get_item": item}))).gate().mark is Mark.GOOD
+
+
+@pytest.mark.parametrize(
+    ("proxy", "url", "headers"),
+    [
+        ("proxy.example.com:3128", "http://proxy.example.com:3128", {}),
+        (
+            "http://ada:p%40ss@proxy.example.com:3128",
+            "http://proxy.example.com:3128",
+            {"proxy-authorization": "Basic YWRhOnBAc3M="},
+        ),
+    ],
+    ids=["without a scheme", "with a password"],
+)
+def test_the_proxy_of_this_machine_is_used(
+    monkeypatch: pytest.MonkeyPatch, proxy: str, url: str, headers: dict[str, str]
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", proxy)
+    monkeypatch.setenv("https_proxy", proxy)
+    monkeypatch.setenv("no_proxy", "")
+
+    pool = pool_for("https://api.example.com")
+
+    assert isinstance(pool, urllib3.ProxyManager)
+    assert pool.proxy is not None
+    assert (f"{pool.proxy.scheme}://{pool.proxy.netloc}", pool.proxy_headers) == (url, headers)
+
+
+def test_a_proxy_that_is_none_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "socks5://ada:secret@proxy.example.com")
+    monkeypatch.setenv("https_proxy", "socks5://ada:secret@proxy.example.com")
+    monkeypatch.setenv("no_proxy", "")
+
+    with pytest.raises(OpsError, match="proxy") as caught:
+        pool_for("https://api.example.com")
+
+    assert "secret" not in str(caught.value)
 
 
 def queue(**attributes: str) -> Listing:
