@@ -70,7 +70,7 @@ def outcomes(
     `where` is a filter of CloudWatch Logs, such as `$.event_id = "evt_1"`. CloudWatch reads every
     line of the range for it: about a megabyte a call.
     """
-    asked: dict[str, Any] = {"startTime": max(int(start * 1000), 0)}
+    asked: dict[str, Any] = {"startTime": int(max(start, 0.0) * 1000)}
     if end is not None:
         asked["endTime"] = int(end * 1000)
     if where:

@@ -35,7 +35,9 @@ def find(settings: Settings) -> Target:
         raise typer.BadParameter(
             f"name the stack by --stack NAME or {STACK_VARIABLE}, or give --local"
         )
-    session = boto3.session.Session(profile_name=settings.profile, region_name=settings.region)
+    # AWS's own command line obeys this variable before all others; its SDK for Python does not.
+    region = settings.region or os.environ.get("AWS_REGION") or None
+    session = boto3.session.Session(profile_name=settings.profile, region_name=region)
     return Target.find(Clients.of(session), name, api_url=settings.url)
 
 

@@ -90,6 +90,8 @@ class LocalStack:
             )
         except FileNotFoundError as exc:
             raise OpsError(f"No stack runs here: there is no {file}. Start it: make up") from exc
+        except OSError as exc:
+            raise OpsError(f"{file} cannot be read: {exc.strerror}.") from exc
         except (ValueError, KeyError, TypeError) as exc:
             raise OpsError(f"{file} is not what `make up` writes: {exc!r}") from exc
 

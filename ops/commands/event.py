@@ -18,7 +18,7 @@ from ops.app import settings_of
 from ops.commands.tail import Wanted, as_text, seconds_in
 from ops.errors import OpsError
 from ops.logs import LogLine, iso, outcomes
-from ops.output import FOUND_FAULTS, console, document, note, pairs
+from ops.output import FOUND_FAULTS, console, document, note, pairs, say
 from ops.stacks import target_of
 from ops.target import Target
 
@@ -56,6 +56,8 @@ def event(  # noqa: PLR0913 - one for each option
     The log is read from the event's acceptance to an hour after its outcome.
     """
     earliest = time.time() - seconds_in(since)
+    if event_id and (order or email or key):
+        raise typer.BadParameter("name the event once: by its ID, or by --order or --key")
     event_id = event_id or id_of(name=name, order=order, email=email, key=key)
     if event_id in _NO_EVENTS:
         raise OpsError(f"{event_id} is no event.")
@@ -152,7 +154,7 @@ def _show(event_id: str, entry: Entry | None, lines: list[LogLine]) -> None:
     if entry:
         console().print(pairs(_told(event_id, entry)))
         if entry.state is State.PARKED:
-            console().print(f"`parked show {event_id}` shows it whole, with the reason.")
+            say(f"`parked show {event_id}` shows it whole, with the reason.")
     else:
         note(
             f"The ledger does not know {event_id}. It may still be on the queue, or it never came "
