@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Sequence
 from typing import Annotated
@@ -46,12 +47,22 @@ app.add_typer(token.app, name="token")
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command; ends the process with its status (docs/command-line.md)."""
+    _write_what_it_can()
     try:
         app(args=arguments, prog_name=PROGRAM)
     except OpsError as exc:
         _fail(str(exc))
     except (BotoCoreError, ClientError) as exc:
         _fail(reason_of(exc))
+    except OSError as exc:
+        where = f"{exc.filename}: " if exc.filename else ""
+        _fail(f"{where}{exc.strerror or exc}.")
+
+
+def _write_what_it_can() -> None:
+    """Write what the terminal's encoding lacks by its number: a name is no reason to fail."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _version(asked: bool) -> None:  # noqa: FBT001 - as Typer calls it

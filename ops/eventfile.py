@@ -65,6 +65,8 @@ def _opened(path: Path) -> Iterator[TextIO]:
         with path.open(encoding=_UTF_8, newline="") as file:
             yield file
         return
+    if sys.stdin is None:
+        raise OpsError("The standard input is closed.")
     text = io.TextIOWrapper(sys.stdin.buffer, encoding=_UTF_8, newline="")
     try:
         yield text

@@ -10,6 +10,7 @@ from typing import Any
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 FAILED, FOUND_FAULTS = 1, 3
 _PIPE = 10_000
@@ -17,28 +18,30 @@ _PIPE = 10_000
 
 def console() -> Console:
     """Return what writes to the standard output as it is now."""
-    # A pipe has no width to fold at.
-    return Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else _PIPE)
+    # A pipe has no width to fold at. A process whose output is closed has no `sys.stdout`.
+    is_shown = sys.stdout is not None and sys.stdout.isatty()
+    return Console(highlight=False, soft_wrap=True, width=None if is_shown else _PIPE)
 
 
 def say(text: str) -> None:
-    """Print a line for people, without markup."""
-    console().print(text, markup=False)
+    """Print a line for people."""
+    console().print(plain(text))
 
 
 def note(text: str) -> None:
     """Print a line beside the answer, on stderr."""
-    print(text, file=sys.stderr, flush=True)
+    print(printable(text), file=sys.stderr, flush=True)
 
 
 def document(content: Mapping[str, Any] | list[Any]) -> None:
     """Print the one document of a command with --json."""
-    print(json.dumps(content, indent=2, ensure_ascii=False), flush=True)
+    # In ASCII, which each output can write, lone surrogates too.
+    print(json.dumps(content, indent=2), flush=True)
 
 
 def line(content: Mapping[str, Any]) -> None:
     """Print one object of many, on a line of its own."""
-    print(json.dumps(content, ensure_ascii=False), flush=True)
+    print(json.dumps(content), flush=True)
 
 
 def pairs(rows: Iterable[tuple[str, str]]) -> Table:
@@ -51,12 +54,16 @@ def pairs(rows: Iterable[tuple[str, str]]) -> Table:
     return table
 
 
-def plain(text: str) -> str:
-    """Keep Rich from reading square brackets as markup, and a terminal from reading controls."""
-    shown = "".join(
-        it if it.isprintable() or it == "\n" else "\N{REPLACEMENT CHARACTER}" for it in text
+def plain(text: str, style: str = "") -> Text:
+    """Return text in which Rich reads neither markup nor emoji, and a terminal no controls."""
+    return Text(printable(text), style)
+
+
+def printable(text: str) -> str:
+    """Replace what a terminal would obey: others write the bodies and the messages."""
+    return "".join(
+        it if it.isprintable() or it in "\n\t" else "\N{REPLACEMENT CHARACTER}" for it in text
     )
-    return shown.replace("[", r"\[")
 
 
 def ask(question: str, *, yes: bool) -> None:
@@ -70,4 +77,4 @@ def ask(question: str, *, yes: bool) -> None:
 
 def is_terminal() -> bool:
     """Say whether somebody can be asked."""
-    return sys.stdin.isatty()
+    return sys.stdin is not None and sys.stdin.isatty()

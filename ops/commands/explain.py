@@ -12,7 +12,7 @@ import typer
 from ops.app import settings_of
 from ops.errors import OpsError
 from ops.eventfile import Entry, entries
-from ops.output import FOUND_FAULTS, console, line, note, plain
+from ops.output import FOUND_FAULTS, console, line, note, plain, say
 from ops.smoke.doors import EVENTS, HTTPS, Api, Door
 from ops.stacks import target_of
 from ops.target import Target
@@ -88,15 +88,16 @@ def _show(result: dict[str, Any]) -> None:
     if result["status"] == _VALID:
         identity = ", ".join(f"{key} {value}" for key, value in result["identity"].items())
         known = f" ({identity})" if identity else " (an event of its own each time)"
-        console().print(f"[green]✓[/] line {result['line']}: {plain(result['event_id'] + known)}")
+        told = plain(f" line {result['line']}: {result['event_id']}{known}")
+        console().print(plain("✓", "green") + told)
         sent = json.dumps(result["event"], ensure_ascii=False, indent=2)
-        console().print(plain("\n".join("    " + it for it in sent.splitlines())))
+        say("\n".join("    " + it for it in sent.splitlines()))
     else:
-        console().print(f"[red]✗[/] line {result['line']}: refused")
+        console().print(plain("✗", "red") + plain(f" line {result['line']}: refused"))
     for fault in result.get("errors", ()):
-        console().print(f"    [red]{plain(_named(fault))}[/]")
+        console().print(plain(f"    {_named(fault)}", "red"))
     for warning in result.get("warnings", ()):
-        console().print(f"    [yellow]{plain(_named(warning))}[/]")
+        console().print(plain(f"    {_named(warning)}", "yellow"))
 
 
 def _named(fault: dict[str, str]) -> str:

@@ -25,7 +25,7 @@ from ops.deadletters.stack import pace_of, replay_of, shelf_of
 from ops.deadletters.wanted import Wanted, short
 from ops.errors import OpsError
 from ops.logs import iso
-from ops.output import FOUND_FAULTS, ask, console, document, line, note, pairs, plain, say
+from ops.output import FOUND_FAULTS, ask, console, document, line, note, pairs, say
 from ops.rules import rules_of
 from ops.stacks import target_of
 from ops.target import Target
@@ -101,7 +101,7 @@ def list_parked(context: typer.Context) -> None:
                 line(_told(letter))
             else:
                 told = " ".join(filter(None, _told(letter).values())).replace("\n", " ")
-                console().print(plain(told))
+                say(told)
     if is_json:
         line({"summary": {"parked": reasons.total(), "by_reason": dict(reasons.most_common())}})
     else:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from itertools import islice
 from typing import Annotated
 
 import typer
-from rich.console import Group
+from rich.console import Console, Group
 from rich.live import Live
 
 from ops.app import settings_of
@@ -16,6 +17,7 @@ from ops.output import console, document, line, pairs, plain
 from ops.parked import Parked
 from ops.stacks import target_of
 from ops.state import StackState, state_of
+from ops.target import Target
 
 _LEAST_SECONDS = 1.0
 
@@ -30,21 +32,33 @@ def status(
 ) -> None:
     """Show what waits, what is parked and why, whether delivery is paused, and its rate."""
     target, is_json = target_of(context), settings_of(context).json
-    if not watch:
-        state = state_of(target, time.time())
-        if is_json:
-            document(state.record())
-        else:
-            console().print(shown(state))
-        return
+    states = islice(_states(target, every), None if watch else 1)
     if is_json:
-        while True:
-            line(state_of(target, time.time()).record())
-            time.sleep(every)
-    with Live(shown(state_of(target, time.time())), console=console(), auto_refresh=False) as live:
-        while True:
-            time.sleep(every)
-            live.update(shown(state_of(target, time.time())), refresh=True)
+        tell = line if watch else document
+        for state in states:
+            tell(state.record())
+    elif watch and _can_redraw(console()):
+        _redraw(states)
+    else:
+        for state in states:
+            console().print(shown(state))
+
+
+def _states(target: Target, every: float) -> Iterator[StackState]:
+    while True:
+        yield state_of(target, time.time())
+        time.sleep(every)
+
+
+def _can_redraw(screen: Console) -> bool:
+    """Say whether lines can be overwritten: in a pipe or an editor they stand below each other."""
+    return screen.is_terminal and not screen.is_dumb_terminal
+
+
+def _redraw(states: Iterator[StackState]) -> None:
+    with Live(console=console(), auto_refresh=False) as live:
+        for state in states:
+            live.update(shown(state), refresh=True)
 
 
 def shown(state: StackState) -> Group:

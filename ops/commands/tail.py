@@ -10,6 +10,7 @@ from fnmatch import fnmatchcase
 from typing import Annotated, Any
 
 import typer
+from rich.text import Text
 
 from ops.app import settings_of
 from ops.logs import LogLine, iso, outcomes, quoted
@@ -102,18 +103,18 @@ def seconds_in(text: str) -> float:
     return float(found[1]) * _UNITS[found[2]]
 
 
-def as_text(found: LogLine) -> str:
-    """Return an outcome as a line of Rich's markup."""
+def as_text(found: LogLine) -> Text:
+    """Return an outcome as a line."""
     details = " ".join(f"{key}={_short(value)}" for key, value in found.details.items() if value)
     colour = _COLOURS.get(found.outcome.partition(".")[2], "yellow" if found.reason else "cyan")
     parts = (
-        f"[dim]{iso(found.at)}[/]",
-        f"[{colour}]{plain(found.outcome)}[/]",
+        plain(iso(found.at), "dim"),
+        plain(found.outcome, colour),
         plain(found.event_id),
         plain(found.reason.replace("\n", " ")),
-        f"[dim]{plain(details)}[/]" if details else "",
+        plain(details, "dim"),
     )
-    return " ".join(part for part in parts if part)
+    return Text(" ").join(part for part in parts if part)
 
 
 def _short(value: Any) -> str:

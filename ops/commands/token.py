@@ -45,4 +45,4 @@ def set_token(context: typer.Context) -> None:
 def _given() -> str:
     if is_terminal():
         return str(typer.prompt("Token", hide_input=True, err=True)).strip()
-    return sys.stdin.read().strip()
+    return "" if sys.stdin is None else sys.stdin.buffer.read().decode(errors="replace").strip()

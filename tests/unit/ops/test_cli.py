@@ -143,6 +143,102 @@ def test_one_stack_alone_is_named(tmp_path: Path) -> None:
         stacks.find(Settings(stack="shop", stack_file=tmp_path / "stack.json"))
 
 
+def test_the_variable_of_awss_command_line_names_the_region(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    regions: list[str] = []
+
+    def find(clients: Any, _: str, *, api_url: str | None) -> None:
+        assert api_url is None
+        regions.append(clients.sqs.meta.region_name)
+
+    monkeypatch.setattr(Target, "find", find)
+    monkeypatch.setenv("AWS_REGION", "eu-west-1")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "an-id")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "a-secret")
+
+    stacks.find(Settings(stack="shop"))
+    stacks.find(Settings(stack="shop", region="us-east-1"))
+
+    assert regions == ["eu-west-1", "us-east-1"]
+
+
+def test_a_stack_file_that_is_a_folder_is_said(tmp_path: Path) -> None:
+    with pytest.raises(OpsError, match="cannot be read: Is a directory"):
+        stacks.find(Settings(stack_file=tmp_path))
+
+
+def test_an_event_is_named_once(run: Run) -> None:
+    ran = run("event", "evt_1", "--order", "1042", "--email", "ada@example.com")
+
+    assert ran.status == 2
+    assert "name the event once" in ran.err
+
+
+_STATUS = """
+import sys, time
+from moto import mock_aws
+from ops import cli, stacks
+from tests.unit.ops.stack_in_memory import StackInMemory
+with mock_aws():
+    stack = StackInMemory.make()
+    stacks.find = lambda _: stack.target
+    stack.park("HTTP 422: Zo\u00eb")
+    stack.logs.write("deliver", time.time(), "delivery.parked", reason="Zo\u00eb")
+    cli.main()
+"""
+
+
+def in_a_shell(words: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run a command over a stack in memory, as a shell does: `$RUN` stands for the program."""
+    return subprocess.run(
+        ["/bin/bash", "-c", words],
+        cwd=ROOT,
+        env={
+            **os.environ,
+            "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}",
+            "PYTHON": sys.executable,
+            "PROGRAM": _STATUS,
+            **variables,
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "says"),
+    [
+        ("tail --no-follow --since 1h", 0, "delivery.parked Zo\\xeb"),
+        ("parked list --json", 0, '"reason": "HTTP 422: Zo\\u00eb"'),
+        ("status >&-", 0, ""),
+        pytest.param(
+            "status > /dev/full",
+            1,
+            "cometly-forwarder: No space left on device.\n",
+            marks=pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has it"),
+        ),
+        ("token set <&-", 1, "That is no token"),
+        ("explain - <&-", 1, "The standard input is closed"),
+    ],
+)
+def test_a_shell_that_cannot_show_or_give_all_is_no_traceback(
+    words: str, status: int, says: str
+) -> None:
+    ran = in_a_shell(f'"$PYTHON" -c "$PROGRAM" {words}', PYTHONIOENCODING="ascii")
+
+    assert "Traceback" not in ran.stderr
+    assert ran.returncode == status
+    assert says in ran.stdout + ran.stderr
+
+
+def test_a_reader_that_leaves_is_no_traceback() -> None:
+    ran = in_a_shell('"$PYTHON" -c "$PROGRAM" tail --since 1h | true; exit "${PIPESTATUS[0]}"')
+
+    assert (ran.returncode, ran.stderr) == (1, "")
+
+
 def test_a_local_stack_that_does_not_run_is_said(tmp_path: Path) -> None:
     with pytest.raises(OpsError, match="make up"):
         stacks.find(Settings(stack_file=tmp_path / "stack.json"))

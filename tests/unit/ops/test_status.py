@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import time
 from typing import Any
@@ -13,6 +14,7 @@ from cometly_forwarder.gate.item import attributes_of
 from cometly_forwarder.gate.quota import LimitEstimate
 from cometly_forwarder.gate.rules import Cause, GateState, Pause
 from cometly_forwarder.gate.window import Window
+from ops.commands import status
 from ops.commands.status import duration, shown
 from ops.gates import Gate
 from ops.parked import Parked
@@ -225,7 +227,22 @@ def test_watch_goes_on_until_it_is_interrupted(run: Run, monkeypatch: pytest.Mon
     as_json, drawn = run("status", "--watch", "--json"), run("status", "--watch", "--every", "2")
 
     assert (as_json.status, len(as_json.lines)) == (130, 2)
-    assert "limit is 500" in drawn.out
+    # No terminal: each look stands below the one before.
+    assert drawn.out.count("limit is 500") == 2
+
+
+def test_on_a_terminal_watch_draws_over_the_look_before(
+    stack: StackInMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = io.StringIO()
+    screen = Console(file=written, force_terminal=True, width=80, _environ={"TERM": "xterm"})
+    monkeypatch.setattr("ops.commands.status.console", lambda: screen)
+    state = state_of(stack.target, NOW)
+
+    assert status._can_redraw(screen)
+    status._redraw(iter([state, state]))
+
+    assert "\x1b[1A\x1b[2K" in written.getvalue()
 
 
 @pytest.mark.parametrize(
