@@ -20,7 +20,7 @@ def main() -> None:
     # They read their environment on import.
     from ministack import app  # noqa: PLC0415
     from ministack.core import iam_actions, lambda_runtime  # noqa: PLC0415
-    from ministack.services import apigateway, lambda_svc  # noqa: PLC0415
+    from ministack.services import apigateway, cloudwatch_logs, lambda_svc  # noqa: PLC0415
 
     # The emulator starts each worker with `sys.executable`.
     sys.executable = interpreter
@@ -28,6 +28,7 @@ def main() -> None:
     _wait_for_all_that_was_logged(lambda_runtime)
     _let_preflights_reach_their_routes(apigateway)
     _tell_leading_keys(iam_actions)
+    _page_through_logs(cloudwatch_logs)
     app.main()
 
 
@@ -120,6 +121,36 @@ def _tell_leading_keys(iam_actions: Any) -> None:
         return {**told(body), **({"dynamodb:LeadingKeys": keys} if keys else {})}
 
     iam_actions.dynamodb_service_context = with_leading_keys
+
+
+_MOST_LINES = 10_000
+
+
+def _page_through_logs(logs: Any) -> None:
+    """Say where the rest of a log begins: the emulator leaves out what is beyond 10,000 lines.
+
+    A token of ours is the time of a page's last line, and how many lines of that time it brought.
+    https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_FilterLogEvents.html
+    """
+    filtered = logs._filter_log_events  # noqa: SLF001
+
+    def with_token(request: dict[str, Any]) -> Any:
+        since, _, known = str(request.get("nextToken", "")).partition(":")
+        status, headers, body = filtered(
+            {**request, **({"startTime": int(since)} if since else {})}
+        )
+        answer = json.loads(body)
+        found = answer.get("events", [])
+        if len(found) == min(request.get("limit", _MOST_LINES), _MOST_LINES):
+            last = found[-1]["timestamp"]
+            of_that_time = sum(it["timestamp"] == last for it in found)
+            # Of a time that has more lines than a page, the rest is left out, as before.
+            if last != found[0]["timestamp"]:
+                answer["nextToken"] = f"{last}:{of_that_time}"
+        answer["events"] = found[int(known or 0) :]
+        return status, headers, json.dumps(answer).encode()
+
+    logs._filter_log_events = with_token  # noqa: SLF001
 
 
 if __name__ == "__main__":
