@@ -246,7 +246,7 @@ def _counted(reasons: Counter[str]) -> str:
 
 
 def _told(letter: DeadLetter) -> dict[str, str]:
-    """Return what tells nothing of a person."""
+    """Return what tells nothing of a person, unless Cometly's message repeats what was sent."""
     return {
         "accepted_at": iso(letter.accepted_at),
         "event_id": letter.event_id or letter.id,
