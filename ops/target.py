@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import boto3
 from botocore.config import Config
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
 _CONFIG = Config(connect_timeout=10, read_timeout=20, retries={"mode": "standard"})
+_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 _NEEDED = (
     *("ApiUrl", "ServerKeySecretArn", "CometlyTokenSecretArn", "TopicArn", "EventBusName"),
     *("EventQueueUrl", "DeadLetterQueueUrl", "TableName", "DeliverFunctionName"),
@@ -131,11 +133,14 @@ class Target:
         parameters = {
             it["ParameterKey"]: it.get("ParameterValue", "") for it in stack.get("Parameters", ())
         }
+        url = (api_url or outputs["ApiUrl"]).rstrip("/")
+        if not stays_secret(url):
+            raise OpsError(f"{url} is no https:// address: the callers' key would go there openly.")
         return cls(
             clients=clients,
             name=name,
             status=stack["StackStatus"],
-            api_url=(api_url or outputs["ApiUrl"]).rstrip("/"),
+            api_url=url,
             outputs=outputs,
             parameters=parameters,
             is_local=is_local,
@@ -182,6 +187,16 @@ class Target:
             raise OpsError(
                 'the secret of the callers\' keys does not hold {"current": …, "previous": …}'
             ) from exc
+
+
+def stays_secret(url: str) -> bool:
+    """Say whether nobody reads on the way what is sent there: HTTPS, or this machine itself."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False
+    is_local = parts.scheme == "http" and parts.hostname in _LOOPBACK
+    return bool(parts.hostname) and (parts.scheme == "https" or is_local)
 
 
 def _described(clients: Clients, name: str) -> Any:

@@ -87,7 +87,11 @@ class Checks:
             return bad("this version knows no dry run: the event was queued")
         if answer.status != 200:
             return bad(f"the answer should be 200; it was {answer.message}")
-        would = answer.body["event"]
+        would = answer.body.get("event") if isinstance(answer.body, dict) else None
+        if not isinstance(would, dict):
+            return bad(
+                f"what answers at {self.target.api_url} is no forwarder; --url names its address"
+            )
         if would.get("do_not_capi") is not True or would.get("event_name") != self.event_name:
             return bad("what would be sent is not what was given")
         return good(f"{self.event_name} of {would['email']}, and nothing was queued")

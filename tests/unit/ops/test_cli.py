@@ -6,7 +6,9 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -17,7 +19,7 @@ from cometly_forwarder import __version__
 from ops import cli, stacks
 from ops.app import Settings
 from ops.errors import OpsError
-from ops.target import Target
+from ops.target import _NEEDED, Clients, Target, stays_secret
 from tests.unit.ops.conftest import Run
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -127,6 +129,41 @@ def test_without_credentials_no_stack_is_found(
     assert capsys.readouterr().err.startswith("cometly-forwarder: No AWS credentials were found")
     assert ended("status", "--profile", "nobodys") == 1
     assert "--profile" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("url", "is_secret"),
+    [
+        ("https://api.example.com", True),
+        ("http://127.0.0.1:4566", True),
+        ("http://localhost:4566", True),
+        ("http://api.example.com", False),
+        ("api.example.com", False),
+        ("https://", False),
+        ("https://[::1", False),
+    ],
+)
+def test_a_key_is_sent_where_nobody_else_reads_it(url: str, *, is_secret: bool) -> None:
+    assert stays_secret(url) is is_secret
+
+
+def test_a_stack_behind_plain_http_is_not_asked() -> None:
+    outputs = [{"OutputKey": name, "OutputValue": "x"} for name in _NEEDED]
+    described = {"Stacks": [{"StackStatus": "CREATE_COMPLETE", "Outputs": outputs}]}
+    clients = cast("Clients", SimpleNamespace(cloudformation=Described(described)))
+
+    with pytest.raises(OpsError, match=r"http://api.example.com is no https:// address"):
+        Target.find(clients, "shop", api_url="http://api.example.com")
+
+
+@dataclass(frozen=True)
+class Described:
+    """CloudFormation, which knows one stack."""
+
+    answer: dict[str, Any]
+
+    def describe_stacks(self, **_: Any) -> dict[str, Any]:
+        return self.answer
 
 
 def test_a_stack_must_be_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

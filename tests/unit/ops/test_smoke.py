@@ -284,6 +284,7 @@ def test_an_answer_that_is_not_expected_is_shown() -> None:
         pytest.param(
             answered(200, {"event": {"event_name": "custom_event_50"}}), Mark.BAD, id="other fields"
         ),
+        pytest.param(answered(200, "<html>"), Mark.BAD, id="a page of somebody else's"),
         pytest.param(answered(202, {}), Mark.BAD, id="queued"),
         pytest.param(answered(422, {"message": "no such name"}), Mark.BAD, id="invalid"),
     ],
