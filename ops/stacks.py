@@ -38,7 +38,7 @@ def find(settings: Settings) -> Target:
     # AWS's own command line obeys this variable before all others; its SDK for Python does not.
     region = settings.region or os.environ.get("AWS_REGION") or None
     session = boto3.session.Session(profile_name=settings.profile, region_name=region)
-    return Target.find(Clients.of(session), name, api_url=settings.url)
+    return Target.find(_clients_of(session), name, api_url=settings.url)
 
 
 def checkout() -> Path | None:
@@ -46,6 +46,14 @@ def checkout() -> Path | None:
     here, ours = Path.cwd(), Path(__file__).resolve().parents[1]
     found = (it for it in (here, *here.parents, ours) if _is_checkout(it))
     return next(found, None)
+
+
+def _clients_of(session: boto3.session.Session) -> Clients:
+    """Make the clients; raises OpsError where AWS's variables or files hold no such values."""
+    try:
+        return Clients.of(session)
+    except ValueError as exc:
+        raise OpsError(f"AWS's settings of this shell or profile cannot be read: {exc}.") from exc
 
 
 def _is_checkout(folder: Path) -> bool:

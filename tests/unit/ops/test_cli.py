@@ -205,6 +205,20 @@ def test_a_stack_file_that_is_a_folder_is_said(tmp_path: Path) -> None:
         stacks.find(Settings(stack_file=tmp_path))
 
 
+@pytest.mark.parametrize(
+    ("variable", "value"), [("AWS_ENDPOINT_URL", "example"), ("AWS_MAX_ATTEMPTS", "many")]
+)
+def test_a_variable_of_aws_that_cannot_be_read_is_said(
+    variable: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "an-id")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "a-secret")
+    monkeypatch.setenv(variable, value)
+
+    with pytest.raises(OpsError, match=value):
+        stacks.find(Settings(stack="shop", region="eu-west-1"))
+
+
 def test_an_event_is_named_once(run: Run) -> None:
     ran = run("event", "evt_1", "--order", "1042", "--email", "ada@example.com")
 
