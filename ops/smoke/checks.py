@@ -15,6 +15,7 @@ from cometly_forwarder.gate.item import state_in
 from cometly_forwarder.secrets import NO_TOKEN
 from ops.alarms import alarms_of
 from ops.gates import pauses_in
+from ops.mappings import mappings_of
 from ops.smoke.doors import EVENTS, HTTPS, Answer, Api, Door, an_event, http_doors
 from ops.smoke.report import Finding, Report, Section, bad, good, undecided
 from ops.target import Target
@@ -120,24 +121,16 @@ class Checks:
         return undecided(f"{says}: it opens by itself, if the cause is over")
 
     def mappings(self) -> Finding:
-        pages = self.target.clients.functions.get_paginator("list_event_source_mappings").paginate(
-            FunctionName=self.target.outputs["DeliverFunctionName"]
-        )
-        mappings = {
-            it["EventSourceArn"]: it for page in pages for it in page["EventSourceMappings"]
-        }
-        arns = [self.target.queue_arn(url) for url in self.target.queue_urls]
-        for arn in arns:
-            if not (mapping := mappings.get(arn)):
-                return bad(f"no mapping leads from {_name(arn)} to it: deploy again")
-            if mapping["State"] in _CHANGING:
-                return undecided(f"the mapping of {_name(arn)} is {mapping['State']}: try again")
-            if mapping["State"] != "Enabled":
+        found = mappings_of(self.target)
+        for it in found:
+            if it.state in _CHANGING:
+                return undecided(f"the mapping of {it.queue} is {it.state}: try again")
+            if it.state != "Enabled":
                 return bad(
-                    f"the mapping of {_name(arn)} is {mapping['State']}, so events wait: "
-                    f"aws lambda update-event-source-mapping --uuid {mapping['UUID']} --enabled"
+                    f"the mapping of {it.queue} is {it.state}, so its events wait: "
+                    "`cometly-forwarder resume` switches it on"
                 )
-        return good(f"the mapping of each is enabled ({', '.join(map(_name, arns))})")
+        return good(f"the mapping of each is enabled ({', '.join(it.queue for it in found)})")
 
     def topic(self) -> Finding:
         arn, queue = self.target.outputs["TopicArn"], self._event_queue_arn()

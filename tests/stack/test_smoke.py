@@ -131,7 +131,7 @@ def test_a_mapping_that_is_off_is_found_and_nothing_is_sent(
     assert done.returncode == 1
     [line] = failed(done.stdout)
     assert line.startswith("✗ deliver takes from its queues")
-    assert "--enabled" in line
+    assert "cometly-forwarder resume" in line
     assert "Nothing was sent" in done.stdout
     assert waiting == 0
 

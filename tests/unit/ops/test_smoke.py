@@ -384,14 +384,13 @@ def queue(**attributes: str) -> Listing:
     ("mappings", "mark", "part"),
     [
         ([("events", "Enabled"), ("else", "Disabled")], Mark.GOOD, "events"),
-        ([("events", "Disabled")], Mark.BAD, "--uuid uuid-of-events --enabled"),
+        ([("events", "Disabled")], Mark.BAD, "`cometly-forwarder resume` switches it on"),
         ([("events", "Creating")], Mark.OPEN, "is Creating: try again"),
         ([("events", "Enabling")], Mark.OPEN, "is Enabling: try again"),
         ([("events", "Updating")], Mark.OPEN, "is Updating: try again"),
         ([("events", "Disabling")], Mark.OPEN, "is Disabling: try again"),
-        ([], Mark.BAD, "no mapping"),
     ],
-    ids=["enabled", "disabled", "creating", "enabling", "updating", "disabling", "missing"],
+    ids=["enabled", "disabled", "creating", "enabling", "updating", "disabling"],
 )
 def test_a_mapping_that_is_off_is_named_with_the_command_that_turns_it_on(
     mappings: list[tuple[str, str]], mark: Mark, part: str
@@ -410,6 +409,15 @@ def test_a_mapping_that_is_off_is_named_with_the_command_that_turns_it_on(
 
     assert finding.mark is mark
     assert part in finding.says
+
+
+def test_a_queue_that_nothing_leads_from_is_bad() -> None:
+    functions = Listing({"list_event_source_mappings": {"EventSourceMappings": []}})
+    report = Report(lambda _: None)
+
+    found = report.step("", checks(on=target(functions=functions, sqs=queue())).mappings)
+
+    assert (found.mark, "No mapping leads" in found.says) == (Mark.BAD, True)
 
 
 def statement(service: str, operator: str, source: str) -> dict[str, Any]:
