@@ -230,6 +230,12 @@ def test_only_what_is_delivered_makes_a_duplicate(state: str) -> None:
     assert answer.body["state"] != "duplicate"
 
 
+def test_an_item_without_a_content_makes_no_duplicate() -> None:
+    answer = response_to(Sought(EVENT_ID, "some"), entry(State.DELIVERED, content=""), READ_AT)
+
+    assert answer.body["state"] == "delivered"
+
+
 # --- States -----------------------------------------------------------------------------------
 
 SOON = "2026-07-01T12:01:00+00:00"

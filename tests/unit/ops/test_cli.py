@@ -254,6 +254,7 @@ def in_a_shell(words: str, **variables: str) -> subprocess.CompletedProcess[str]
         },
         capture_output=True,
         text=True,
+        timeout=120,
         check=False,
     )
 
