@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import sys
 from collections.abc import Sequence
 from typing import Annotated
@@ -26,7 +25,7 @@ from ops.commands import (
     token,
 )
 from ops.errors import OpsError, reason_of
-from ops.output import FAILED, note
+from ops.output import FAILED, allow_any_text, note
 
 PROGRAM = "cometly-forwarder"
 
@@ -47,7 +46,7 @@ app.add_typer(token.app, name="token")
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command; ends the process with its status (docs/command-line.md)."""
-    _write_what_it_can()
+    allow_any_text()
     try:
         app(args=arguments, prog_name=PROGRAM)
     except OpsError as exc:
@@ -57,12 +56,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except OSError as exc:
         where = f"{exc.filename}: " if exc.filename else ""
         _fail(f"{where}{exc.strerror or exc}.")
-
-
-def _write_what_it_can() -> None:
-    """Write what the terminal's encoding lacks by its number: a name is no reason to fail."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _version(asked: bool) -> None:  # noqa: FBT001 - as Typer calls it

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from collections.abc import Iterable, Mapping
@@ -14,6 +15,12 @@ from rich.text import Text
 
 FAILED, FOUND_FAULTS = 1, 3
 _PIPE = 10_000
+
+
+def allow_any_text() -> None:
+    """Write what the output's encoding lacks by its number: a name is no reason to fail."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def console() -> Console:

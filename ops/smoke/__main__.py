@@ -14,6 +14,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from local.stack.checkout import Checkout
 from local.stack.environment import isolate_this_process
 from ops.errors import OpsError, reason_of
+from ops.output import allow_any_text
 from ops.smoke.checks import Checks
 from ops.smoke.doors import Api
 from ops.smoke.report import Report
@@ -42,6 +43,7 @@ class Options:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Take the steps; return the exit status: 1 where one fails."""
     options = _parse(arguments)
+    allow_any_text()
     try:
         return _run(options)
     except OpsError as exc:

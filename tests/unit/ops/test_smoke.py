@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -843,3 +845,13 @@ def test_an_interruption_says_what_becomes_of_what_was_sent(
 
     assert program.main(["shop"]) == program.INTERRUPTED
     assert "delivered all the same" in capsys.readouterr().err
+
+
+def test_its_marks_are_written_in_any_encoding(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="ascii"))
+    monkeypatch.setattr(program, "_run", lambda _: print("✓ the API answers") or 0)
+
+    assert program.main(["shop"]) == 0
+    sys.stdout.flush()
+    assert written.getvalue() == b"\\u2713 the API answers\n"
