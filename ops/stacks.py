@@ -74,4 +74,5 @@ def _isolate() -> None:
     """Leave the shell's profile, Region and proxy to stacks in an account."""
     for name in [it for it in os.environ if it.startswith("AWS_")]:
         del os.environ[name]
+    os.environ["AWS_CONFIG_FILE"] = os.environ["AWS_SHARED_CREDENTIALS_FILE"] = os.devnull
     os.environ["NO_PROXY"] = os.environ["no_proxy"] = _LOOPBACK

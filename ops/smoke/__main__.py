@@ -8,18 +8,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
 from local.stack.checkout import Checkout
-from local.stack.environment import isolate_this_process
+from ops.app import Settings
 from ops.errors import OpsError, reason_of
 from ops.output import allow_any_text
 from ops.smoke.checks import Checks
 from ops.smoke.doors import Api
 from ops.smoke.report import Report
 from ops.smoke.sending import Sending
-from ops.target import Clients, LocalStack, Target
+from ops.stacks import find
+from ops.target import Target
 
 INTERRUPTED = 130
 EVENT_NAME = "custom_event_50"
@@ -57,7 +57,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: Options) -> int:
-    target = _target(options)
+    settings = Settings(
+        stack=options.stack,
+        stack_file=options.local,
+        region=options.region,
+        profile=options.profile,
+        url=options.url,
+    )
+    target = find(settings)
     api, report = Api.at(target.api_url), Report(_say)
     _say(f"The stack {target.name} at {api.url}. {_intention(options)}\n")
     Checks(target, api, options.event_name).take(report)
@@ -91,16 +98,6 @@ def _intention(options: Options) -> str:
         f"One event {options.event_name} goes to Cometly by each door: with do_not_capi, which "
         "keeps it from ad platforms, and an example.com address. That costs under a cent."
     )
-
-
-def _target(options: Options) -> Target:
-    if options.local:
-        here = LocalStack.read(options.local)
-        # A profile or a proxy of the shell is for other stacks than this one.
-        isolate_this_process(Checkout.here())
-        return Target.find(here.clients(), here.name, api_url=here.api_url, is_local=True)
-    session = boto3.session.Session(profile_name=options.profile, region_name=options.region)
-    return Target.find(Clients.of(session), str(options.stack), api_url=options.url)
 
 
 def _say(text: str) -> None:

@@ -304,7 +304,11 @@ def test_the_shells_profile_and_proxy_are_not_for_the_local_stack(
     )
     file = tmp_path / "stack.json"
     file.write_text(json.dumps({**known, "aws_endpoint_url": "http://127.0.0.1:1"}), "utf-8")
+    broken = tmp_path / "config"
+    broken.write_text("[default", "utf-8")
     monkeypatch.setenv("AWS_PROFILE", "of-an-account")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(broken))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(broken))
     monkeypatch.setenv("NO_PROXY", "")
     monkeypatch.setenv("no_proxy", "")
     found: list[tuple[str, bool]] = []
