@@ -20,7 +20,7 @@ LOCK := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-h
 	--no-emit-index-url --no-annotate --no-header
 
 .DEFAULT_GOAL := help
-.PHONY: help run up down sandbox test unit stack-test fault-test browser-test soak smoke lint format build lock clean
+.PHONY: help run up down sandbox test unit stack-test fault-test browser-test bench soak smoke lint format build lock clean
 
 help: ## Print the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -59,6 +59,9 @@ browser-test: $(READY) ## Tests of the page's script in Chromium, Firefox and We
 soak: $(READY) ## What takes long: pace, burst, an hour of 401, random faults (two hours)
 	@$(PY) -m bench.soak all
 	@$(PY) -m tests.faults.soak --seeds 3 --events 2000
+
+bench: $(READY) ## Measure it beside two rivals, into docs/bench/: make bench ONLY=cost, ARGS="--events 1000"
+	@$(PY) -m bench $(if $(ONLY),--only $(ONLY)) $(ARGS)
 
 smoke: $(READY) ## Try a deployed stack: make smoke STACK=name, ARGS="--send" for one event by each door
 	@$(PY) -m ops.smoke $(STACK) $(ARGS)
