@@ -53,6 +53,13 @@ def ingest(_: Session) -> report.Result:
     return ingest.measure()
 
 
+def cold(_: Session) -> report.Result:
+    """How long both functions take to load."""
+    from bench.parts import cold  # noqa: PLC0415
+
+    return cold.measure()
+
+
 def cost(session: Session) -> report.Result:
     """What a million events cost, by component."""
     from bench.batching import Rules  # noqa: PLC0415
@@ -69,6 +76,7 @@ PARTS: Mapping[str, Callable[[Session], report.Result]] = {
     part.__name__: part
     for part in (
         ingest,
+        cold,
         cost,
     )
 }

@@ -46,7 +46,8 @@ _BASE = ("boto3", "botocore", "jmespath", "s3transfer", "python-dateutil", "six"
 _TEXTBOOK = ("aws-lambda-powertools", "typing-extensions", "requests", "certifi", "idna") + (
     ("charset-normalizer", "pydantic", "pydantic-core", "annotated-types", "typing-inspection")
 )
-PACKAGES: Mapping[str, Sequence[str]] = {"textbook": _BASE + _TEXTBOOK, "minimal": _BASE}
+RIVAL_PACKAGES: Mapping[str, Sequence[str]] = {"textbook": _BASE + _TEXTBOOK, "minimal": _BASE}
+BOTO3 = "boto3"
 OURS = "ours"
 _SETTLED_SECONDS = 0.1
 
@@ -179,30 +180,41 @@ def opened() -> Iterator[Stage]:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text("", "utf-8")
         stack = bring_up(bench, options)
-        for rival in PACKAGES:
+        for rival in RIVAL_PACKAGES:
             with step(f"sam deploy of the {rival} rival"):
                 _deploy(bench, stack, rival)
         yield _stage(bench, stack, Meter(file))
 
 
-def package(rival: str, folder: Path) -> Path:
-    """Make a rival's package: its module and what it imports, with bytecode."""
+def package(name: str, folder: Path) -> Path:
+    """Make a rival's package, its module and what it imports, or boto3's alone, with bytecode."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    shutil.copy(RIVALS / rival / "app.py", folder)
-    for name in PACKAGES[rival]:
-        for file in importlib.metadata.files(name) or ():
-            if ".." not in file.parts and "__pycache__" not in file.parts:
-                target = folder / file
-                target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy(Path(str(file.locate())), target)
-    # Lambda's own boto3 has all services; a rival's has those that it calls, so that the emulator
-    # unpacks it as fast as ours.
+    for distribution in RIVAL_PACKAGES.get(name, _BASE):
+        _copy(distribution, folder)
+    if name in RIVAL_PACKAGES:
+        shutil.copy(RIVALS / name / "app.py", folder)
+        _prune(folder)
+    _compile(folder)
+    return folder
+
+
+def _copy(distribution: str, folder: Path) -> None:
+    for file in importlib.metadata.files(distribution) or ():
+        if ".." not in file.parts and "__pycache__" not in file.parts:
+            target = folder / file
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(Path(str(file.locate())), target)
+
+
+def _prune(folder: Path) -> None:
+    """Leave the models of services that are called: the emulator unpacks ours as fast.
+
+    On AWS a rival has Lambda's own boto3, with all of them.
+    """
     for each in (folder / "botocore" / "data").iterdir():
         if each.is_dir() and each.name not in {"sqs", "dynamodb", "secretsmanager"}:
             shutil.rmtree(each)
-    _compile(folder)
-    return folder
 
 
 def _compile(folder: Path) -> None:
@@ -282,7 +294,7 @@ def _stage(bench: Bench, stack: Stack, meter: Meter) -> Stage:
         table=names.table_name,
         topic_arn=names.topic_arn,
     )
-    rivals = [_rival(rival, session, stack, functions, http) for rival in PACKAGES]
+    rivals = [_rival(rival, session, stack, functions, http) for rival in RIVAL_PACKAGES]
     return Stage(
         bench=bench,
         stack=stack,
