@@ -60,6 +60,13 @@ def cold(_: Session) -> report.Result:
     return cold.measure()
 
 
+def gate(_: Session) -> report.Result:
+    """Cometly's minutes among other senders, simulated."""
+    from bench.parts import gate  # noqa: PLC0415
+
+    return gate.measure()
+
+
 def cost(session: Session) -> report.Result:
     """What a million events cost, by component."""
     from bench.batching import Rules  # noqa: PLC0415
@@ -77,6 +84,7 @@ PARTS: Mapping[str, Callable[[Session], report.Result]] = {
     for part in (
         ingest,
         cold,
+        gate,
         cost,
     )
 }

@@ -16,6 +16,8 @@ from rich.table import Table as RichTable
 
 from bench import svg
 
+# Of a file or a pipe, which have none of their own.
+_WIDTH = 160
 Cell = str | float | int | None
 
 
@@ -61,6 +63,8 @@ def text_of(cell: Cell) -> str:
 def show(result: Result) -> None:
     """Print the tables."""
     console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=_WIDTH)
     for table in result.tables:
         shown = RichTable(title=table.title, title_justify="left", caption=table.note or None)
         for column, first in zip(table.columns, table.rows[0], strict=True):
