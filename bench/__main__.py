@@ -1,6 +1,7 @@
 """Measure this checkout, beside what a user would pick instead: `make bench`.
 
-    python -m bench [--only NAME ...] [--out FOLDER] [--events N] [--window SECONDS --pollers N]
+    python -m bench [--only NAME ...] [--out FOLDER] [--burst N ...] [--events N]
+                    [--window SECONDS --pollers N]
 
 Prints tables, and writes each part's figures as JSON and its plots as SVG below docs/bench/.
 Without options all parts take under 20 minutes on two cores that have nothing else to do. What
@@ -67,6 +68,41 @@ def gate(_: Session) -> report.Result:
     return gate.measure()
 
 
+def days(_: Session) -> report.Result:
+    """What a day costs on which nothing is delivered."""
+    from bench.parts import days  # noqa: PLC0415
+
+    return days.measure(ROOT / "template.yaml")
+
+
+def pace(session: Session) -> report.Result:
+    """Bursts at Cometly's limit: delivered, refused, lost."""
+    from bench.parts import pace  # noqa: PLC0415
+
+    return pace.measure(session.stage, bursts=session.options.burst or [1000])
+
+
+def throughput(session: Session) -> report.Result:
+    """Events a second and worker, with the limit lifted."""
+    from bench.parts import throughput  # noqa: PLC0415
+
+    return throughput.measure(session.stage)
+
+
+def latency(session: Session) -> report.Result:
+    """From acceptance to Cometly, at a trickle."""
+    from bench.parts import latency  # noqa: PLC0415
+
+    return latency.measure(session.stage)
+
+
+def share(session: Session) -> report.Result:
+    """Both functions under the share of a processor that their memory buys."""
+    from bench.parts import share  # noqa: PLC0415
+
+    return share.measure(session.stage)
+
+
 def cost(session: Session) -> report.Result:
     """What a million events cost, by component."""
     from bench.batching import Rules  # noqa: PLC0415
@@ -85,6 +121,11 @@ PARTS: Mapping[str, Callable[[Session], report.Result]] = {
         ingest,
         cold,
         gate,
+        days,
+        latency,
+        throughput,
+        pace,
+        share,
         cost,
     )
 }
@@ -112,7 +153,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--only", action="append", choices=PARTS, help="a part; repeatable")
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "bench", metavar="FOLDER")
     parser.add_argument(
-        "--events", type=int, default=200, metavar="N", help="cost: events of each shape"
+        "--events", type=int, default=100, metavar="N", help="cost: events of each shape"
+    )
+    parser.add_argument(
+        "--burst", type=int, action="append", metavar="N", help="pace: events at once; repeatable"
     )
     parser.add_argument(
         "--window", type=float, metavar="SECONDS", help="cost: a batching window to suppose"

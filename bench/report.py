@@ -53,8 +53,10 @@ def text_of(cell: Cell) -> str:
     """Write a number with three figures that count; nothing where there is none."""
     if cell is None:
         return ""
-    if isinstance(cell, str) or cell == 0:
-        return str(cell)
+    if isinstance(cell, str):
+        return cell
+    if not cell:
+        return "0"
     if isinstance(cell, int) or abs(cell) >= 1000:
         return f"{cell:,.0f}"
     return f"{cell:.{max(0, 3 - len(str(int(abs(cell)))))}f}" if abs(cell) >= 1 else f"{cell:.3g}"

@@ -30,6 +30,7 @@ from bench import prices, svg
 from bench.batching import Batches, Rules, batches
 from bench.ingest_worker import event
 from bench.meter import Invocation, Reading
+from bench.processor_share import share_of
 from bench.report import Result, Table
 from bench.stage import LIMIT, OURS, Stage, System
 from local.stack.console import step
@@ -37,7 +38,6 @@ from tests.unit import cloudformation
 
 LATENCY_MS = 150
 EVENTS_A_SECOND = 8.0
-WHOLE_PROCESSOR_MB = 1769  # https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html
 LOG_EVENT_BYTES = 26  # https://aws.amazon.com/cloudwatch/pricing/: added to each line
 # START, END and REPORT, each as long as it is for our names; in JSON, platform.start and .report.
 _TEXT_LINES = (66 + 14, 51, 130 + 48)
@@ -90,11 +90,7 @@ def measure(stage: Stage, *, events: int, rules: Rules | None = None) -> Result:
     rules = rules or rules_of(stage.bench.template)
     stage.begin(latency_ms=LATENCY_MS, requests_per_minute=LIMIT)
     counts = [
-        count
-        for shape in SHAPES
-        for count in _counts(
-            stage, shape, max(events, 2 * shape.size if shape.size > 10 else 0), rules
-        )
+        count for shape in SHAPES for count in _counts(stage, shape, max(events, shape.size), rules)
     ]
     return Result((_units_table(counts), _dollars_table(counts, rules)), {"cost": _plot(counts)})
 
@@ -284,8 +280,13 @@ def _units_of(stage: Stage, system: System, reading: Reading, posts: int) -> dic
 
 def billed(run: Invocation, megabytes: int) -> float:
     """Return the GB seconds that Lambda bills for an invocation."""
-    share = min(megabytes / WHOLE_PROCESSOR_MB, 1.0)
-    return math.ceil(run.ms + run.cpu_ms * (1 / share - 1)) / 1000 * megabytes / 1024
+    share = min(share_of(megabytes), 1.0)
+    return billed_gb_seconds(run.ms + run.cpu_ms * (1 / share - 1), megabytes)
+
+
+def billed_gb_seconds(ms: float, megabytes: int) -> float:
+    """Return what Lambda bills: whole milliseconds, times the memory."""
+    return math.ceil(ms) / 1000 * megabytes / 1024
 
 
 def _stored(stage: Stage, system: System, events: int) -> float:

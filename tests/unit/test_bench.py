@@ -10,8 +10,10 @@ import pytest
 
 from bench import meter, prices, report, svg
 from bench.batching import Rules, batches
+from bench.parts import cost, days
 from bench.report import Table
 
+TEMPLATE = Path("template.yaml")
 SVG = "{http://www.w3.org/2000/svg}"
 
 
@@ -95,6 +97,46 @@ def test_counts_are_added_by_unit() -> None:
     }
 
 
+def test_lambda_bills_whole_milliseconds_of_the_memory() -> None:
+    assert cost.billed_gb_seconds(100.2, 512) == pytest.approx(0.101 / 2)
+
+
+def test_the_share_of_a_small_function_makes_its_processor_time_longer() -> None:
+    run = meter.Invocation(0.0, "deliver", 1, False, False, 100.0, 10.0, 0, 0, 0, 0)  # noqa: FBT003
+
+    seconds = cost.billed(run, 512) / 512 * 1024
+
+    assert seconds == pytest.approx((90 + 10 * 1769 / 512) / 1000, abs=0.001)
+
+
+def test_a_function_with_more_than_a_processor_is_no_faster_than_measured() -> None:
+    run = meter.Invocation(0.0, "deliver", 1, False, False, 100.0, 10.0, 0, 0, 0, 0)  # noqa: FBT003
+
+    assert cost.billed(run, 3008) == pytest.approx(0.1 * 3008 / 1024)
+
+
+def test_the_mapping_is_read_from_the_template_with_its_defaults() -> None:
+    rules = cost.rules_of(TEMPLATE)
+
+    assert rules.batch_size >= 10
+    assert rules.window >= 0
+    assert days.memory_of(TEMPLATE) in range(128, 10_241)
+
+
+# --- A day ------------------------------------------------------------------------------------
+
+
+def test_a_blocked_day_is_a_few_probes_and_parks_nothing() -> None:
+    day = days.Blocked()
+
+    day.run(20)
+
+    assert len(day.pipe.cometly.posted) in range(90, 130)
+    assert day.pipe.queue.parked == []
+    assert len(day.waiting) == 20
+    assert day.units(512)["invocations"] == day.batches
+
+
 # --- Readings ---------------------------------------------------------------------------------
 
 CALL = {
@@ -136,6 +178,7 @@ def test_sqs_bills_each_64_kb_of_a_call() -> None:
         (None, ""),
         ("ours", "ours"),
         (0, "0"),
+        (0.0, "0"),
         (7, "7"),
         (12345, "12,345"),
         (3.14159, "3.14"),
