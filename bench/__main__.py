@@ -1,7 +1,6 @@
 """Measure this checkout, beside what a user would pick instead: `make bench`.
 
-    python -m bench [--only NAME ...] [--out FOLDER] [--burst N ...] [--events N]
-                    [--window SECONDS --pollers N]
+    python -m bench [--only NAME ...] [--out FOLDER] [--burst N ...] [--events N] [--window SECONDS]
 
 Prints tables, and writes each part's figures as JSON and its plots as SVG below docs/bench/.
 Without options all parts take under 20 minutes on two cores that have nothing else to do. What
@@ -111,7 +110,7 @@ def cost(session: Session) -> report.Result:
     options = session.options
     known = cost.rules_of(ROOT / "template.yaml")
     window = known.window if options.window is None else options.window
-    rules = Rules(known.batch_size, window, options.pollers)
+    rules = Rules(known.batch_size, window)
     return cost.measure(session.stage, events=options.events, rules=rules)
 
 
@@ -160,9 +159,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--window", type=float, metavar="SECONDS", help="cost: a batching window to suppose"
-    )
-    parser.add_argument(
-        "--pollers", type=int, default=1, metavar="N", help="cost: how many gather in a window"
     )
     return parser
 

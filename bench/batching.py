@@ -10,7 +10,8 @@ window gathers nor how a queue that is not deep hands over less than is asked fo
   message on, until the window is over or the batch is full.
   https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html
 * Pollers take turns, and each has a batch of its own. AWS does not say how many gather into one
-  batch: one is the best case.
+  batch: one is the best case. Five is the worst, for Lambda keeps five batches at a time at low
+  traffic, and does not go down to two where a mapping has a maximum concurrency.
 * There is always an environment that is free.
 """
 

@@ -83,6 +83,19 @@ def handler_of(system: str) -> Callable[[Any, Any], Any]:
     return minimal
 
 
+# As Cometly takes it, so that a rival may pass it on as it is.
+CLEAN = {
+    "first_name": "Ada",
+    "last_name": "Lovelace",
+    "phone": "16505551212",
+    "event_time": "2026-03-12T19:03:58Z",
+    "fingerprint": "f-203",
+    "ip": "203.0.113.7",
+    "url": "https://shop.example.com/thanks?utm_source=mail",
+    "user_agent": "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 Chrome/126 Safari/537.36",
+}
+
+
 def event(shape: str, number: int) -> dict[str, Any]:
     """Return a purchase: `short`, or `long` as a shop's back end sends it."""
     short = {
@@ -93,16 +106,7 @@ def event(shape: str, number: int) -> dict[str, Any]:
     }
     if shape == "short":
         return short
-    return short | {
-        "first_name": "Ada",
-        "last_name": "Lovelace",
-        "phone": "(650) 555-1212",
-        "currency": "USD",
-        "event_time": "2026-03-12T19:03:58Z",
-        "ip": "203.0.113.7",
-        "url": "https://shop.example.com/thanks?utm_source=mail",
-        "user_agent": "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 Chrome/126 Safari/537.36",
-    }
+    return short | CLEAN | {"phone": "(650) 555-1212", "currency": "USD"}
 
 
 def request(shape: str, size: int, first: int) -> dict[str, Any]:

@@ -1,12 +1,13 @@
 """The emulator with a meter: `python -m bench.metered_emulator INTERPRETER LOG`.
 
 The file that BENCH_METER names gets a JSON line for each invocation of a function and for each call
-that a function makes to AWS. `bench.meter` reads them. Nothing is changed but three things in which
+that a function makes to AWS. `bench.meter` reads them. Nothing is changed but four things in which
 the emulator's workers are unlike Lambda's, each of which would count against somebody:
 
 * an invocation that raises leaves its worker alive, as on Lambda;
 * a worker that logs nothing is not waited for 50 ms;
-* Lambda's time of an invocation is measured in the worker, around the handler.
+* Lambda's time of an invocation is measured in the worker, around the handler;
+* a batch of more than ten messages is made of several polls, as Lambda does.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from typing import Any
 from local.stack import emulator_process
 
 VARIABLE = "BENCH_METER"
+SQS_BATCH = 10
 _WATCHED = ("dynamodb", "sqs", "secretsmanager", "sns")
 Handler = Callable[..., Awaitable[tuple[int, dict[str, str], Any]]]
 
@@ -32,7 +34,6 @@ _CALL = (
     '            _real_stdout.write(json.dumps({"status": "ok", "result": result}) + "\\n")\n'
 )
 _TIMED_CALL = """\
-            import resource
             _began, _cpu = time.perf_counter(), time.process_time()
             _said = {"status": "ok"}
             try:
@@ -41,7 +42,9 @@ _TIMED_CALL = """\
                 _said["raised"] = [str(_exc), traceback.format_exc()]
             _said["ms"] = (time.perf_counter() - _began) * 1000
             _said["cpu_ms"] = (time.process_time() - _cpu) * 1000
-            _said["peak_kb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+            with open("/proc/self/status") as _status:
+                _peaks = [line.split()[1] for line in _status if line.startswith("VmHWM")]
+            _said["peak_kb"] = int(_peaks[0])
             _said["pid"] = os.getpid()
             _real_stdout.write(json.dumps(_said) + "\\n")
 """
@@ -51,7 +54,7 @@ def main() -> None:
     # They read their environment on import.
     from ministack import app  # noqa: PLC0415
     from ministack.core import lambda_runtime  # noqa: PLC0415
-    from ministack.services import dynamodb, lambda_svc  # noqa: PLC0415
+    from ministack.services import dynamodb, lambda_svc, sqs  # noqa: PLC0415
 
     meter = _Meter(Path(os.environ.pop(VARIABLE)), dynamodb)
     for service in _WATCHED:
@@ -66,7 +69,18 @@ def main() -> None:
     worker = lambda_runtime.Worker
     worker._drain_stderr_bounded.__defaults__ = (0.003, 0.002, 0.25)  # noqa: SLF001
     worker.invoke = meter.timing(worker.invoke)
+    sqs._receive_messages_for_esm = _in_several_polls(sqs._receive_messages_for_esm)  # noqa: SLF001
     emulator_process.main()
+
+
+def _in_several_polls(poll: Callable[[str, int], list[Any]]) -> Callable[[str, int], list[Any]]:
+    def gathered(queue_url: str, most: int) -> list[Any]:
+        taken: list[Any] = []
+        while len(taken) < most and (more := poll(queue_url, min(most - len(taken), SQS_BATCH))):
+            taken += more
+        return taken
+
+    return gathered
 
 
 class _Meter:

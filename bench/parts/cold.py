@@ -26,7 +26,7 @@ from bench import svg
 from bench.ingest_worker import ENVIRONMENT
 from bench.report import Result, Table
 from bench.running import Bench
-from bench.stage import BOTO3, RIVAL_PACKAGES, package
+from bench.stage import BOTO3, OURS, RIVAL_PACKAGES, package
 from local.stack.build import build_for_emulator
 from local.stack.console import step
 
@@ -111,7 +111,7 @@ def measure() -> Result:
         tuple(rows),
         f"Medians of {TURNS} turns, and the median ratio of processor time of a turn.",
     )
-    systems = list(dict.fromkeys(it.system for it in subjects))
+    systems = (OURS, *RIVAL_PACKAGES, BOTO3)
     ms = {(it.function, it.system): it.milliseconds()[1] for it in subjects}
     plot = svg.Bars(
         "Cold start: processor time to load",
@@ -136,7 +136,7 @@ def _subjects() -> list[Subject]:
         handler = f"import cometly_forwarder.{function}.handler"
         subjects += [
             Subject(BOTO3, function, boto3, f"import boto3; {clients}"),
-            Subject("ours", function, ours, handler),
+            Subject(OURS, function, ours, handler),
         ]
     # Both functions of a rival load the same module; its clients are those of ingest or fewer.
     for name, folder in rivals.items():

@@ -8,8 +8,8 @@ post on, and messages come back when their time is over. What is counted is turn
   change of visibility and a line with its metrics; nothing is deleted;
 * a post besides is a claim, an outcome, and the gate's own write twice: four write units;
 * messages come back in the batches in which they left, the best case: on AWS they spread;
-* a queue without messages is polled by five connections of 20 s each, with which Lambda starts a
-  mapping: https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html
+* a queue without messages is polled by five connections of 20 s each: Lambda does not go
+  below that where a mapping has a maximum concurrency, as ours has: https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html
 * two secrets, and each metric that is written on that day, for a thirtieth of a month.
 """
 

@@ -70,7 +70,7 @@ def _name(megabytes: int | None) -> str:
 
 def _under(
     stage: Stage, system: System, megabytes: int | None, means: str
-) -> tuple[Seen, tuple[float, ...], str]:
+) -> tuple[Seen, tuple[float | None, ...], str]:
     stage.begin(latency_ms=LATENCY_MS, requests_per_minute=LIMIT)
     mark = stage.meter.mark()
     traffic.warm_up(stage, system, WORKERS)
@@ -82,7 +82,7 @@ def _under(
         return *_burst(stage, system, megabytes), how
 
 
-def _burst(stage: Stage, system: System, megabytes: int) -> tuple[Seen, tuple[float, ...]]:
+def _burst(stage: Stage, system: System, megabytes: int) -> tuple[Seen, tuple[float | None, ...]]:
     log = stage.bench.logs / "functions.log"
     before = log.stat().st_size
     mark = stage.meter.mark()
@@ -106,14 +106,14 @@ def _burst(stage: Stage, system: System, megabytes: int) -> tuple[Seen, tuple[fl
     return seen, _times(system, stage.reading(system, mark), megabytes)
 
 
-def _times(system: System, reading: Reading, megabytes: int) -> tuple[float, ...]:
+def _times(system: System, reading: Reading, megabytes: int) -> tuple[float | None, ...]:
     """Return the columns of the table that are about the functions' own time."""
     deliver = [it for it in reading.invocations if it.function == system.deliver]
     ingest = [it.ms for it in reading.invocations if it.function == system.ingest]
     return (
         statistics.median(it.ms for it in deliver),
         statistics.median(it.cpu_ms for it in deliver),
-        sum(billed_gb_seconds(it.ms, megabytes) for it in deliver) / EVENTS,
+        sum(billed_gb_seconds(it.ms, megabytes) for it in deliver) / EVENTS if megabytes else None,
         statistics.median(ingest[:SINGLES]),
         statistics.median(ingest[SINGLES:]),
     )

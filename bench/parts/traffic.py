@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from bench.ingest_worker import event
+from bench.ingest_worker import CLEAN, event
 from bench.stage import Stage, System
 
 ARRAY = 500
@@ -31,7 +31,8 @@ class Outcome:
 def events(run: str, count: int) -> list[dict[str, Any]]:
     """Return so many purchases, no two alike."""
     return [
-        event("long", number)
+        event("short", number)
+        | CLEAN
         | {"order_id": f"{run}-{number}", "idempotency_key": f"{run}-{number}"}
         for number in range(count)
     ]

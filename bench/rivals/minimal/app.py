@@ -36,6 +36,7 @@ def deliver(event: dict[str, Any], _: LambdaContext) -> None:
             body=record["body"],
             headers={
                 "Authorization": f"Bearer {os.environ['COMETLY_TOKEN']}",
+                "Accept": "application/json",
                 "Content-Type": "application/json",
             },
             timeout=COMETLY_SECONDS,
