@@ -1,6 +1,7 @@
 """Measure this checkout, beside what a user would pick instead: `make bench`.
 
-    python -m bench [--only NAME ...] [--out FOLDER] [--burst N ...] [--events N] [--window SECONDS]
+    python -m bench [--only NAME ...] [--out FOLDER] [--markdown] [--burst N ... --workers N]
+                    [--events N --window SECONDS]
 
 Prints tables, and writes each part's figures as JSON and its plots as SVG below docs/bench/.
 Without options all parts take under 20 minutes on two cores that have nothing else to do. What
@@ -78,7 +79,9 @@ def pace(session: Session) -> report.Result:
     """Bursts at Cometly's limit: delivered, refused, lost."""
     from bench.parts import pace  # noqa: PLC0415
 
-    return pace.measure(session.stage, bursts=session.options.burst or [1000])
+    options = session.options
+    bursts = options.burst or [1000]
+    return pace.measure(session.stage, bursts=bursts, rivals_workers=options.workers)
 
 
 def throughput(session: Session) -> report.Result:
@@ -136,9 +139,10 @@ def main(arguments: Sequence[str]) -> int:
     try:
         with ExitStack() as closing:
             session = Session(options, closing)
+            show = report.show_markdown if options.markdown else report.show
             for name in options.only or PARTS:
                 result = PARTS[name](session)
-                report.show(result)
+                show(result)
                 report.keep(options.out, name, command, result)
     except StackError as error:
         complain(error)
@@ -151,11 +155,15 @@ def _parser() -> argparse.ArgumentParser:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--only", action="append", choices=PARTS, help="a part; repeatable")
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "bench", metavar="FOLDER")
+    parser.add_argument("--markdown", action="store_true", help="print tables as Markdown")
     parser.add_argument(
         "--events", type=int, default=100, metavar="N", help="cost: events of each shape"
     )
     parser.add_argument(
         "--burst", type=int, action="append", metavar="N", help="pace: events at once; repeatable"
+    )
+    parser.add_argument(
+        "--workers", type=int, default=5, metavar="N", help="pace: environments of a rival"
     )
     parser.add_argument(
         "--window", type=float, metavar="SECONDS", help="cost: a batching window to suppose"

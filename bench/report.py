@@ -76,6 +76,12 @@ def show(result: Result) -> None:
         console.print(shown)
 
 
+def show_markdown(result: Result) -> None:
+    """Print the tables as docs/measurements.md has them."""
+    for table in result.tables:
+        print(f"\n**{table.title}**\n\n{markdown(table)}\n\n{table.note}")
+
+
 def keep(folder: Path, name: str, command: str, result: Result) -> None:
     """Write a part's JSON and plots below a folder."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -10,7 +10,7 @@ WIDTH = 720
 _MARGIN, _RIGHT, _ROW, _GAP, _FOOT = 12, 70, 18, 14, 30
 _LEGEND, _LEGEND_ROW = 46, 18
 # Of the fonts below, about.
-_LETTER, _SMALL_LETTER = 7.0, 6.2
+_LETTER, _SMALL_LETTER = 7.6, 6.4
 # The ground is left to the page. Both sets of colours stand out from white and from GitHub's dark.
 _STYLE = """\
 text{font:13px system-ui,-apple-system,'Segoe UI',sans-serif;fill:#1f2328}

@@ -30,7 +30,7 @@ from bench.stage import BOTO3, OURS, RIVAL_PACKAGES, package
 from local.stack.build import build_for_emulator
 from local.stack.console import step
 
-TURNS = 9
+TURNS = 7
 CLIENTS = {
     "ingest": ("sqs", "secretsmanager"),
     "deliver": ("sqs", "dynamodb", "secretsmanager"),

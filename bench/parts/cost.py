@@ -206,10 +206,11 @@ class _Driver:
             self._hand_over(self._take(min(kept, SQS_BATCH)))
 
     def burst(self, events: int) -> None:
-        """Post all, and let two environments take it, as the emulator's own mapping does."""
+        """Post all, and let the emulator's own mapping take it: two environments for ours."""
         while self._next < events:
             self._post(min(self._shape.size, events - self._next))
-        self._stage.poll(self._system, workers=2)
+        is_ours = self._system.name == OURS
+        self._stage.poll(self._system, workers=2 if is_ours else 5)
         while self._stage.waiting(self._system):
             time.sleep(0.2)
         self._stage.poll(self._system, workers=None)
@@ -373,8 +374,15 @@ def _units_table(counts: Sequence[Count]) -> Table:
 
     return Table(
         "Cost: units an event",
-        ("shape", "system", "events", "batches", "invocations", "Lambda ms: ingest", "deliver")
-        + ("CPU ms: ingest", "deliver", "GB s", "SQS requests", "DynamoDB calls", "write units")
+        ("shape", "system", "events", "batches", "invocations", "ingest, ms", "deliver, ms")
+        + (
+            "ingest, CPU ms",
+            "deliver, CPU ms",
+            "GB s",
+            "SQS requests",
+            "DynamoDB calls",
+            "write units",
+        )
         + ("read units", "log bytes"),
         tuple(
             (

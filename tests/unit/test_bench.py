@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
 
-from bench import meter, prices, report, svg
+from bench import meter, prices, processor_share, report, svg
 from bench.batching import Rules, batches
 from bench.parts import cost, days
 from bench.report import Table
@@ -257,3 +259,35 @@ def test_a_plot_of_zeros_is_drawn() -> None:
 
 def test_a_plot_has_colours_for_a_dark_page() -> None:
     assert "prefers-color-scheme:dark" in svg.draw(BARS)
+
+
+# --- A share of a processor -------------------------------------------------------------------
+
+
+def test_a_function_with_1769_mb_has_a_whole_processor() -> None:
+    assert processor_share.share_of(1769) == 1
+
+
+def test_without_control_groups_a_process_is_stopped_in_turns_and_goes_on_afterwards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processor_share, "_ROOT", tmp_path / "none")
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        with processor_share.limited([process.pid], 0.5) as means:
+            pass
+
+        process.communicate(b"\n")
+
+    assert means == processor_share.DUTY_CYCLE
+    assert process.returncode == 0
+
+
+def test_a_process_that_has_ended_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processor_share, "_ROOT", tmp_path / "none")
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        process.wait()
+
+    with processor_share.limited([process.pid], 0.5) as means:
+        assert means == processor_share.DUTY_CYCLE
