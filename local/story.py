@@ -26,6 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
 from cometly_forwarder.event.envelope import Source, read_envelope
 from cometly_forwarder.gate.table import KEY as GATE
+from cometly_forwarder.journal import each_outcome
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -202,9 +203,10 @@ def outcomes(lines: Iterable[bytes], named: str) -> Iterator[dict[str, Any]]:
     A busy log has thousands of lines, so only those that have the id in them are parsed.
     """
     needle = named.encode()
-    for outcome in (_read(line) for line in lines if needle in line):
-        if named in {outcome.get("event_id"), outcome.get("request_id")}:
-            yield outcome
+    for line in (_read(line) for line in lines if needle in line):
+        for outcome in each_outcome(line):
+            if named in {outcome.get("event_id"), outcome.get("request_id")}:
+                yield outcome
 
 
 def _read(line: bytes) -> dict[str, Any]:

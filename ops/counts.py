@@ -25,7 +25,7 @@ def last_hour(target: Target, now: float) -> dict[str, int]:
 def delivered_per_minute(target: Target, now: float) -> float:
     """Count the lines `delivery.delivered` of the last three minutes, a minute of them."""
     start = now - RATE_SECONDS
-    where = f"$.message = {quoted('delivery.delivered')}"
+    where = f"{{ $.message = {quoted('delivery.delivered')} }}"
     lines = outcomes(target, start, functions=("deliver",), where=where)
     count = sum(it.outcome == "delivery.delivered" and it.at >= start for it in lines)
     return round(count / RATE_SECONDS * MINUTE, 1)

@@ -11,6 +11,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from cometly_forwarder.journal import each_outcome
 from ops.target import Target
 
 FUNCTIONS = ("ingest", "deliver")
@@ -67,14 +68,15 @@ def outcomes(
 ) -> Iterator[LogLine]:
     """Yield the outcomes since a time and up to one (Unix seconds), function by function.
 
-    `where` is a filter of CloudWatch Logs, such as `$.event_id = "evt_1"`. CloudWatch reads every
-    line of the range for it: about a megabyte a call.
+    `where` is a filter pattern of CloudWatch Logs; the line of an array matches by any of its
+    events, and yields them all. CloudWatch reads every line of the range for it: about a megabyte a
+    call.
     """
     asked: dict[str, Any] = {"startTime": int(max(start, 0.0) * 1000)}
     if end is not None:
         asked["endTime"] = int(end * 1000)
     if where:
-        asked["filterPattern"] = f"{{ {where} }}"
+        asked["filterPattern"] = where
     for function in functions:
         for page in _pages(target, function, asked):
             for entry in page.get("events", ()):
@@ -108,7 +110,8 @@ def _lines(function: str, entry: Mapping[str, Any]) -> Iterator[LogLine]:
         if isinstance(fields, dict) and str(fields.get("message", "")).startswith(_OUTCOMES):
             at = _time_in(fields) or entry["timestamp"] / 1000
             id_ = hashlib.sha256(f"{entry.get('eventId', '')} {text}".encode()).hexdigest()
-            yield LogLine(id_, at, function, fields)
+            for place, outcome in enumerate(each_outcome(fields)):
+                yield LogLine(f"{id_} {place}", at, function, outcome)
 
 
 def _time_in(fields: Mapping[str, Any]) -> float | None:

@@ -44,8 +44,8 @@ class Wanted:
 
     @property
     def where(self) -> str:
-        """What CloudWatch Logs can filter itself."""
-        return f"$.event_id = {quoted(self.event)}" if self.event else ""
+        """What CloudWatch Logs can filter itself: the id as a phrase, for arrays have many."""
+        return quoted(self.event) if self.event else ""
 
 
 def tail(  # noqa: PLR0913 - one for each option

@@ -11,6 +11,8 @@ from typing import Any
 from cometly_forwarder.errors import Unreadable
 
 _LONGEST_NAME = 64
+# Made once: `json.dumps` makes one for each text that is not in its own form.
+_ENCODER = json.JSONEncoder(separators=(",", ":"))
 
 
 class Ambiguous(dict[str, Any]):
@@ -75,7 +77,7 @@ def _parsed(
 
 def dump(value: object) -> str:
     """Write compact JSON in ASCII, so that no transport refuses a character of it."""
-    return json.dumps(value, separators=(",", ":"))
+    return _ENCODER.encode(value)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -1,7 +1,11 @@
-"""Logs and metrics through Powertools: one JSON line an outcome, one EMF line an invocation."""
+"""Logs and metrics through Powertools.
+
+One JSON line an outcome, or a request of several, and one document of metrics an invocation.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from threading import Lock
 
@@ -40,14 +44,15 @@ class Journal:
         self.logger.append_keys(invocation=request_id)
 
     def record(self, name: str, *, event_id: str | None = None, **keys: object) -> None:
-        """Log `name` with its keys, and count it, or `count` of it. `latency` is in seconds."""
-        count = keys.get("count", 1)
+        """Log `name` with its keys, and count it, or `count` of it. `latency` is in seconds.
+
+        A line of several outcomes has the number of each in `outcomes`, which counts instead.
+        """
         self.logger.info(name, extra={"event_id": event_id, **keys})
         with self._lock:
-            if metric := METRICS.get(name):
-                self.metrics.add_metric(
-                    metric, MetricUnit.Count, count if isinstance(count, int) else 1
-                )
+            for outcome, number in _counts(name, keys):
+                if metric := METRICS.get(outcome):
+                    self.metrics.add_metric(metric, MetricUnit.Count, number)
             if isinstance(latency := keys.get("latency"), float):
                 self.metrics.add_metric(
                     "DeliveryLatency", MetricUnit.Milliseconds, round(latency * 1000)
@@ -84,3 +89,11 @@ class PageJournal:
         self.journal.record(name, event_id=event_id, queue="pages", **keys)
         if metric := _PAGE_METRICS.get(name):
             self.journal.count(metric)
+
+
+def _counts(name: str, keys: Mapping[str, object]) -> Iterable[tuple[str, int]]:
+    """Say which outcomes a line stands for, and how many of each."""
+    outcomes, count = keys.get("outcomes"), keys.get("count", 1)
+    if isinstance(outcomes, Mapping):
+        return outcomes.items()
+    return [(name, count if isinstance(count, int) else 1)]

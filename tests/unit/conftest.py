@@ -26,6 +26,7 @@ from cometly_forwarder.errors import Fault
 from cometly_forwarder.event.model import Event
 from cometly_forwarder.event.reading import EventRules, read_event
 from cometly_forwarder.ingest import handler as ingest
+from cometly_forwarder.journal import each_outcome
 
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
@@ -204,6 +205,11 @@ def metrics_in(output: str) -> Counter[str]:
 def lines_in(stream: io.StringIO) -> list[dict[str, Any]]:
     """Read captured log lines back."""
     return [json.loads(line) for line in stream.getvalue().splitlines()]
+
+
+def outcomes_in(stream: io.StringIO) -> list[dict[str, Any]]:
+    """Read captured log lines as whoever looks for an event does."""
+    return [outcome for line in lines_in(stream) for outcome in each_outcome(line)]
 
 
 # --- Ingest, as API Gateway calls it ----------------------------------------------------------

@@ -24,6 +24,7 @@ from tests.unit.conftest import (
     http_request,
     lines_in,
     metrics_in,
+    outcomes_in,
 )
 
 SAMPLES = sorted(Path("events/http").glob("*.json"))
@@ -439,10 +440,52 @@ def test_nothing_personal_is_logged_or_measured(  # noqa: PLR0917 - fixtures are
     assert [trace for trace in TRACES if trace.lower() in written] == []
 
 
-def test_each_event_leaves_one_line_that_names_it(fake: FakeAws, log: io.StringIO) -> None:
+def test_an_event_leaves_one_line_that_names_it(fake: FakeAws, log: io.StringIO) -> None:
+    answer = answer_to(http_request(an_event(order_id="1")))
+
+    [line] = lines_in(log)
+    assert (line["message"], line["event_id"]) == ("ingest.accepted", answer.body["event_id"])
+    assert (line["warnings"], line["faults"], line["invocation"]) == (1, [], "invocation-1")
+    assert len(fake.bodies) == 1
+
+
+def test_an_array_leaves_one_line_in_which_each_event_is_found(
+    fake: FakeAws, log: io.StringIO
+) -> None:
+    fake.refuses = frozenset({1})
+    events = [an_event(order_id="1"), {"amount": "x"}, an_event(amount=5), an_event(made_up=1)]
+
+    answer = answer_to(http_request(events))
+
+    [line] = lines_in(log)
+    first, _, _, last = answer.body["results"]
+    assert (line["message"], line["invocation"]) == ("ingest.array", "invocation-1")
+    assert line["outcomes"] == {
+        "ingest.accepted": 2,
+        "ingest.rejected": 1,
+        "ingest.unavailable": 1,
+    }
+    assert line["event_ids"] == [first["event_id"], None, None, last["event_id"]]
+    assert line["faults"] == {"1": ["event_name", "amount", "email"]}
+    assert line["warnings"] == {"0": 1, "3": 2}
+
+
+@pytest.mark.parametrize("many", [1, 2, 500])
+def test_a_request_leaves_one_line_and_one_document_of_metrics(
+    many: int, fake: FakeAws, log: io.StringIO, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answer_to(http_request([an_event(order_id=str(it)) for it in range(many)]))
+
+    assert len(log.getvalue().splitlines()) == 1
+    [document] = capsys.readouterr().out.splitlines()
+    assert metrics_in(document) == {"Accepted": many}
+    assert len(fake.bodies) == many
+
+
+def test_an_array_is_read_as_a_line_each_event(fake: FakeAws, log: io.StringIO) -> None:
     answer = answer_to(http_request([an_event(order_id="1"), {"amount": "x"}]))
 
-    accepted, rejected = lines_in(log)
+    accepted, rejected = outcomes_in(log)
     assert (accepted["message"], rejected["message"]) == ("ingest.accepted", "ingest.rejected")
     assert accepted["event_id"] == answer.body["results"][0]["event_id"]
     assert sorted(rejected["faults"]) == ["amount", "email", "event_name"]

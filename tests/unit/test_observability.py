@@ -93,6 +93,16 @@ def test_latency_is_measured_in_milliseconds(
     assert emf["service"] == "shop-events"
 
 
+def test_a_line_of_several_outcomes_counts_each(
+    journal: Journal, log: io.StringIO, capsys: pytest.CaptureFixture[str]
+) -> None:
+    journal.record("ingest.array", outcomes={"ingest.accepted": 97, "ingest.rejected": 3})
+    journal.flush()
+
+    assert metrics_in(capsys.readouterr().out) == {"Accepted": 97, "Rejected": 3}
+    assert len(lines_in(log)) == 1
+
+
 def test_a_name_without_a_metric_is_only_logged_and_metrics_are_written_once(
     journal: Journal, log: io.StringIO, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from cometly_forwarder import jsontext
-from cometly_forwarder.event.reading import Amend, InBatch, as_it_is, faulty_fields, warned_fields
+from cometly_forwarder.event.reading import Amend, InBatch, as_it_is
 from cometly_forwarder.event.vocabulary import names_an_event
 from cometly_forwarder.ingest import browser
-from cometly_forwarder.ingest.accept import Intake, Receipt, Status, accept, preview, with_key
+from cometly_forwarder.ingest.accept import Intake, Receipt, accept, preview, with_key
 from cometly_forwarder.ingest.bodies import Refused, Request, content_of
 from cometly_forwarder.ingest.browser import (
     BrowserRules,
@@ -21,6 +21,7 @@ from cometly_forwarder.ingest.browser import (
     visitor_of,
 )
 from cometly_forwarder.ingest.lookup import Ledger, Sought, response_to, sought_by_id, sought_in
+from cometly_forwarder.ingest.outcomes import record_array, record_one
 from cometly_forwarder.ingest.responses import (
     Response,
     response_as_cometly,
@@ -49,14 +50,6 @@ class Keys(Protocol):
         """Say whether a key is valid; raises Unavailable."""
 
 
-_OUTCOMES = {
-    Status.ACCEPTED: "ingest.accepted",
-    Status.INVALID: "ingest.rejected",
-    Status.TOO_LARGE: "ingest.rejected",
-    Status.UNAVAILABLE: "ingest.unavailable",
-}
-
-
 @dataclass(frozen=True, slots=True)
 class Routes:
     """Every way in over HTTP. What pages send goes to a queue of its own."""
@@ -78,11 +71,15 @@ class Routes:
             events = _bounded(content, MAX_EVENTS, request)
             if is_dry:
                 return response_to_previews(preview(events, self.intake))
-            return response_to_many(self._accept(events, self.intake))
+            receipts = accept(events, self.intake)
+            record_array(self.journal, receipts)
+            return response_to_many(receipts)
         key = _key_in(request)
         if is_dry:
             return response_to_preview(preview([content], self.intake, key)[0])
-        return response_to_one(self._accept([content], self.intake, key)[0])
+        [receipt] = accept([content], self.intake, key)
+        record_one(self.journal, receipt)
+        return response_to_one(receipt)
 
     def drop_in(self, request: Request) -> Response:
         """`POST /public-api/v1/events/track`: what Cometly takes, answered as Cometly answers."""
@@ -93,8 +90,9 @@ class Routes:
             raise Refused(
                 422, "This path takes one event, as Cometly does: arrays go to /v1/events."
             )
-        receipts = self._accept_unheard([content], self.intake, _key_in(request))
-        return response_as_cometly(receipts[0])
+        [receipt] = accept([content], self.intake, _key_in(request))
+        record_one(self.journal, receipt, is_heard=False)
+        return response_as_cometly(receipt)
 
     def event(self, request: Request) -> Response:
         """`GET /v1/events/{event_id}`: what the ledger knows of an event."""
@@ -117,8 +115,12 @@ class Routes:
         visitor = visitor_of(request.source_ip, request.headers, self.browser.proxy_hops)
         if isinstance(content, list):
             events = _bounded(content, browser.MAX_EVENTS, request)
-            return response_to_many(self._accept_from(visitor, events))
-        return response_to_one(self._accept_from(visitor, [content], _key_in(request))[0])
+            receipts = self._accept_from(visitor, events)
+            record_array(self.journal, receipts, is_heard=False)
+            return response_to_many(receipts)
+        [receipt] = self._accept_from(visitor, [content], _key_in(request))
+        record_one(self.journal, receipt, is_heard=False)
+        return response_to_one(receipt)
 
     def preflight(self, request: Request) -> Response:
         """`OPTIONS /collect`: what a browser asks before it sends application/json."""
@@ -140,7 +142,7 @@ class Routes:
             self.journal.record("ingest.limited", count=len(raws))
             raise Refused(429, _too_many(self.shares), Retry_After=str(math.ceil(wait)))
         now = self.page_intake.now()
-        return self._accept_unheard(
+        return accept(
             raws, self.page_intake, lambda raw: self.browser.amended(key(raw), visitor, now)
         )
 
@@ -148,29 +150,6 @@ class Routes:
         if not self.keys.admit(_presented_key(request.headers)):
             self.journal.record("ingest.refused")
             raise Refused(401, "The key is missing or wrong.", WWW_Authenticate="Bearer")
-
-    def _accept_unheard(
-        self, raws: Sequence[object], intake: Intake, amend: Amend
-    ) -> list[Receipt]:
-        """Accept where nobody reads the warnings: the operator hears of them."""
-        receipts = self._accept(raws, intake, amend)
-        for receipt in receipts:
-            if warned := warned_fields(receipt.warnings):
-                self.journal.record("ingest.warned", event_id=receipt.event_id, fields=warned)
-        return receipts
-
-    def _accept(
-        self, raws: Sequence[object], intake: Intake, amend: Amend = as_it_is
-    ) -> list[Receipt]:
-        receipts = accept(raws, intake, amend)
-        for receipt in receipts:
-            self.journal.record(
-                _OUTCOMES[receipt.status],
-                event_id=receipt.event_id,
-                warnings=len(receipt.warnings),
-                faults=faulty_fields(receipt.faults),
-            )
-        return receipts
 
 
 def _events_in(content: object) -> object:

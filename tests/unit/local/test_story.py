@@ -88,6 +88,20 @@ def test_a_story_has_the_ledger_and_the_lines_of_its_event_alone(stack: Stack) -
     assert told["lines"][1]["keys"] == {"request_id": "req_1", "reason": "HTTP 503"}
 
 
+def test_a_story_has_what_became_of_its_event_in_an_array(stack: Stack) -> None:
+    joint = {"outcomes": {"ingest.accepted": 2}, "event_ids": ["evt_b", "evt_a"]}
+    stack.put("evt_a", state={"S": "delivered"})
+    stack.write(
+        {**line("ingest.array", "evt_x"), **joint, "event_id": None},
+        line("delivery.delivered", "evt_a", request_id="req_3"),
+    )
+
+    told = stack.forwarder.story("req_3", {})
+
+    assert [it["name"] for it in told["lines"]] == ["ingest.accepted", "delivery.delivered"]
+    assert told["lines"][0]["keys"] == {"place": 1, "warnings": 0, "faults": []}
+
+
 def test_an_event_whose_answer_never_came_is_found_by_its_fields(stack: Stack) -> None:
     [event_id] = ids_of(PURCHASE)
     stack.put(event_id, state={"S": "waiting"}, retry_at={"N": "5.5"})

@@ -74,11 +74,12 @@ class FakeLogs:
         if asked["logGroupName"] not in self.entries:
             error = {"Error": {"Code": "ResourceNotFoundException", "Message": "no group"}}
             raise ClientError(cast("Any", error), "FilterLogEvents")
-        wanted = re.search(r'\$\.(\w+) = "([^"]*)"', asked.get("filterPattern", ""))
+        pattern = asked.get("filterPattern", "")
+        wanted = re.search(r'\$\.(\w+) = "([^"]*)"', pattern)
         for entry in self.entries[asked["logGroupName"]]:
             text = entry["message"]
             fields = json.loads(text) if text.startswith("{") else {}
-            is_wanted = wanted is None or fields.get(wanted[1]) == wanted[2]
+            is_wanted = fields.get(wanted[1]) == wanted[2] if wanted else pattern.strip('"') in text
             end = asked.get("endTime", entry["timestamp"])
             if is_wanted and asked["startTime"] <= entry["timestamp"] <= end:
                 yield {"events": [entry]}

@@ -68,6 +68,51 @@ def test_outcomes_are_filtered(
     assert names(logged, run, *filters) == [every[place] for place in left]
 
 
+@pytest.fixture
+def array(stack: StackInMemory) -> StackInMemory:
+    """An array: one event was taken with a warning, one refused, and one not taken by SQS."""
+    stack.logs.write(
+        "ingest",
+        time.time() - 60,
+        "ingest.array",
+        outcomes={"ingest.accepted": 1, "ingest.rejected": 1, "ingest.unavailable": 1},
+        event_ids=["evt_1", None, None],
+        warnings={"0": 1},
+        faults={"1": ["email"]},
+        fields={"0": ["amount"]},
+    )
+    return stack
+
+
+@pytest.mark.parametrize(
+    ("filters", "left"),
+    [
+        pytest.param((), [0, 1, 2, 3], id="none"),
+        pytest.param(("--event", "evt_1"), [0, 1], id="an event"),
+        pytest.param(("--outcome", "rejected"), [2], id="an outcome"),
+        pytest.param(("--event", "evt_2"), [], id="another event"),
+    ],
+)
+def test_each_event_of_an_array_has_its_outcome(
+    array: StackInMemory, run: Run, filters: tuple[str, ...], left: list[int]
+) -> None:
+    every = ["ingest.accepted", "ingest.warned", "ingest.rejected", "ingest.unavailable"]
+
+    assert names(array, run, *filters) == [every[place] for place in left]
+
+
+def test_an_event_of_an_array_is_told_of_as_if_it_had_come_alone(
+    array: StackInMemory, run: Run
+) -> None:
+    accepted, warned = run("event", "evt_1", "--since", "1h", "--json").document["log"]
+    rejected = run("tail", "--since", "1h", "--no-follow", "--outcome", "rejected", "--json")
+
+    assert array.logs.entries
+    assert (accepted["event_id"], accepted["warnings"], accepted["place"]) == ("evt_1", 1, 0)
+    assert (warned["outcome"], warned["fields"]) == ("ingest.warned", ["amount"])
+    assert (rejected.lines[0]["faults"], rejected.lines[0]["place"]) == (["email"], 1)
+
+
 def test_people_get_a_line_an_outcome(logged: StackInMemory, run: Run) -> None:
     lines = run("tail", "--since", "10m", "--no-follow").out.splitlines()
 
