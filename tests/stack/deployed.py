@@ -17,6 +17,7 @@ from unittest.mock import patch
 
 import urllib3
 
+from cometly_forwarder.journal import each_outcome
 from local.stack import cometly, deploy, lifecycle, processes, signals
 from local.stack.checkout import Checkout
 from local.stack.environment import isolated
@@ -546,8 +547,9 @@ class Deployed:
         return found[0]["PhysicalResourceId"] if found else None
 
     def logged(self, name: str) -> list[Fields]:
-        """Return the log lines of that name so far, of every function."""
-        return [line for line in self._lines() if line.get("message") == name]
+        """Return the outcomes of that name that the log lines of every function tell so far."""
+        outcomes = (outcome for line in self._lines() for outcome in each_outcome(line))
+        return [outcome for outcome in outcomes if outcome.get("message") == name]
 
     def metrics(self) -> Counter[str]:
         """Add up each metric that was written so far."""

@@ -31,6 +31,7 @@ from cometly_forwarder.event.model import (
 from cometly_forwarder.event.phones import is_region, read_phone
 from cometly_forwarder.event.texts import (
     is_placeholder,
+    is_plain,
     read_boolean,
     read_email,
     read_key,
@@ -263,29 +264,42 @@ def _values_in(
     values: dict[str, object] = {}
     faults: list[Fault] = []
     for name in [name for name in FIELDS if name in told]:
-        value, read = told[name], _READERS[name]
         reading.name = name
-        if value is None or (isinstance(value, str) and _is_missing(value, reading)):
-            continue
-        try:
-            found = read(value, reading)
-        except BadValue as exc:
-            if name in _ABSENT_BY_WORD and isinstance(value, str) and is_placeholder(value):
-                reading.warn(_STANDS_FOR_NOTHING)
-            elif name in _REFUSING or (name in _NEVER_MANY and isinstance(value, Mapping | list)):
-                faults.append(Fault(name, str(exc)))
-            else:
-                reading.warn(f"{exc}; it is left out")
-            continue
-        if found is not value and isinstance(found, str) and _is_missing(found, reading):
-            continue  # invisible characters and quotes had hidden the word
-        if found is not None:
+        if (found := _value_of(told[name], reading, faults)) is not None:
             values[name] = found
-            if isinstance(value, str) and _REPLACEMENT in value and _REPLACEMENT in str(found):
-                reading.warn(_LOST_BYTES)
     if "event_name" not in values and not any(it.field == "event_name" for it in faults):
         faults.insert(0, Fault("event_name", "is required"))
     return values, faults
+
+
+def _value_of(value: object, reading: _Reading, faults: list[Fault]) -> object:
+    """Read the value of a field; None where it is absent, left out, or one of `faults`."""
+    if value is None or (isinstance(value, str) and _is_missing(value, reading)):
+        return None
+    read = _READERS[reading.name]
+    if read in _OF_TEXT and type(value) is str and is_plain(value):
+        return value  # as nearly all are: the reader would return it
+    try:
+        found = read(value, reading)
+    except BadValue as exc:
+        _judge(exc, value, reading, faults)
+        return None
+    if found is not value and isinstance(found, str) and _is_missing(found, reading):
+        return None  # invisible characters and quotes had hidden the word
+    if isinstance(value, str) and _REPLACEMENT in value and _REPLACEMENT in str(found):
+        reading.warn(_LOST_BYTES)
+    return found
+
+
+def _judge(exc: BadValue, value: object, reading: _Reading, faults: list[Fault]) -> None:
+    """Say of a value that cannot be read that it is absent, refuses the event, or is left out."""
+    name = reading.name
+    if name in _ABSENT_BY_WORD and isinstance(value, str) and is_placeholder(value):
+        reading.warn(_STANDS_FOR_NOTHING)
+    elif name in _REFUSING or (name in _NEVER_MANY and isinstance(value, Mapping | list)):
+        faults.append(Fault(name, str(exc)))
+    else:
+        reading.warn(f"{exc}; it is left out")
 
 
 def _is_missing(text: str, reading: _Reading) -> bool:
@@ -364,7 +378,9 @@ _READERS_OF: Mapping[str, _Reader] = {
     "is_upsell": _plain(read_boolean),
     "do_not_capi": _plain(read_boolean),
 }
-_READERS = {name: _READERS_OF.get(name, _plain(read_text)) for name in FIELDS}
+_other_text = _plain(read_text)
+_READERS = {name: _READERS_OF.get(name, _other_text) for name in FIELDS}
+_OF_TEXT = frozenset({_shown, _other_text})
 # What cannot be read of these refuses the event; of the others here, if it is an object or a list.
 _REFUSING = frozenset({"event_name", "amount", "event_time"})
 # No amount and no time is such a word: it is looked for after they could not be read.

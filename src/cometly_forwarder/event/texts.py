@@ -81,6 +81,8 @@ _WORDS_FOR_NOTHING = frozenset(
         "%d",
     }
 )
+# What they begin with: a text with another first letter or digit is none of them.
+_FIRST_OF_WORDS = frozenset(it for word in _WORDS_FOR_NOTHING for it in word[0] + word[0].upper())
 _HALVES_FOR_NOTHING = (
     r"(?:undefined|null)+(?:[\s,;:_/|.-]+(?:undefined|null|nan|none))*"
     r"|(?:nan|none)(?:[\s,;:_/|.-]+(?:undefined|null|nan|none))+"
@@ -145,6 +147,11 @@ _BOOLEANS: dict[str | float, bool] = {
     **dict.fromkeys((1, "true", "1", "1.0", "yes", "y", "t", "on"), True),
     **dict.fromkeys((0, "false", "0", "0.0", "no", "n", "f", "off"), False),
 }
+
+
+def is_plain(text: str) -> bool:
+    """Say whether a text is ASCII without controls and blanks around it: `clean_text` keeps it."""
+    return text.isascii() and text.isprintable() and text[:1] > " " and text[-1] > " "
 
 
 def clean_text(value: str, warn: Warn, *, keep_joiners: bool = False) -> str:
@@ -255,6 +262,8 @@ def is_placeholder(text: str) -> bool:
     For what identifies: a name may be Null. A value in braces, such as a GUID, is no placeholder.
     NA is one in capitals alone, because Na is a name.
     """
+    if text[:1].isalnum() and text[0] not in _FIRST_OF_WORDS and text.isascii():
+        return False
     bare = text.strip().lower()
     if len(bare) > _LONGEST_PLACEHOLDER:
         return False
@@ -263,9 +272,8 @@ def is_placeholder(text: str) -> bool:
     if bare[:1].isalnum() and bare.isascii():
         # Most values end here. A word for nothing in two halves begins with one of these letters.
         return bare[0] in "un" and ("NA" in text if bare == "na" else _is_in_halves(bare))
-    if bare[1:].isalnum() and bare.isascii():
-        return False  # #1001
-    if " ".join(bare.split()) == _HIDDEN_ADDRESS:
+    is_number = bare[1:].isalnum() and bare.isascii()  # #1001
+    if is_number or " ".join(bare.split()) == _HIDDEN_ADDRESS:
         return False
     return _stands_for_nothing(bare) or _stands_for_nothing(_unescaped(bare))
 

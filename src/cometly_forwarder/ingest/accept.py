@@ -68,14 +68,13 @@ def accept(raws: Sequence[object], intake: Intake, amend: Amend = as_it_is) -> l
     `amend` is what a route does to each event (see `read_event`). A receipt says ACCEPTED only
     after the queue has confirmed that very message.
     """
-    read = [_read(raw, intake, amend) for raw in raws]
-    sealed = [place for place, (envelope, _) in enumerate(read) if envelope]
-    refused = intake.event_queue.send([envelope.body() for envelope, _ in read if envelope])
-    lost = {sealed[position] for position in refused}
-    return [
-        Receipt(Status.UNAVAILABLE) if place in lost else receipt
-        for place, (_, receipt) in enumerate(read)
-    ]
+    bodies: list[str] = []
+    receipts = [_read(raw, intake, amend, bodies) for raw in raws]
+    if lost := intake.event_queue.send(bodies):
+        sent = [place for place, it in enumerate(receipts) if it.status is Status.ACCEPTED]
+        for position in lost:
+            receipts[sent[position]] = Receipt(Status.UNAVAILABLE)
+    return receipts
 
 
 def preview(raws: Sequence[object], intake: Intake, amend: Amend = as_it_is) -> list[Preview]:
@@ -83,14 +82,17 @@ def preview(raws: Sequence[object], intake: Intake, amend: Amend = as_it_is) -> 
     return [_previewed(raw, intake, amend) for raw in raws]
 
 
-def _read(raw: object, intake: Intake, amend: Amend) -> tuple[Envelope | None, Receipt]:
-    found = _previewed(raw, intake, amend)
-    if found.envelope is None:
-        status = Status.TOO_LARGE if found.is_too_large else Status.INVALID
-        return None, Receipt(status, faults=found.faults, warnings=found.warnings)
-    return found.envelope, Receipt(
-        Status.ACCEPTED, found.envelope.event_id, warnings=found.warnings
-    )
+def _read(raw: object, intake: Intake, amend: Amend, bodies: list[str]) -> Receipt:
+    """Read one event, and add its message to `bodies` if it is to be queued."""
+    source = Source("http", intake.new_id(), intake.now())
+    try:
+        event, warnings = read_event(raw, intake.rules, source.time, amend)
+        envelope = seal(event, source)
+    except InvalidEvent as exc:
+        status = Status.TOO_LARGE if isinstance(exc, TooLarge) else Status.INVALID
+        return Receipt(status, faults=exc.faults, warnings=exc.warnings)
+    bodies.append(envelope.body())
+    return Receipt(Status.ACCEPTED, envelope.event_id, warnings=warnings)
 
 
 def _previewed(raw: object, intake: Intake, amend: Amend) -> Preview:

@@ -7,7 +7,6 @@ import contextlib
 import gzip
 import os
 import time
-import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -56,7 +55,7 @@ def routes() -> Routes:
     event_queue = SqsEventQueue(
         aws.client("sqs"), settings.event_queue_url, journal, time.monotonic
     )
-    intake = Intake(event_queue, _utc_now, lambda: str(uuid.uuid4()), settings.event_rules)
+    intake = Intake(event_queue, _utc_now, lambda: os.urandom(16).hex(), settings.event_rules)
     return Routes(
         intake=intake,
         page_intake=replace(

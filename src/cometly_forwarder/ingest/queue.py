@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -39,8 +40,7 @@ class SqsEventQueue:
         until = self.now() + SEND_SECONDS
         if len(runs) <= 1:
             return frozenset().union(*(self._send(bodies, run, until) for run in runs))
-        with ThreadPoolExecutor(_SENDERS) as threads:
-            return frozenset().union(*threads.map(lambda run: self._send(bodies, run, until), runs))
+        return frozenset().union(*_senders().map(lambda run: self._send(bodies, run, until), runs))
 
     def _send(self, bodies: Sequence[str], run: range, until: float) -> frozenset[int]:
         if self.now() > until:
@@ -55,6 +55,12 @@ class SqsEventQueue:
             return frozenset(run)
         confirmed = {int(entry["Id"]) for entry in answer.get("Successful", [])}
         return frozenset(run) - confirmed
+
+
+@cache
+def _senders() -> ThreadPoolExecutor:
+    """Keep the threads from array to array: to start eight takes as long as to read ten events."""
+    return ThreadPoolExecutor(_SENDERS)
 
 
 def chunks(sizes: Sequence[int], *, most: int, most_bytes: int) -> Iterator[range]:
