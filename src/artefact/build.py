@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import csv
+import gzip
 import hashlib
 import importlib.util
 import io
@@ -92,6 +93,10 @@ def prune(folder: Path) -> None:
         if each.is_dir() and each.name not in SERVICES:
             shutil.rmtree(each)
     _prune_endpoints(data / "endpoints.json")
+    for path in data.glob("*/*/examples-1.json"):
+        path.unlink()
+    for path in data.glob("*/*/*.json.gz"):
+        _prune_model(path)
     shutil.rmtree(folder / "bin", ignore_errors=True)
     (folder / ".lock").unlink(missing_ok=True)
     for record in folder.glob("*.dist-info/RECORD"):
@@ -104,7 +109,25 @@ def _prune_endpoints(path: Path) -> None:
     for partition in endpoints["partitions"]:
         services = partition["services"].items()
         partition["services"] = {name: it for name, it in services if name in SERVICES}
-    _replace(path, json.dumps(endpoints, separators=(",", ":")))
+    _replace(path, _compact(endpoints).encode())
+
+
+def _prune_model(path: Path) -> None:
+    """Take the sentences for people out of a service's model: three quarters of what is parsed."""
+    model = _without_documentation(json.loads(gzip.decompress(path.read_bytes())))
+    _replace(path, gzip.compress(_compact(model).encode(), mtime=0))
+
+
+def _without_documentation(value: object) -> object:
+    if isinstance(value, dict):
+        # What a service calls so is no text, but a shape.
+        kept = ((k, it) for k, it in value.items() if k != "documentation" or type(it) is not str)
+        return {name: _without_documentation(it) for name, it in kept}
+    return [_without_documentation(it) for it in value] if isinstance(value, list) else value
+
+
+def _compact(value: object) -> str:
+    return json.dumps(value, separators=(",", ":"))
 
 
 def _correct(record: Path, folder: Path) -> None:
@@ -117,7 +140,7 @@ def _correct(record: Path, folder: Path) -> None:
         content = (folder / name).read_bytes()
         # The list itself has neither.
         lines.writerow([name, _digest(content), len(content)] if digest else [name, "", ""])
-    _replace(record, text.getvalue())
+    _replace(record, text.getvalue().encode())
 
 
 def _digest(content: bytes) -> str:
@@ -125,10 +148,10 @@ def _digest(content: bytes) -> str:
     return "sha256=" + digest.rstrip(b"=").decode()
 
 
-def _replace(path: Path, text: str) -> None:
+def _replace(path: Path, content: bytes) -> None:
     """Write a new file: the old one may be a link into uv's cache."""
     path.unlink()
-    path.write_text(text, "utf-8")
+    path.write_bytes(content)
 
 
 def interpreter_for(runtime: str) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import csv
+import gzip
 import hashlib
 import itertools
 import json
@@ -13,8 +14,9 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 
@@ -108,6 +110,16 @@ def test_the_models_of_the_services_that_are_called_stay() -> None:
     assert set(get_args(aws.Service)) == build.SERVICES
 
 
+MODEL: Mapping[str, Any] = {
+    "operations": {"Send": {"name": "Send", "documentation": "<p>Sends.</p>"}},
+    "shapes": {"Page": {"members": {"documentation": {"shape": "Text", "documentation": "x"}}}},
+    "authors": [{"documentation": "y"}, "z"],
+}
+BARE = {
+    "operations": {"Send": {"name": "Send"}},
+    "shapes": {"Page": {"members": {"documentation": {"shape": "Text"}}}},
+    "authors": [{}, "z"],
+}
 ENDPOINTS = '{"partitions": [{"partition": "aws", "services": {"sqs": {"a": 1}, "ec2": {}}}]}'
 
 
@@ -116,21 +128,22 @@ def installed(tmp_path: Path) -> Path:
     """A folder as an installer leaves it."""
     folder = tmp_path / "installed"
     files = {
-        "botocore/session.py": "",
-        "botocore/data/endpoints.json": ENDPOINTS,
-        "botocore/data/sqs/2012-11-05/service-2.json.gz": "",
-        "botocore/data/ec2/2016-11-15/service-2.json.gz": "",
-        "bin/jp.py": "",
-        ".lock": "",
+        "botocore/session.py": b"",
+        "botocore/data/endpoints.json": ENDPOINTS.encode(),
+        "botocore/data/sqs/2012-11-05/service-2.json.gz": gzip.compress(json.dumps(MODEL).encode()),
+        "botocore/data/sqs/2012-11-05/examples-1.json": b"{}",
+        "botocore/data/ec2/2016-11-15/service-2.json.gz": b"",
+        "bin/jp.py": b"",
+        ".lock": b"",
     }
-    for name, text in files.items():
+    for name, content in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, "utf-8")
+        path.write_bytes(content)
     record = folder / "botocore-1.0.dist-info" / "RECORD"
     record.parent.mkdir()
     record.write_text(
-        "".join(f'"{name}",{_digest(text)},{len(text)}\n' for name, text in files.items())
+        "".join(f'"{name}",{_digest(it)},{len(it)}\n' for name, it in files.items())
         + "botocore-1.0.dist-info/RECORD,,\n",
         "utf-8",
     )
@@ -146,6 +159,24 @@ def test_the_models_of_other_services_go(installed: Path) -> None:
     assert not (installed / ".lock").exists()
 
 
+def test_what_a_model_says_to_people_goes(installed: Path) -> None:
+    build.prune(installed)
+
+    folder = installed / "botocore" / "data" / "sqs" / "2012-11-05"
+    [path] = folder.iterdir()
+    assert json.loads(gzip.decompress(path.read_bytes())) == BARE
+
+
+def test_the_same_model_gives_the_same_bytes(installed: Path) -> None:
+    path = installed / "botocore" / "data" / "sqs" / "2012-11-05" / "service-2.json.gz"
+    build.prune(installed)
+    once = path.read_bytes()
+
+    build.prune(installed)
+
+    assert path.read_bytes() == once
+
+
 def test_the_addresses_of_other_services_go(installed: Path) -> None:
     build.prune(installed)
 
@@ -159,20 +190,27 @@ def test_a_package_records_the_files_that_it_still_has_as_they_are(installed: Pa
     with (installed / "botocore-1.0.dist-info" / "RECORD").open(encoding="utf-8") as file:
         recorded = {row[0]: (row[1], row[2]) for row in csv.reader(file)}
     files = [path for path in installed.rglob("*") if path.is_file()]
-    texts = {str(path.relative_to(installed)): path.read_text("utf-8") for path in files}
+    contents = {str(path.relative_to(installed)): path.read_bytes() for path in files}
     itself = "botocore-1.0.dist-info/RECORD"
     assert recorded == {
-        name: ("", "") if name == itself else (_digest(text), str(len(text)))
-        for name, text in texts.items()
+        name: ("", "") if name == itself else (_digest(it), str(len(it)))
+        for name, it in contents.items()
     }
 
 
-def _digest(text: str) -> str:
-    digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).decode()
+def _digest(content: bytes) -> str:
+    digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).decode()
     return f"sha256={digest.rstrip('=')}"
 
 
-@pytest.mark.parametrize("name", ["botocore-1.0.dist-info/RECORD", "botocore/data/endpoints.json"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "botocore-1.0.dist-info/RECORD",
+        "botocore/data/endpoints.json",
+        "botocore/data/sqs/2012-11-05/service-2.json.gz",
+    ],
+)
 def test_a_file_that_is_a_link_into_a_cache_is_not_changed_there(
     installed: Path, tmp_path: Path, name: str
 ) -> None:
