@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import ssl
+from collections.abc import Iterator
+from typing import Any
+
 import pytest
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, SSLError
 from botocore.retries.standard import ExponentialBackoff, RetryContext
 
 from cometly_forwarder import aws
@@ -31,6 +35,48 @@ def test_a_failing_service_is_asked_so_often_with_one_wait_between(
 
     assert len(server.requests) == aws.TRIES
     assert len(waits) == aws.TRIES - 1
+
+
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
+    """Which files of certificates are read."""
+    files: list[Any] = []
+    real = ssl.SSLContext.load_verify_locations
+
+    def load(self: ssl.SSLContext, cafile: Any, *others: Any) -> None:
+        files.append(cafile)
+        real(self, cafile, *others)
+
+    monkeypatch.setattr(ssl.SSLContext, "load_verify_locations", load)
+    aws._tls.cache_clear()
+    yield files
+    aws._tls.cache_clear()
+
+
+@pytest.mark.parametrize("is_warm", [False, True])
+def test_the_certificates_are_read_once_for_all_connections_of_all_clients(
+    read: list[Any], monkeypatch: pytest.MonkeyPatch, *, is_warm: bool
+) -> None:
+    monkeypatch.setattr("botocore.endpoint.time.sleep", lambda _: None)
+    with serving(lambda *_: None, ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)) as server:
+        for name, value in {
+            "AWS_ENDPOINT_URL": server.url,
+            "AWS_DEFAULT_REGION": REGION,
+            "AWS_ACCESS_KEY_ID": "none",
+            "AWS_SECRET_ACCESS_KEY": "none",
+        }.items():
+            monkeypatch.setenv(name, value)
+
+        if is_warm:
+            aws.read_certificates()
+        # The server has no certificate, so that none is taken.
+        with pytest.raises(SSLError):
+            aws.client("secretsmanager").get_secret_value(SecretId="s")
+        with pytest.raises(SSLError):
+            aws.client("sqs").send_message(QueueUrl="q", MessageBody="m")
+
+    assert server.connections == 2 * aws.TRIES
+    assert len(read) == 1
 
 
 def test_the_wait_between_two_tries_is_at_the_most_what_the_time_budget_allows() -> None:

@@ -214,4 +214,5 @@ def _utc_now() -> datetime:
 # said by the first invocation that needs them.
 with contextlib.suppress(SettingsError):
     routes()
+    aws.read_certificates()
 loading.done()
