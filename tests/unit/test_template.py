@@ -297,6 +297,15 @@ def test_a_function_has_its_own_role_alone_and_a_log_of_the_template(name: str) 
     assert function["LoggingConfig"]["LogGroup"]["Ref"] in of_type("AWS::Logs::LogGroup")
 
 
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_lambda_writes_of_itself_only_what_went_wrong(name: str) -> None:
+    logging = properties(name)["LoggingConfig"]
+
+    assert (logging["LogFormat"], logging["SystemLogLevel"]) == ("JSON", "WARN")
+    # The functions' own lines are INFO, and Lambda's default lets that through.
+    assert logging.get("ApplicationLogLevel", "INFO") == "INFO"
+
+
 def statements(role: Mapping[str, Node]) -> Iterator[dict[str, Node]]:
     for policy in role["Policies"]:
         yield from policy["PolicyDocument"]["Statement"]
