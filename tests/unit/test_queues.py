@@ -146,6 +146,17 @@ def test_the_log_of_a_failure_holds_its_reason_and_no_body() -> None:
     assert "grace" not in str(line)
 
 
+def test_batches_that_fail_together_leave_one_line() -> None:
+    bodies = [str(number) for number in range(3 * BATCH)]
+    sqs, journal = FakeSqs(breaks=frozenset({bodies[0], bodies[-1]})), Lines()
+
+    refused = an_event_queue(sqs, journal).send(bodies)
+
+    [line] = journal.lines
+    assert (line["name"], line["batches"]) == ("queue.unavailable", 2)
+    assert len(refused) == 2 * BATCH
+
+
 # --- Cutting into batches ---------------------------------------------------------------------
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -26,6 +27,14 @@ SEND_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
+class _Sent:
+    """What SQS did not take of a batch, and why, where the whole call failed."""
+
+    refused: frozenset[int]
+    failure: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class SqsEventQueue:
     """Sends accepted events to a queue."""
 
@@ -38,23 +47,25 @@ class SqsEventQueue:
         """Send each body; returns the positions of those that SQS did not confirm."""
         runs = list(chunks([len(body) for body in bodies], most=SQS_BATCH, most_bytes=BATCH_BYTES))
         until = self.now() + SEND_SECONDS
-        if len(runs) <= 1:
-            return frozenset().union(*(self._send(bodies, run, until) for run in runs))
-        return frozenset().union(*_senders().map(lambda run: self._send(bodies, run, until), runs))
+        each = map if len(runs) <= 1 else _senders().map
+        sent = list(each(lambda run: self._send(bodies, run, until), runs))
+        # One line a request, where each of fifty batches may have failed.
+        for reason, batches in Counter(it.failure for it in sent if it.failure).items():
+            self.journal.record("queue.unavailable", reason=reason, batches=batches)
+        return frozenset().union(*(it.refused for it in sent))
 
-    def _send(self, bodies: Sequence[str], run: range, until: float) -> frozenset[int]:
+    def _send(self, bodies: Sequence[str], run: range, until: float) -> _Sent:
         if self.now() > until:
-            return frozenset(run)
+            return _Sent(frozenset(run))
         entries: list[SendMessageBatchRequestEntryTypeDef] = [
             {"Id": str(position), "MessageBody": bodies[position]} for position in run
         ]
         try:
             answer = self.client.send_message_batch(QueueUrl=self.url, Entries=entries)
         except (ClientError, BotoCoreError) as exc:
-            self.journal.record("queue.unavailable", reason=type(exc).__name__)
-            return frozenset(run)
+            return _Sent(frozenset(run), type(exc).__name__)
         confirmed = {int(entry["Id"]) for entry in answer.get("Successful", [])}
-        return frozenset(run) - confirmed
+        return _Sent(frozenset(run) - confirmed)
 
 
 @cache
