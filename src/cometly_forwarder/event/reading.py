@@ -8,7 +8,6 @@ warning that names it.
 
 from __future__ import annotations
 
-import difflib
 import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -315,6 +314,8 @@ def _is_missing(text: str, reading: _Reading) -> bool:
 @functools.lru_cache(maxsize=512)
 def _hint(name: str, known: tuple[str, ...]) -> str:
     """Guess what was meant. Cached: an array repeats its mistakes, and a guess costs 0.1 ms."""
+    import difflib  # noqa: PLC0415 - few events need a guess
+
     close = difflib.get_close_matches(name, known, n=1)
     return f'; did you mean "{close[0]}"?' if close else ""
 
