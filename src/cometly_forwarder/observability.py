@@ -24,7 +24,7 @@ def make_logger() -> Logger:
 
     The service's name comes from POWERTOOLS_SERVICE_NAME: the stack's, so one for each Space.
     """
-    return Logger(location=None, log_uncaught_exceptions=False, utc=True)
+    return Logger(location=None, log_uncaught_exceptions=False, utc=True, use_rfc3339=True)
 
 
 def make_metrics() -> Metrics:

@@ -50,7 +50,7 @@ def test_an_outcome_is_one_line_of_json(journal: Journal, log: io.StringIO) -> N
     assert line["reason"] == "HTTP 422"
     assert line["level"] == "INFO"
     assert line["service"] == "shop-events"
-    assert line["timestamp"].endswith("+0000")
+    assert line["timestamp"].endswith("+00:00")  # RFC 3339, the one form that Lambda reads
 
 
 def test_a_line_names_its_invocation_and_keeps_no_key_of_the_one_before(
