@@ -193,7 +193,7 @@ def _child(file: Path, folder: str, day: Day) -> subprocess.Popen[str]:
     options = ["--day", str(day.date), "--time-zone", ZONE.key]
     return subprocess.Popen(
         [sys.executable, "-m", "bench.reconcile", "command", str(file), *options],
-        env={**os.environ, "XDG_STATE_HOME": folder},
+        env={**os.environ, "XDG_STATE_HOME": folder, "PYTHONPATH": str(Path("src").resolve())},
         stdout=subprocess.PIPE,
         text=True,
     )
