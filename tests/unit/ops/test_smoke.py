@@ -25,6 +25,7 @@ from moto import mock_aws
 
 from cometly_forwarder.gate.item import attributes_of
 from cometly_forwarder.gate.rules import Cause, GateState, Pause
+from ops.alarms import alarms_of
 from ops.errors import OpsError, reason_of
 from ops.smoke import __main__ as program
 from ops.smoke.checks import Checks, admits
@@ -42,6 +43,7 @@ from ops.smoke.doors import (
 from ops.smoke.report import Finding, Mark, Report, Section, bad, good, undecided
 from ops.smoke.sending import Clock, Sending, Sent
 from ops.target import Clients, LocalStack, Target
+from tests.unit.test_alarms import ALARMS
 from tests.unit.test_docs import OPERATIONS, anchors_of
 
 REGION = "eu-central-1"
@@ -507,6 +509,47 @@ def test_alarms_of_this_stack_alone_are_judged(alarms: list[Any], mark: Mark) ->
     cloudwatch = Listing({"describe_alarms": {"MetricAlarms": alarms}})
 
     assert checks(on=target(cloudwatch=cloudwatch)).alarms().mark is mark
+
+
+QUEUES = ("EventQueue", "PageQueue", "DeadLetterQueue")
+
+
+def test_each_alarm_of_the_template_is_one_of_its_stack() -> None:
+    on_aws = {
+        "Ref.Api": "a1b2c3",
+        "Ref.AWS::StackName": "shop",
+        "Ref.IngestFunction": "shop-ingest",
+        "Ref.DeliverFunction": "shop-deliver",
+        **{
+            f"Fn::GetAtt.{it}.QueueName": it
+            for it in ("EventQueue", "PageQueue", "DeadLetterQueue")
+        },
+    }
+
+    def physical(value: dict[str, Any]) -> str:
+        [(function, name)] = value.items()
+        return on_aws[".".join([function, *([name] if isinstance(name, str) else name)])]
+
+    alarms = [
+        {
+            **alarm,
+            "AlarmName": name,
+            "StateValue": "ALARM",
+            "Dimensions": [{**it, "Value": physical(it["Value"])} for it in alarm["Dimensions"]],
+        }
+        for name, alarm in ALARMS.items()
+    ]
+    stack = target(cloudwatch=Listing({"describe_alarms": {"MetricAlarms": alarms}}))
+    outputs = {
+        "ApiUrl": "https://a1b2c3.execute-api.eu-central-1.amazonaws.com",
+        "IngestFunctionName": "shop-ingest",
+        "DeliverFunctionName": "shop-deliver",
+        **{f"{it}Url": f"https://sqs.example.com/1/{it}" for it in QUEUES},
+    }
+
+    ringing = alarms_of(dataclasses.replace(stack, outputs=outputs))
+
+    assert {it["AlarmName"] for it in ringing} == set(ALARMS)
 
 
 def test_a_version_without_dry_runs_is_named() -> None:
