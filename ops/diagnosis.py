@@ -29,7 +29,8 @@ RUNTIMES_END: Mapping[str, date] = {
 _SOON_DAYS = 90
 # AWS refuses requests that are signed 5 minutes off.
 _MOST_SKEW_SECONDS = 30.0
-_OLD_SECONDS = {"events": 15 * 60.0, "pages": 24 * 3600.0}
+# As the alarms EventsWaitAlarm and PagesWaitAlarm.
+_OLD_SECONDS = {"events": 15 * 60.0, "pages": 30 * 60.0}
 _PENDING = "PendingConfirmation"
 
 

@@ -12,7 +12,7 @@ import urllib3
 
 from ops import tokens
 from ops.commands import doctor
-from ops.diagnosis import RUNTIMES_END, Diagnosis
+from ops.diagnosis import _OLD_SECONDS, RUNTIMES_END, Diagnosis
 from ops.errors import OpsError
 from ops.smoke.checks import Checks
 from ops.smoke.report import Finding, Mark, Report, Section, bad, good, undecided
@@ -21,6 +21,7 @@ from ops.templates import differences
 from tests.unit import cloudformation
 from tests.unit.ops.conftest import Run
 from tests.unit.ops.stack_in_memory import TOKEN, StackInMemory
+from tests.unit.test_alarms import ALARMS
 
 ROOT = Path(__file__).resolve().parents[3]
 NOW = 1_800_000_000.0  # 2027-01-15, 08:00
@@ -174,6 +175,14 @@ def test_events_that_wait_for_long_are_a_fault(
     stack.watch.age = age
 
     assert diagnosis(stack).queue_age().mark is mark
+
+
+def test_the_doctor_and_the_alarms_call_the_same_wait_long() -> None:
+    rings = {
+        queue: ALARMS[f"{queue.title()}WaitAlarm"]["Threshold"] for queue in ("events", "pages")
+    }
+
+    assert rings == _OLD_SECONDS
 
 
 @pytest.mark.parametrize(
