@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 from cometly_forwarder import jsontext
@@ -24,6 +25,32 @@ def name_in(body: str) -> str:
     except Unreadable:
         return ""
     return names[0]
+
+
+def texts_in(body: str) -> str:
+    """Return all names and values of the event in a body, a line each; empty where none is read."""
+    texts: list[str] = []
+
+    def look(event: Mapping[str, Any]) -> Mapping[str, Any]:
+        texts.extend(_texts_of(event))
+        return event
+
+    with suppress(Unreadable):
+        changed(body, look)
+    return "\n".join(texts)
+
+
+def _texts_of(content: object) -> Iterator[str]:
+    match content:
+        case dict():
+            for name, value in content.items():
+                yield str(name)
+                yield from _texts_of(value)
+        case list():
+            for value in content:
+                yield from _texts_of(value)
+        case _:
+            yield str(content)
 
 
 def is_sealed(body: str) -> bool:

@@ -257,6 +257,31 @@ WANTED = {
 }
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param('{"email": "z\\u00fcleyha@example.com"}', id="JSON"),
+        pytest.param(
+            '{"people": [{"email": "Z\\u00dcLEYHA\\u0040example.com"}]}', id="all escaped"
+        ),
+        pytest.param(
+            json.dumps(
+                {
+                    "Type": "Notification",
+                    "MessageId": "m-1",
+                    "Message": json.dumps({"email": "züleyha@example.com"}),
+                }
+            ),
+            id="JSON within JSON",
+        ),
+        pytest.param("no JSON: züleyha@example.com", id="no JSON"),
+    ],
+)
+def test_an_address_is_found_however_it_is_written(body: str) -> None:
+    assert Wanted(text="züleyha@example.com")(letter(body))
+    assert not Wanted(text="zuleyha@example.com")(letter(body))
+
+
 @pytest.mark.parametrize(("wanted", "ids"), WANTED.values(), ids=WANTED)
 def test_filters(wanted: Wanted, ids: list[str]) -> None:
     lead = an_event(event_name="lead_generated")
