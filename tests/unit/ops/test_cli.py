@@ -18,7 +18,9 @@ from botocore.exceptions import ClientError, EndpointConnectionError, NoCredenti
 from cometly_forwarder import __version__
 from ops import cli, stacks
 from ops.app import Settings
+from ops.commands import token
 from ops.errors import OpsError
+from ops.eventfile import entries
 from ops.target import _NEEDED, Clients, Target, stays_secret
 from tests.unit.ops.conftest import Run
 
@@ -283,6 +285,26 @@ def test_a_shell_that_cannot_show_or_give_all_is_no_traceback(
     assert "Traceback" not in ran.stderr
     assert ran.returncode == status
     assert says in ran.stdout + ran.stderr
+
+
+def test_what_the_machine_refuses_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def find(_: Settings) -> Target:
+        raise PermissionError(13, "Permission denied", "orders.csv")
+
+    monkeypatch.setattr(stacks, "find", find)
+
+    assert ended("status", "--stack", "shop") == 1
+    assert capsys.readouterr().err == "cometly-forwarder: orders.csv: Permission denied.\n"
+
+
+def test_a_closed_input_gives_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+
+    assert token._given() == ""
+    with pytest.raises(OpsError, match="standard input is closed"):
+        list(entries(Path("-")))
 
 
 def test_a_reader_that_leaves_is_no_traceback() -> None:
