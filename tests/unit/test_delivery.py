@@ -848,16 +848,32 @@ def test_a_missing_token_waits_and_counts_nothing(pipe: Pipe) -> None:
     assert len(pipe.cometly.posted) < 10
 
 
-def test_waiting_for_four_days_never_takes_a_thousand_receives(pipe: Pipe) -> None:
+@pytest.mark.parametrize("luck", [0.0, 0.5])
+def test_waiting_for_four_days_never_takes_a_thousand_receives(pipe: Pipe, luck: float) -> None:
     pipe.ledger.broken = {"claim"}
+    delivery = dataclasses.replace(pipe.batch_delivery(), random=lambda: luck)
     receives, waited = 0, 0.0
 
     while waited < 96 * 3600:
         receives += 1
-        pipe.deliver(message(1, receives=receives))
+        delivery.deliver([message(1, receives=receives)], pipe.clock.now() + 60)
         waited += pipe.queue.hidden["r-1"]
 
     assert receives < 1000
+
+
+def test_a_backlog_that_was_received_equally_often_does_not_come_back_all_at_once(
+    pipe: Pipe,
+) -> None:
+    dice = random.Random(1)
+    delivery = dataclasses.replace(pipe.batch_delivery(), random=dice.random)
+    pipe.ledger.broken = {"claim"}
+
+    delivery.deliver([message(number, receives=200) for number in range(40)], START + 60)
+
+    hidden = pipe.queue.hidden.values()
+    assert max(hidden) - min(hidden) > 60
+    assert 150 <= min(hidden) < max(hidden) <= 250
 
 
 def test_no_line_of_the_journal_holds_anything_personal(pipe: Pipe) -> None:

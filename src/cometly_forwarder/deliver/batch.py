@@ -244,7 +244,7 @@ class BatchDelivery:
     def _release(self, ends: Mapping[Message, End]) -> list[str]:
         """Hide what is to come back, each for its time; returns the ids of those messages."""
         delays = {
-            message: max(end.seconds, least_wait(message))
+            message: max(end.seconds, least_wait(message, self.random()))
             for message, end in ends.items()
             if isinstance(end, Later)
         }
