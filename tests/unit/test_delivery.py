@@ -546,6 +546,36 @@ def test_a_suspect_for_which_there_is_no_slot_goes_back(
     assert pipe.ledger.states() == ["waiting"] * 2
 
 
+def test_threads_leave_the_last_slot_to_a_claim_that_may_find_a_suspect(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pipe, others_claim = Pipe(), threading.Barrier(3)
+    monkeypatch.setattr(pipe.clock, "sleep", lambda _: None)
+    pipe.deliver(message(0))
+    make_suspects(pipe)
+    pipe.gate.configured = 10
+    begun, claim = pipe.clock.now(), pipe.ledger.claim
+    first_claims = iter(range(3))
+
+    def claim_together(claimed: Claim) -> ClaimResult:
+        if next(first_claims, None) is not None:
+            others_claim.wait(timeout=30)
+        return claim(claimed)
+
+    def respond(_: object) -> CometlyResponse:
+        pipe.clock.time = begun + 10  # The slot that the suspect had is over.
+        return ACCEPTED
+
+    monkeypatch.setattr(pipe.ledger, "claim", claim_together)
+    monkeypatch.setattr(MemoryGate, "expects_room", lambda *_: False)
+    pipe.cometly.respond = respond
+
+    kept = pipe.deliver(*[message(number) for number in range(40)])
+
+    assert pipe.cometly.posted[-1]["order_id"] == "o-0"
+    assert len(pipe.cometly.posted) + len(kept) == 40
+
+
 def test_a_suspect_has_its_turn_in_a_large_batch_though_cometly_is_slow(pipe: Pipe) -> None:
     def respond(_: object) -> CometlyResponse:
         pipe.clock.time += 0.6  # Six seconds, on ten threads.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from threading import Lock
+from threading import Condition
 from typing import Protocol
 
 from cometly_forwarder.deliver.failures import Failures
@@ -98,7 +98,7 @@ class Slots:
     _kept: int = 0
     _stock: deque[Slot] = field(default_factory=deque)
     _out: int = 0
-    _lock: Lock = field(default_factory=Lock)
+    _lock: Condition = field(default_factory=Condition)
 
     def reserve(self) -> None:
         """Have slots at hand, as far as there are any."""
@@ -115,6 +115,10 @@ class Slots:
         """Return the next slot that can still be reached; None when the batch gets no more."""
         with self._lock:
             self._stock_up()
+            # The last slot is a suspect's, should one of the claims under way turn out to be one.
+            while self.refusal and len(self._stock) == 1 and self._out and not self._kept:
+                self._lock.wait()
+                self._stock_up()
             if len(self._stock) <= (self._kept if self.refusal else 0):
                 return None
             if self._kept and self._stock[0].begins > self.latest - _OTHERS_END_SECONDS:
@@ -127,7 +131,8 @@ class Slots:
 
         Those get none either that would end too late for it.
         """
-        self._kept = count
+        with self._lock:
+            self._kept = count
 
     def leave(self, slot: Slot | None) -> None:
         """Leave a slot, if its event had one and does not need it, to the others."""
@@ -135,12 +140,14 @@ class Slots:
             with self._lock:
                 self._out -= 1
                 self._stock.appendleft(slot)
+                self._lock.notify_all()
 
     def decide(self, count: int = 1, *, used: int = 0) -> None:
         """Count events that are decided, and how many of them post in a slot that they took."""
         with self._lock:
             self._out -= used
             self.undecided -= count
+            self._lock.notify_all()
             if not self.undecided:
                 self._give_back(self._stock)
                 self._stock.clear()
