@@ -17,6 +17,8 @@ from tests.browser.drivers import Driver, until
 from tests.browser.visit import Visit, new_order
 from tests.stack.deployed import Deployed, eventually
 
+AS_SENDER = {"Authorization": f"Bearer {DEFAULT_TOKEN}", "Accept": "application/json"}
+CONTACT = {"event_name": "contact", "email": "ada@example.com"}
 PHONE, DESKTOP = (390, 844), (1280, 900)
 # Each control has a name that a screen reader can say, and each id is there once.
 UNNAMED = """[...document.querySelectorAll('button, input, select, [role=meter], svg[role=img]')]
@@ -272,9 +274,7 @@ def test_everything_has_a_name_and_nothing_runs_off_the_screen(
 def alone() -> Iterator[RunningSandbox]:
     """A sandbox with no forwarder, which took one event."""
     with sandbox_alone() as it, urllib3.PoolManager() as pool:
-        headers = {"Authorization": f"Bearer {DEFAULT_TOKEN}", "Accept": "application/json"}
-        event = {"event_name": "contact", "email": "ada@example.com"}
-        pool.request("POST", it.track_url, json=event, headers=headers)
+        pool.request("POST", it.track_url, json=CONTACT, headers=AS_SENDER)
         yield it
 
 
@@ -289,6 +289,41 @@ def test_a_sandbox_alone_says_that_it_has_no_forwarder(
     story = page.get_by_role("region", name="The forwarder’s story")
     expect(story).to_contain_text("The sandbox runs alone")
     expect(page.locator("#forwarder-note")).to_contain_text("The sandbox runs alone")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", [PHONE, DESKTOP], ids=["phone", "desktop"])
+def test_what_is_recorded_of_an_event_is_told(
+    visitor: BrowserContext,
+    alone: RunningSandbox,
+    size: tuple[int, int],
+    scheme: Any,
+    tmp_path: Path,
+) -> None:
+    page = visitor.new_page()
+    page.set_viewport_size({"width": size[0], "height": size[1]})
+    page.emulate_media(color_scheme=scheme)
+    page.goto(alone.url)
+    record = page.get_by_role("region", name="Record", exact=True)
+    page.locator(".row").click()
+    expect(record).to_have_text("Record1")
+
+    page.get_by_role("switch", name="lost").click()
+    expect(page.locator("#mood")).to_have_text("misbehaves: lost")
+    with urllib3.PoolManager(headers=AS_SENDER) as pool:
+        pool.request("POST", alone.track_url, json={**CONTACT, "idempotency_key": "lost"})
+        pool.request("GET", f"{alone.url}/public-api/v1/events")
+    page.locator(".row").first.click()
+    expect(record).to_contain_text("Never recorded")
+    page.get_by_role("button", name="Record one of another sender").click()
+
+    expect(page.locator("#recorded")).to_have_text("2")
+    expect(page.locator("#from-others")).to_have_text("1")
+    expect(page.locator("#records-note")).to_have_text("Answered: 1 lists (1 with 422).")
+    page.screenshot(path=tmp_path / f"records-{size[0]}-{scheme}.png", full_page=True)
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    for faults in (UNNAMED, DOUBLE_IDS, DANGLING, FAINT):
+        assert page.evaluate(faults) == []
 
 
 def test_every_browser_shows_an_event_and_opens_it(driver: Driver, alone: RunningSandbox) -> None:

@@ -1,6 +1,7 @@
 // One event opened: its fields, its headers, what repeats it, and the forwarder's story of it.
 
 import { ask, clock, make, shown } from '/dom.js';
+import { recordOf } from '/records.js';
 
 const FRESH = 1500; // how often an open story is asked for again
 
@@ -14,6 +15,7 @@ export const detailsOf = (entry, others, open) => {
     section('The forwarder’s story', story, 'wide'),
     section('Fields', fieldsOf(entry), 'fields'),
     section('Duplicates', duplicatesOf(entry, others, open)),
+    section('Record', recordOf(entry), 'record'),
     section('Headers', Object.keys(entry.headers).length ? list(entry.headers) : hint('None.')),
   );
   return { element, stop: follow(entry, story) };

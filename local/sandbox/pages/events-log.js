@@ -4,6 +4,7 @@ import { detailsOf } from '/details.js';
 import { byId, clock, make } from '/dom.js';
 import { startForwarder } from '/forwarder.js';
 import { showQuota, showTimeline } from '/quota.js';
+import { showRecords, startRecords } from '/records.js';
 import { showFaults, startSwitches } from '/switches.js';
 
 const SHOWN = 500; // as many as the sandbox keeps
@@ -39,6 +40,7 @@ const showState = () => {
   if (!latest) return;
   showQuota(latest);
   showTimeline(latest);
+  showRecords(latest);
   showFaults(latest.faults);
   if (document.activeElement !== byId('limit')) byId('limit').value = latest.settings.requests_per_minute;
 };
@@ -287,6 +289,7 @@ byId('limit-form').addEventListener('submit', async (event) => {
 byId('limit').addEventListener('input', () => byId('limit').setCustomValidity(''));
 
 startSwitches();
+startRecords();
 startForwarder();
 count();
 listen();

@@ -11,6 +11,9 @@ const SWITCHES = [
   { label: 'slow', title: 'Slow', hint: 'books, answers for about 4 s', rule: { kind: 'drip', seconds_per_byte: 0.07 } },
   { label: 'cut', title: 'Cut', hint: 'books, then hangs up', rule: { kind: 'process_then_cut' } },
   { label: 'HTML', title: 'An HTML page', hint: 'a proxy’s 200, nothing booked', rule: { kind: 'html_200' } },
+  { label: 'lost', title: 'Forgets', hint: '202, and never recorded', rule: { kind: 'forget' } },
+  { label: 'sum', title: 'Another amount', hint: 'records 1 more than was sent', rule: { kind: 'other_amount', more: 1 } },
+  { label: 'twice', title: 'Records twice', hint: 'one event, two records', rule: { kind: 'record_twice' } },
 ];
 
 const rows = new Map();
