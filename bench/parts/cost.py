@@ -104,6 +104,10 @@ def rules_of(template: Path) -> Rules:
     parameters = content["Parameters"]
 
     def value(node: Any, default: float) -> float:
+        if isinstance(node, dict) and "Fn::If" in node:
+            condition, then, otherwise = node["Fn::If"]
+            holds = _holds(content["Conditions"][condition], parameters)
+            return value(then if holds else otherwise, default)
         if isinstance(node, dict):
             node = parameters[node["Ref"]]["Default"]
         return default if node is None else float(node)
@@ -114,6 +118,12 @@ def rules_of(template: Path) -> Rules:
         batch_size=int(value(mapping.get("BatchSize"), 10)),
         window=value(mapping.get("MaximumBatchingWindowInSeconds"), 0),
     )
+
+
+def _holds(condition: Any, parameters: Any) -> bool:
+    """Evaluate a condition that a parameter has not a certain value, with the default."""
+    [[reference, value]] = [it["Fn::Equals"] for it in condition["Fn::Not"]]
+    return str(parameters[reference["Ref"]]["Default"]) != str(value)
 
 
 # --- Driving ----------------------------------------------------------------------------------

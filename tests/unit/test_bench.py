@@ -120,8 +120,7 @@ def test_a_function_with_more_than_a_processor_is_no_faster_than_measured() -> N
 def test_the_mapping_is_read_from_the_template_with_its_defaults() -> None:
     rules = cost.rules_of(TEMPLATE)
 
-    assert rules.batch_size >= 10
-    assert rules.window >= 0
+    assert (rules.batch_size, rules.window) == (40, 5)
     assert days.memory_of(TEMPLATE) in range(128, 10_241)
 
 
