@@ -8,7 +8,7 @@ from collections import Counter
 
 import phonenumbers
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bench.phones import IN_WORDS, REGIONS, Cell, Outcome, is_kept, measure
@@ -456,6 +456,7 @@ values = (
 )
 
 
+@example(value="20100000000000", region="DE")
 @given(value=values, region=regions)
 def test_what_is_sent_are_digits_and_what_is_not_has_a_warning(
     value: object, region: str | None

@@ -71,6 +71,9 @@ def read_number(value: object, region: str | None) -> Reading:
     if reading is None:
         return Reading(_bare(written, region), (_BARE + WRITE,))
     known, warning = reading
+    # Some countries have longer numbers in their plans than E.164 lets be dialled from abroad.
+    if len(known.digits) > LONGEST_NUMBER:
+        raise BadValue(_TOO_LONG + WRITE)
     warnings = (warning, _FIRST if written.more else None)
     return Reading(known.digits, tuple(each + WRITE for each in warnings if each))
 
