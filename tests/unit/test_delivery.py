@@ -637,6 +637,28 @@ def test_what_killed_fewest_workers_posts_first_when_all_others_are_on_their_way
     assert sorted(kept) == ["m-0", "m-1", "m-2", "m-4"]
 
 
+def test_a_defect_at_one_claim_that_is_undone_keeps_no_other_event_back(
+    pipe: Pipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    suspects = [message(number) for number in range(5)]
+    pipe.deliver(*suspects)
+    make_suspects(pipe)
+    settle, broken = pipe.ledger.settle, event_id_of(message(3))
+
+    def settle_others(claim: Claim, outcome: Outcome) -> None:
+        if claim.event_id == broken:
+            raise ValueError("odd")
+        settle(claim, outcome)
+
+    monkeypatch.setattr(pipe.ledger, "settle", settle_others)
+
+    kept = pipe.deliver(*suspects, message(9))
+
+    assert sorted(kept) == ["m-1", "m-2", "m-3", "m-4"]
+    assert pipe.queue.hidden["r-3"] >= 60
+    assert "delivery.crashed" in pipe.journal.names()
+
+
 def test_a_suspect_that_was_turned_away_is_still_a_suspect(pipe: Pipe) -> None:
     for _ in range(MAX_DEATHS):
         die_on(pipe, "o-1")

@@ -202,11 +202,18 @@ class BatchDelivery:
         except Exception as exc:  # noqa: BLE001 - whatever it is, the others must go on
             return self._crashed(exc, job.message, job.claim.lease)
 
+    def _undone(self, job: Job, later: Later | None = None) -> End:
+        """Undo the claim of an event that got no slot; of a suspect without a time to come back."""
+        try:
+            return self.posting.undo(job, later) if later else self.posting.postpone(job)
+        except Exception as exc:  # noqa: BLE001 - whatever it is, the others must go on
+            return self._crashed(exc, job.message, job.claim.lease)
+
     def _postpone(self, course: Course, threads: ThreadPoolExecutor) -> None:
         """Send all suspects back but one: that on which the fewest workers died."""
         course.suspects.sort(key=lambda job: job.claimed.deaths)
         others, course.suspects = course.suspects[1:], course.suspects[:1]
-        postponed = threads.map(self.posting.postpone, others)
+        postponed = threads.map(self._undone, others)
         course.ends |= zip((job.message for job in others), postponed, strict=True)
         course.slots.decide(len(others))
 
@@ -219,8 +226,7 @@ class BatchDelivery:
         course.slots.keep(0)
         slot = course.slots.take()
         course.slots.decide(used=1 if slot else 0)
-        post, postpone = self._post_one, self.posting.postpone
-        course.ends[job.message] = post(job, slot) if slot else postpone(job)
+        course.ends[job.message] = self._post_one(job, slot) if slot else self._undone(job)
 
     def _turn_away(self, course: Course, groups: Sequence[Sequence[Arrival]]) -> None:
         """Send back at once what gets no slot."""
@@ -233,7 +239,7 @@ class BatchDelivery:
         """Undo the claims of what got no slot, though one was expected."""
         messages = [job.message for job in course.unplaced]
         away = self._turned_away(messages, course.slots.refusal)
-        undone = threads.map(self.posting.undo, course.unplaced, away.values())
+        undone = threads.map(self._undone, course.unplaced, away.values())
         course.ends |= zip(messages, undone, strict=True)
 
     def _crashed(self, exc: Exception, message: Message, lease: float) -> Later:

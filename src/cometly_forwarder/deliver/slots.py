@@ -19,6 +19,8 @@ _PASSED_SECONDS = 0.1
 # Posts begin no later than this before the latest slot, if a suspect waits for their end: they take
 # 14 s at the most.
 _OTHERS_END_SECONDS = 15.0
+# No thread waits longer for what the claims of others find: a call to AWS takes no longer.
+_CLAIM_SECONDS = 9.0
 
 
 class Gate(Protocol):
@@ -116,8 +118,8 @@ class Slots:
         with self._lock:
             self._stock_up()
             # The last slot is a suspect's, should one of the claims under way turn out to be one.
-            while self.refusal and len(self._stock) == 1 and self._out and not self._kept:
-                self._lock.wait()
+            if not self._may_take():
+                self._lock.wait_for(self._may_take, _CLAIM_SECONDS)
                 self._stock_up()
             if len(self._stock) <= (self._kept if self.refusal else 0):
                 return None
@@ -151,6 +153,9 @@ class Slots:
             if not self.undecided:
                 self._give_back(self._stock)
                 self._stock.clear()
+
+    def _may_take(self) -> bool:
+        return not (self.refusal and len(self._stock) == 1 and self._out) or self._kept > 0
 
     def _stock_up(self) -> None:
         """Reserve, if nothing is left that a post could still reach: a claim is to come first.
