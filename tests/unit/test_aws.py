@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 from collections.abc import Iterator
 from typing import Any
@@ -23,18 +24,22 @@ def test_a_failing_service_is_asked_so_often_with_one_wait_between(
     waits: list[float] = []
     monkeypatch.setattr("botocore.endpoint.time.sleep", waits.append)
     with serving(lambda sock, _: sock.sendall(response("500 Failed", b"{}"))) as server:
-        for name, value in {
-            "AWS_ENDPOINT_URL": server.url,
-            "AWS_DEFAULT_REGION": REGION,
-            "AWS_ACCESS_KEY_ID": "none",
-            "AWS_SECRET_ACCESS_KEY": "none",
-        }.items():
-            monkeypatch.setenv(name, value)
+        point_at(server.url, monkeypatch)
         with pytest.raises(ClientError):
             aws.client("secretsmanager").get_secret_value(SecretId="s")
 
     assert len(server.requests) == aws.TRIES
     assert len(waits) == aws.TRIES - 1
+
+
+def point_at(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {
+        "AWS_ENDPOINT_URL": url,
+        "AWS_DEFAULT_REGION": REGION,
+        "AWS_ACCESS_KEY_ID": "none",
+        "AWS_SECRET_ACCESS_KEY": "none",
+    }.items():
+        monkeypatch.setenv(name, value)
 
 
 @pytest.fixture
@@ -59,13 +64,7 @@ def test_the_certificates_are_read_once_for_all_connections_of_all_clients(
 ) -> None:
     monkeypatch.setattr("botocore.endpoint.time.sleep", lambda _: None)
     with serving(lambda *_: None, ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)) as server:
-        for name, value in {
-            "AWS_ENDPOINT_URL": server.url,
-            "AWS_DEFAULT_REGION": REGION,
-            "AWS_ACCESS_KEY_ID": "none",
-            "AWS_SECRET_ACCESS_KEY": "none",
-        }.items():
-            monkeypatch.setenv(name, value)
+        point_at(server.url, monkeypatch)
 
         if is_warm:
             aws.read_certificates()
@@ -77,6 +76,31 @@ def test_the_certificates_are_read_once_for_all_connections_of_all_clients(
 
     assert server.connections == 2 * aws.TRIES
     assert len(read) == 1
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+@pytest.mark.parametrize("is_trusted", [False, True])
+def test_a_certificate_has_to_be_signed_and_of_that_name(
+    tls: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch, host: str, *, is_trusted: bool
+) -> None:
+    monkeypatch.setattr("botocore.endpoint.time.sleep", lambda _: None)
+    aws._session.cache_clear()
+    aws._tls.cache_clear()
+    answer = b'HTTP/1.1 200 OK\r\nContent-Length: 21\r\n\r\n{"SecretString": "s"}'
+    with serving(lambda connection, _: connection.sendall(answer), tls) as server:
+        point_at(server.url.replace("127.0.0.1", host), monkeypatch)
+        if is_trusted:
+            monkeypatch.setenv("AWS_CA_BUNDLE", os.environ["SSL_CERT_FILE"])
+        aws.read_certificates()
+        ask = aws.client("secretsmanager").get_secret_value
+
+        if is_trusted and host == "127.0.0.1":
+            assert ask(SecretId="s")["SecretString"] == "s"
+        else:
+            with pytest.raises(SSLError):
+                ask(SecretId="s")
+    aws._session.cache_clear()
+    aws._tls.cache_clear()
 
 
 def test_the_wait_between_two_tries_is_at_the_most_what_the_time_budget_allows() -> None:

@@ -8,14 +8,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
-from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from cometly_forwarder.deliver import cometly
 from cometly_forwarder.deliver.connections import IDLE_SECONDS, WARY_SECONDS
@@ -219,39 +213,6 @@ def test_an_answer_that_comes_after_an_interim_one_does_not_pass_for_that_of_the
 # --- Over TLS ---------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ssl.SSLContext:
-    """Make a certificate for loopback that this process trusts."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "loopback")])
-    now = datetime.now(UTC)
-    addresses = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(hours=1))
-        .add_extension(addresses, critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    pem = tmp_path / "loopback.pem"
-    pem.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-        + certificate.public_bytes(serialization.Encoding.PEM)
-    )
-    monkeypatch.setenv("SSL_CERT_FILE", str(pem))
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(pem)
-    return context
-
-
 @BREAKS
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 def test_over_tls_a_dead_connection_is_replaced_just_so(
@@ -272,6 +233,14 @@ def test_a_certificate_that_nobody_signed_is_no_answer(
     monkeypatch.delenv("SSL_CERT_FILE")
     with serving(breaking(reset), tls) as server:
         answer = client(server.url).post({})
+
+    assert answer == NoResponse("TLS failed")
+    assert server.requests == []
+
+
+def test_a_certificate_of_another_name_is_no_answer(tls: ssl.SSLContext) -> None:
+    with serving(breaking(reset), tls) as server:
+        answer = client(server.url.replace("127.0.0.1", "localhost")).post({})
 
     assert answer == NoResponse("TLS failed")
     assert server.requests == []

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import http.client
 import math
+import ssl
 from collections.abc import Callable
 
 import urllib3
 from urllib3.connection import HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import ProtocolError
+from urllib3.util.ssl_ import create_urllib3_context
 
 from cometly_forwarder.deliver.deadline import BoundedConnection
 from cometly_forwarder.stopwatch import Stopwatch
@@ -44,6 +46,7 @@ def make_pool(
         block=True,
         retries=False,
         timeout=urllib3.Timeout(connect=connect, read=read),
+        ssl_context=_trusting_the_usual(),
     )
     upkeep = Upkeep(now or Stopwatch())
     pool.pool_classes_by_scheme = {
@@ -51,6 +54,13 @@ def make_pool(
         "https": _pool_class(HTTPSConnectionPool, _TlsConnection, upkeep),
     }
     return pool
+
+
+def _trusting_the_usual() -> ssl.SSLContext:
+    """Make what urllib3 makes for each connection, where it takes 17 ms of a whole processor."""
+    context = create_urllib3_context()
+    context.load_default_certs()
+    return context
 
 
 def _pool_class(pool: type, connection: type, upkeep: Upkeep) -> type:
