@@ -637,6 +637,32 @@ def test_what_killed_fewest_workers_posts_first_when_all_others_are_on_their_way
     assert sorted(kept) == ["m-0", "m-1", "m-2", "m-4"]
 
 
+def test_what_others_left_goes_back_before_a_suspect_takes_its_slot(
+    pipe: Pipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    suspects = [message(number) for number in range(10)]
+    pipe.deliver(*suspects)
+    make_suspects(pipe)
+    steps, give_back, release = list[str](), MemoryGate.give_back, pipe.queue.release
+
+    def give_back_seen(*given: Any, **named: Any) -> None:
+        steps.append("give back")
+        give_back(*given, **named)
+
+    def release_seen(delays: Mapping[str, float]) -> None:
+        steps.append("release")
+        release(delays)
+
+    monkeypatch.setattr(MemoryGate, "give_back", give_back_seen)
+    monkeypatch.setattr(MemoryGate, "expects_room", lambda *_: False)
+    monkeypatch.setattr(pipe.queue, "release", release_seen)
+
+    pipe.deliver(*suspects)
+
+    assert steps == ["give back", "release"]
+    assert reserved(pipe) == 1
+
+
 def test_a_defect_at_one_claim_that_is_undone_keeps_no_other_event_back(
     pipe: Pipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:

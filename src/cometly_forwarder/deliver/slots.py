@@ -145,14 +145,17 @@ class Slots:
                 self._lock.notify_all()
 
     def decide(self, count: int = 1, *, used: int = 0) -> None:
-        """Count events that are decided, and how many of them post in a slot that they took."""
+        """Count events that are decided, and how many of them post in a slot that they took.
+
+        Where a suspect alone is left, only the last slot stays: it has most time for it.
+        """
         with self._lock:
             self._out -= used
             self.undecided -= count
             self._lock.notify_all()
-            if not self.undecided:
-                self._give_back(self._stock)
-                self._stock.clear()
+            if self.undecided <= self._kept:
+                spare = len(self._stock) - self.undecided
+                self._give_back([self._stock.popleft() for _ in range(spare)])
 
     def _may_take(self) -> bool:
         return not (self.refusal and len(self._stock) == 1 and self._out) or self._kept > 0
