@@ -955,3 +955,30 @@ def test_no_minute_holds_more_than_the_limit_though_posts_go_out_before_their_sl
     posts.sort()
     # Of a minute that ends with a post, and begins with the one that is `rate` places before.
     assert all(late - early > 60 for early, late in zip(posts, posts[rate:], strict=False))
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_no_minute_holds_more_though_lanes_mix_tables_are_slow_and_slots_come_back(
+    seed: int,
+) -> None:
+    dice = random.Random(seed)
+    rate, pauses = dice.choice([10, 30, 60]), dice.choice([[0.0, 0.1, 7.0], [0.0, 1.0, 31.0]])
+    state, now, posts = GateState(), NOW, list[float]()
+    unused: list[tuple[float, Unused]] = []
+    for _ in range(60):
+        now += dice.choice(pauses)
+        for moment, slots in [each for each in unused if each[0] <= now]:
+            unused.remove((moment, slots))
+            state = rules.give_back(state, slots, now=now, configured=rate)
+        lane, lead = dice.choice(list(Lane)), dice.choice([0.1, 0.3, 4.1])
+        asked = SlotRequest(now, dice.choice([1, 10]), now + 18.5, rate, lead, lane)
+        state, found = rules.admit(state, asked)
+        for slot in found.slots:
+            begins = max(now, slot - found.early)
+            if dice.random() < 0.2:
+                unused.append((dice.choice([now, slot + 0.3]), Unused((slot,), lane)))
+            else:
+                posts.append(dice.choice([begins, max(begins, slot), slot + 0.3]))
+
+    posts.sort()
+    assert all(late - early > 60 for early, late in zip(posts, posts[rate:], strict=False))
