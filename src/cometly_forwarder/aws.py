@@ -7,6 +7,7 @@ for transfers as well.
 from __future__ import annotations
 
 import logging
+import os
 import ssl
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, overload
@@ -62,7 +63,8 @@ def read_certificates() -> None:
 
     The first connection does it otherwise.
     """
-    bundle = _session().get_config_variable("ca_bundle") or True
+    named = _session().get_config_variable("ca_bundle") or os.environ.get("REQUESTS_CA_BUNDLE")
+    bundle: Any = named or True
     _tls().load_verify_locations(get_cert_path(bundle), None, None)
 
 

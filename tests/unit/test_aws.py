@@ -7,6 +7,7 @@ import ssl
 from collections.abc import Iterator
 from typing import Any
 
+import certifi
 import pytest
 from botocore.exceptions import ClientError, SSLError
 from botocore.retries.standard import ExponentialBackoff, RetryContext
@@ -53,15 +54,22 @@ def read(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
         real(self, cafile, *others)
 
     monkeypatch.setattr(ssl.SSLContext, "load_verify_locations", load)
+    aws._session.cache_clear()
     aws._tls.cache_clear()
     yield files
+    aws._session.cache_clear()
     aws._tls.cache_clear()
 
 
+@pytest.mark.parametrize("is_named", [False, True])
 @pytest.mark.parametrize("is_warm", [False, True])
 def test_the_certificates_are_read_once_for_all_connections_of_all_clients(
-    read: list[Any], monkeypatch: pytest.MonkeyPatch, *, is_warm: bool
+    read: list[Any], monkeypatch: pytest.MonkeyPatch, *, is_warm: bool, is_named: bool
 ) -> None:
+    monkeypatch.delenv("AWS_CA_BUNDLE", raising=False)
+    monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
+    if is_named:
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", certifi.where())
     monkeypatch.setattr("botocore.endpoint.time.sleep", lambda _: None)
     with serving(lambda *_: None, ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)) as server:
         point_at(server.url, monkeypatch)

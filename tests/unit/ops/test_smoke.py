@@ -520,6 +520,7 @@ def test_each_alarm_of_the_template_is_one_of_its_stack() -> None:
         "Ref.AWS::StackName": "shop",
         "Ref.IngestFunction": "shop-ingest",
         "Ref.DeliverFunction": "shop-deliver",
+        "Ref.ReconcileFunction": "shop-reconcile",
         **{
             f"Fn::GetAtt.{it}.QueueName": it
             for it in ("EventQueue", "PageQueue", "DeadLetterQueue")
@@ -543,6 +544,7 @@ def test_each_alarm_of_the_template_is_one_of_its_stack() -> None:
     outputs = {
         "ApiUrl": "https://a1b2c3.execute-api.eu-central-1.amazonaws.com",
         "IngestFunctionName": "shop-ingest",
+        "ReconcileFunctionName": "shop-reconcile",
         "DeliverFunctionName": "shop-deliver",
         **{f"{it}Url": f"https://sqs.example.com/1/{it}" for it in QUEUES},
     }
