@@ -39,6 +39,7 @@ class FakeCometly:
     broken_files: int = 0
     odd_lines: bool = False
     checks_until_done: int = 2
+    zone_of_exports: ZoneInfo | None = None
     asked: list[tuple[str, str, dict[str, list[str]]]] = field(default_factory=list)
     throttled: int = 0
     url: str = ""
@@ -93,9 +94,9 @@ class FakeCometly:
 
     def _created(self, body: dict[str, Any]) -> Answer:
         day = date.fromisoformat(body["date"])
+        zone = self.zone_of_exports or self.zone
         start, end = (
-            datetime.combine(day + timedelta(days=it), time(), self.zone).timestamp()
-            for it in (0, 1)
+            datetime.combine(day + timedelta(days=it), time(), zone).timestamp() for it in (0, 1)
         )
         rows = self._between(start, end - 1)
         self._exports.append([{name: row[name] for name in body["fields"]} for row in rows])

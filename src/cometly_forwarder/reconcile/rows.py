@@ -43,3 +43,9 @@ def recorded_in(rows: Sequence[Mapping[str, Any]], start: int, end: int) -> Iter
             order_id=str(order_id or order_name or ""),
             amount=parts_in(row.get("amount")),
         )
+
+
+def are_within(rows: Sequence[Mapping[str, Any]], start: int, end: int) -> bool:
+    """Say whether all rows that have a time have it from `start` to before `end`."""
+    seconds = (second_in(row.get("event_time_utc")) for row in rows)
+    return all(start <= second < end for second in seconds if second is not None)

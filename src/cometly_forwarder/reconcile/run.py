@@ -12,16 +12,21 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Protocol
 
+from cometly_forwarder.errors import ListUnread
 from cometly_forwarder.event.facts import PARTS
 from cometly_forwarder.reconcile.book import Book
-from cometly_forwarder.reconcile.days import SETTLING_SECONDS, Day, utc_time
+from cometly_forwarder.reconcile.days import MARGIN_SECONDS, SETTLING_SECONDS, Day, utc_time
 from cometly_forwarder.reconcile.ledger import MOST_ORDERS, Found
 from cometly_forwarder.reconcile.matching import Delivered, Finding, Kind, Recorded, judge
-from cometly_forwarder.reconcile.rows import Page, recorded_in
+from cometly_forwarder.reconcile.rows import Page, are_within, recorded_in
 
 # Cometly offers its export for days of so many events and more.
 EXPORTED_FROM = 10_000
 _READ = "(read to the end)"
+_OF_ANOTHER_DAY = "(of another day)"
+# The hour more that is asked for, and one in which clocks may change. Asked in a zone that is
+# wrong by no more than the former, the list still has the whole day.
+_STRAY_SECONDS = 2 * MARGIN_SECONDS
 
 
 class Listing(Protocol):
@@ -123,24 +128,38 @@ class Comparison:
         """Read a day to its end, from where the book is; a large one by an export."""
         note, rows = f"list {day.date}", 0
         while (known := self.book.note(note)) != _READ:
-            if rows > EXPORTED_FROM or self.book.note(_export_of(day)):
-                self._read_export(day)
-                self.book.add_note(note, _READ)
-                return
+            export = self.book.note(_export_of(day))
+            if (export or rows > EXPORTED_FROM) and export != _OF_ANOTHER_DAY:
+                if self._read_export(day):
+                    self.book.add_note(note, _READ)
+                    return
+                continue
             page = self.listing.page(day, known)
+            if not are_within(page.rows, day.start - _STRAY_SECONDS, day.end + _STRAY_SECONDS):
+                raise ListUnread(
+                    f"Cometly's rows of {day.date} are of other hours than were asked for: "
+                    "the Space has another time zone (SpaceTimeZone, --time-zone)"
+                )
             rows += len(page.rows)
             self.book.add_recorded(self._rows(page), note, page.cursor or _READ)
             self.tell(f"{day.date}: {rows} rows of Cometly's list")
 
-    def _read_export(self, day: Day) -> None:
-        """Read an export. One that was asked for already is known by what the book notes."""
+    def _read_export(self, day: Day) -> bool:
+        """Read an export. One that was asked for already is known by what the book notes.
+
+        False where it is of another day than the Space's, and so lacks a part of this one.
+        """
         note, rows = _export_of(day), 0
         self.tell(f"{day.date}: more than {EXPORTED_FROM} rows, so Cometly is asked for an export")
         known = self.book.note(note)
         for page in self.exports.read(day, known, partial(self.book.add_note, note)):
+            if not are_within(page.rows, day.start, day.end):
+                self.book.add_note(note, _OF_ANOTHER_DAY)
+                return False
             rows += len(page.rows)
             self.book.add_recorded(self._rows(page), f"{note}, rows", str(rows))
             self.tell(f"{day.date}: {rows} rows of Cometly's export")
+        return True
 
     def _rows(self, page: Page) -> Iterator[Recorded]:
         return recorded_in(page.rows, self.days[0].start, self.days[-1].end)

@@ -311,6 +311,49 @@ def test_a_large_day_is_read_by_an_export(
     assert document["requests"] == 3 + 1 + 2
 
 
+@pytest.mark.parametrize("zone", ["America/New_York", "Asia/Kolkata", "Pacific/Auckland"])
+def test_a_zone_that_is_not_the_spaces_is_said_and_nothing_is_called_missing(
+    space: Space, run: Run, zone: str
+) -> None:
+    for hour in range(-24, 48):
+        space.both(MIDNIGHT + 3600 * hour, order_id=f"{hour}")
+    space.cometly.zone = ZoneInfo(zone)
+
+    ran = run("reconcile", "--day", DAY)
+
+    assert ran.status == 1
+    assert "the Space has another time zone" in str(ran.exception)
+    assert "missing there" not in ran.out
+
+
+def test_a_zone_that_is_wrong_by_an_hour_loses_nothing(space: Space, run: Run) -> None:
+    for minute in range(-180, 1620, 10):
+        space.both(MIDNIGHT + 60 * minute, order_id=f"{minute}")
+    space.cometly.zone = ZoneInfo("Europe/Berlin")
+
+    document = run("reconcile", "--day", DAY, "--json").document
+
+    assert (document["delivered"], document["recorded"]) == (144, 144)
+    assert document["findings"] == []
+
+
+def test_an_export_of_another_day_gives_way_to_the_list(
+    space: Space, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(comparison, "EXPORTED_FROM", 10)
+    space.in_zone("America/New_York")
+    space.cometly.zone_of_exports = ZoneInfo("UTC")
+    space.cometly.most_per_page = 4
+    space.clock.time += 86400
+    for hour in range(-12, 48):
+        space.both(MIDNIGHT + 3600 * hour, order_id=f"{hour}")
+
+    document = run("reconcile", "--day", DAY, "--json").document
+
+    assert (document["delivered"], document["recorded"]) == (24, 24)
+    assert document["findings"] == []
+
+
 def interrupted(*, after: int) -> Callable[[Any], Any]:
     """Break off at a page of the list, as Ctrl-C does."""
     page = CometlyList.page
