@@ -17,6 +17,7 @@ from typing import Any
 
 from cometly_forwarder.event.facts import Facts
 from cometly_forwarder.reconcile.matching import Delivered, Finding, Kind, Recorded
+from cometly_forwarder.reconcile.rows import First
 
 # A list that was begun longer ago than this is read anew: events may have shown up since.
 KEPT_SECONDS = 24 * 3600
@@ -26,6 +27,9 @@ CREATE TABLE IF NOT EXISTS about (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS recorded (
     id TEXT PRIMARY KEY, place TEXT NOT NULL, name TEXT NOT NULL, second INTEGER NOT NULL,
     hash TEXT NOT NULL, order_id TEXT NOT NULL, amount INTEGER
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS first (
+    hash TEXT, id TEXT, second INTEGER NOT NULL, PRIMARY KEY (hash, id)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS delivered (
     event_id TEXT PRIMARY KEY, place TEXT NOT NULL, name TEXT NOT NULL, second INTEGER NOT NULL,
@@ -40,6 +44,16 @@ CREATE TABLE IF NOT EXISTS finding (
 _DELIVERED = (
     "SELECT place, 0, event_id, name, second, hash, amount, is_keyed, at, request_id FROM delivered"
 )
+_EXPLAIN = """
+UPDATE finding SET kind = ?, basis = (
+    SELECT ? || first.id || ', of ' || strftime('%Y-%m-%dT%H:%M:%SZ', first.second, 'unixepoch')
+    FROM delivered JOIN first USING (hash) WHERE delivered.event_id = finding.event_id
+    ORDER BY first.second LIMIT 1
+) WHERE kind = ? AND EXISTS (
+    SELECT 1 FROM delivered JOIN first USING (hash)
+    WHERE delivered.event_id = finding.event_id AND NOT is_keyed
+)
+"""
 _RECORDED = "SELECT place, 1, id, name, second, hash, order_id, amount FROM recorded"
 
 
@@ -99,8 +113,14 @@ class Book:
         found = self.base.execute("SELECT value FROM about WHERE name = ?", (name,)).fetchone()
         return str(found[0]) if found else None
 
-    def add_recorded(self, rows: Iterable[Recorded], name: str, value: str) -> None:
+    def add_recorded(
+        self, rows: Iterable[Recorded], firsts: Iterable[First], name: str, value: str
+    ) -> None:
         """Write rows, and a note of how far the list was read, as one."""
+        self.base.executemany(
+            "INSERT OR IGNORE INTO first VALUES (?, ?, ?)",
+            ((it.order, it.id, it.second) for it in firsts),
+        )
         self.base.executemany(
             "INSERT OR IGNORE INTO recorded VALUES (?, ?, ?, ?, ?, ?, ?)",
             (
@@ -186,6 +206,14 @@ class Book:
             yield Finding(
                 kind, str(basis), sent and _delivered_in(sent[2:]), row and _recorded_in(row[2:])
             )
+
+    def explain_by_firsts(self, words: str) -> None:
+        """Make duplicates of the orders that are missing, and of which there is a first row.
+
+        `words` come before its id.
+        """
+        values = (Kind.DUPLICATE.value, words, Kind.MISSING.value)
+        self.base.execute(_EXPLAIN, values)
 
     def replace_finding(self, old: Finding, new: Finding) -> None:
         """Write what a second look at a delivered event led to."""

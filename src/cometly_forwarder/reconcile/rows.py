@@ -15,6 +15,15 @@ NAMELESS = "(without a name)"
 
 
 @dataclass(frozen=True, slots=True)
+class First:
+    """A row because of which Cometly may have dropped an order that has no row of its own."""
+
+    order: str
+    id: str
+    second: int
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
     """Rows of the list, and the cursor of the next page; None at the end."""
 
@@ -43,6 +52,25 @@ def recorded_in(rows: Sequence[Mapping[str, Any]], start: int, end: int) -> Iter
             order_id=str(order_id or order_name or ""),
             amount=parts_in(row.get("amount")),
         )
+
+
+def firsts_in(rows: Sequence[Mapping[str, Any]], start: int, end: int) -> Iterator[First]:
+    """Read what Cometly compares orders with, and no group of the days has.
+
+    The order's name of a row that has an id as well: a later one with that name alone is dropped.
+    And of the rows that came along from before and after the days, both.
+    """
+    for row in rows:
+        id_, second = row.get("id"), second_in(row.get("event_time_utc"))
+        if id_ is None or second is None:
+            continue
+        name, order_id = str(row.get("event_name") or NAMELESS), row.get("order_id")
+        orders = {order_hash(name, None, row.get("order_name"))}
+        if not start <= second < end:
+            orders.add(order_hash(name, order_id, None))
+        elif not order_id:
+            continue
+        yield from (First(order, str(id_), second) for order in orders if order)
 
 
 def are_within(rows: Sequence[Mapping[str, Any]], start: int, end: int) -> bool:

@@ -10,18 +10,22 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import islice
 from typing import Any, Protocol
 
 from cometly_forwarder.errors import ListUnread
 from cometly_forwarder.event.facts import PARTS
 from cometly_forwarder.reconcile.book import Book
 from cometly_forwarder.reconcile.days import MARGIN_SECONDS, SETTLING_SECONDS, Day, utc_time
-from cometly_forwarder.reconcile.ledger import MOST_ORDERS, Found
-from cometly_forwarder.reconcile.matching import Delivered, Finding, Kind, Recorded, judge
-from cometly_forwarder.reconcile.rows import Page, are_within, recorded_in
+from cometly_forwarder.reconcile.ledger import Found
+from cometly_forwarder.reconcile.matching import Delivered, Finding, Kind, judge
+from cometly_forwarder.reconcile.rows import Page, are_within, firsts_in, recorded_in
 
 # Cometly offers its export for days of so many events and more.
 EXPORTED_FROM = 10_000
+# So many orders are held at once: 50 MB.
+_MOST_LOOKED_FOR = 50_000
+_ONE_OF_AN_ORDER = "Cometly keeps one of an order and customer"
 _READ = "(read to the end)"
 _OF_ANOTHER_DAY = "(of another day)"
 # The hour more that is asked for, and one in which clocks may change. Asked in a zone that is
@@ -141,7 +145,7 @@ class Comparison:
                     "the Space has another time zone (SpaceTimeZone, --time-zone)"
                 )
             rows += len(page.rows)
-            self.book.add_recorded(self._rows(page), note, page.cursor or _READ)
+            self._keep(page, note, page.cursor or _READ)
             self.tell(f"{day.date}: {rows} rows of Cometly's list")
 
     def _read_export(self, day: Day) -> bool:
@@ -157,12 +161,14 @@ class Comparison:
                 self.book.add_note(note, _OF_ANOTHER_DAY)
                 return False
             rows += len(page.rows)
-            self.book.add_recorded(self._rows(page), f"{note}, rows", str(rows))
+            self._keep(page, f"{note}, rows", str(rows))
             self.tell(f"{day.date}: {rows} rows of Cometly's export")
         return True
 
-    def _rows(self, page: Page) -> Iterator[Recorded]:
-        return recorded_in(page.rows, self.days[0].start, self.days[-1].end)
+    def _keep(self, page: Page, note: str, value: str) -> None:
+        start, end = self.days[0].start, self.days[-1].end
+        rows = recorded_in(page.rows, start, end)
+        self.book.add_recorded(rows, firsts_in(page.rows, start, end), note, value)
 
     # --- The ledger's side ------------------------------------------------------------------------
 
@@ -189,17 +195,18 @@ class Comparison:
         return lines
 
     def _look_twice(self) -> None:
-        """Look for the orders that are missing on other days: Cometly keeps the first of an order.
+        """Look for the orders that are missing elsewhere: Cometly keeps the first of an order.
 
-        Not where so many are missing that this explains nothing.
+        By the rows that came along with the days', then by what was delivered for other days.
         """
-        missing = {
-            finding.delivered.facts.order: finding
-            for finding in self.book.findings(Kind.MISSING, MOST_ORDERS + 1)
+        self.book.explain_by_firsts(f"{_ONE_OF_AN_ORDER}: its row ")
+        orders = (
+            (finding.delivered.facts.order, finding)
+            for finding in self.book.findings(Kind.MISSING)
             if finding.delivered and finding.delivered.facts.order
             if not finding.delivered.facts.is_keyed
-        }
-        if not 0 < len(missing) <= MOST_ORDERS:
+        )
+        if not (missing := dict(islice(orders, _MOST_LOOKED_FOR))):
             return
         for found in self.ledger.of_orders(list(missing)):
             for twin in found.delivered:
@@ -207,10 +214,7 @@ class Comparison:
 
     def _explain(self, finding: Finding | None, twin: Delivered) -> None:
         if finding and finding.delivered and twin.at < finding.delivered.at:
-            basis = (
-                "Cometly keeps one of an order and customer: "
-                f"{twin.event_id}, of {utc_time(twin.facts.second)}"
-            )
+            basis = f"{_ONE_OF_AN_ORDER}: {twin.event_id}, of {utc_time(twin.facts.second)}"
             self.book.replace_finding(finding, replace(finding, kind=Kind.DUPLICATE, basis=basis))
 
 

@@ -268,7 +268,7 @@ def test_without_a_day_it_is_the_last_that_is_over(space: Space, run: Run) -> No
 
 
 def test_an_order_that_another_day_delivered_first_is_a_duplicate(space: Space, run: Run) -> None:
-    first = space.both(MIDNIGHT - 60, order_id="1042")
+    first = space.both(MIDNIGHT - 7200, order_id="1042")
     again = space.deliver(MIDNIGHT + 60, order_id="1042", email="eve@example.com")
     keyed = space.deliver(MIDNIGHT + 61, order_id="1042", idempotency_key="k")
     space.deliver(MIDNIGHT + 86400, order_id="1043")
@@ -280,20 +280,56 @@ def test_an_order_that_another_day_delivered_first_is_a_duplicate(space: Space, 
     assert sorted(found(document, "missing")) == sorted([keyed, lost])
     [duplicate] = [it for it in document["findings"] if it["kind"] == "duplicate"]
     assert duplicate["basis"] == (
-        f"Cometly keeps one of an order and customer: {first}, of 2026-11-23T23:59:00Z"
+        f"Cometly keeps one of an order and customer: {first}, of 2026-11-23T22:00:00Z"
     )
 
 
-def test_where_very_many_orders_are_missing_nothing_is_looked_for_twice(
-    space: Space, run: Run
-) -> None:
-    for number in range(101):
-        space.deliver(order_id=f"{number}")
+def test_of_very_many_orders_each_is_looked_for_on_other_days(space: Space, run: Run) -> None:
+    lost = [space.deliver(order_id=f"lost {number}", amount=9) for number in range(60)]
+    lead = space.deliver(event_name="lead_generated")
+    for number in range(60):
+        space.both(MIDNIGHT - 7200, order_id=f"{number}", amount=1)
+    again = [
+        space.deliver(order_id=f"{number}", amount=1, email="eve@example.com")
+        for number in range(60)
+    ]
 
     document = run("reconcile", "--day", DAY, "--json").document
 
-    assert document["missing"] == 101
-    assert document["read_units"] < 10
+    assert sorted(found(document, "missing")) == sorted([*lost, lead])
+    assert sorted(found(document, "duplicate")) == sorted(again)
+
+
+def test_an_order_that_another_sender_recorded_around_midnight_is_a_duplicate(
+    space: Space, run: Run
+) -> None:
+    at_night = [space.deliver(at, order_id=f"{at}") for at in (MIDNIGHT, MIDNIGHT + 86399)]
+    for order, at in zip(at_night, (MIDNIGHT - 2, MIDNIGHT + 86401), strict=True):
+        space.record(order, event_time_utc=utc_time(at))
+    keyed = space.deliver(order_id="1042", idempotency_key="k")
+    space.record(keyed, event_time_utc=utc_time(MIDNIGHT - 1))
+    lost = space.deliver(order_id="1043")
+    space.record(lost, event_time_utc=utc_time(MIDNIGHT - 1), event_name="upsell_purchase")
+
+    document = run("reconcile", "--day", DAY, "--json").document
+
+    assert sorted(found(document, "duplicate")) == sorted(at_night)
+    assert sorted(found(document, "missing")) == sorted([keyed, lost])
+    assert found(document, "not_from_here") == []
+    assert "its row 8000, of 2026-11-23T23:59:58Z" in str(document["findings"])
+
+
+def test_an_order_by_its_name_alone_is_a_duplicate_of_one_that_has_an_id_too(
+    space: Space, run: Run
+) -> None:
+    space.both(order_id="1042", order_name="#1042")
+    by_name = space.deliver(order_name="#1042", email="eve@example.com")
+    lost = space.deliver(order_name="#1043")
+
+    document = run("reconcile", "--day", DAY, "--json").document
+
+    assert found(document, "duplicate") == [by_name]
+    assert found(document, "missing") == [lost]
 
 
 def test_a_large_day_is_read_by_an_export(
