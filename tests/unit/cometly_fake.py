@@ -39,6 +39,7 @@ class FakeCometly:
     broken_files: int = 0
     odd_lines: bool = False
     checks_until_done: int = 2
+    members_of_files: int = 1
     zone_of_exports: ZoneInfo | None = None
     asked: list[tuple[str, str, dict[str, list[str]]]] = field(default_factory=list)
     throttled: int = 0
@@ -119,8 +120,9 @@ class FakeCometly:
             return told(400, {"message": "Only one way to authenticate is allowed."})
         rows = ["odd"] if self.odd_lines else self._exports[number - 1]
         lines = "".join(json.dumps(row) + "\n" for row in rows)
-        packed = zlib.compressobj(wbits=16 + zlib.MAX_WBITS)
-        data = packed.compress(lines.encode()) + packed.flush()
+        text = lines.encode()
+        size = -(-len(text) // self.members_of_files) or 1
+        data = b"".join(_packed(text[at : at + size]) for at in range(0, len(text) or 1, size))
         if self.broken_files:
             self.broken_files -= 1
             data = data[: len(data) // 2]
@@ -132,6 +134,11 @@ class FakeCometly:
 
     def _moment(self, text: str) -> float:
         return datetime.strptime(text, "%Y-%m-%d %H:%M:%S").replace(tzinfo=self.zone).timestamp()
+
+
+def _packed(text: bytes) -> bytes:
+    packed = zlib.compressobj(wbits=16 + zlib.MAX_WBITS)
+    return packed.compress(text) + packed.flush()
 
 
 def told(status: int, content: object, headers: dict[str, str] | None = None) -> Answer:

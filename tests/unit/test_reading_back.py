@@ -198,6 +198,15 @@ def test_a_row_without_a_name_is_somebody_elses() -> None:
     assert found.name == "(without a name)"
 
 
+def test_halves_of_characters_in_a_row_are_replaced() -> None:
+    row = a_row(1, DAY.start, event_name="purch\ud83dase", order_id="\ud800")
+
+    [found] = recorded_in([row], DAY.start, DAY.end)
+
+    assert (found.name, found.order_id) == ("purch?ase", "?")
+    assert found.order == order_hash("purch\ud83dase", "\ud800", None)
+
+
 @pytest.mark.parametrize("lacking", ["id", "event_time_utc"])
 def test_a_row_that_cannot_be_read_ends_the_comparison(lacking: str) -> None:
     with pytest.raises(ListUnread, match="lacks"):
@@ -253,6 +262,17 @@ def test_an_export_that_is_gone_is_made_anew(exports: CometlyExports) -> None:
     ids, notes = exported(exports, "77")
 
     assert (len(ids), notes) == (9001, ["77", "1"])
+
+
+@pytest.mark.parametrize("members", [2, 7])
+def test_a_file_that_was_packed_in_parts_is_read_to_its_end(
+    exports: CometlyExports, full: FakeCometly, members: int
+) -> None:
+    full.members_of_files = members
+
+    ids, notes = exported(exports)
+
+    assert (ids, notes) == (list(range(9001)), ["1"])
 
 
 def test_a_failed_export_and_a_broken_file_are_made_anew(

@@ -89,7 +89,10 @@ class _Failed(Exception):
 
 
 def lines_of(pool: Pool, address: str) -> Iterator[bytes]:
-    """Yield the lines of a gzipped file, which needs no token and must get none."""
+    """Yield the lines of a gzipped file, which needs no token and must get none.
+
+    It may be of several gzip members: a file that is written in parts is.
+    """
     answer = pool.request(
         "GET", address, redirect=False, retries=False, timeout=TIMEOUT, preload_content=False
     )
@@ -98,11 +101,15 @@ def lines_of(pool: Pool, address: str) -> Iterator[bytes]:
             raise _Failed(f"HTTP {answer.status} for its file")
         gzip, rest = zlib.decompressobj(_GZIP), b""
         for block in answer.stream(_BLOCK, decode_content=False):
-            *lines, rest = (rest + gzip.decompress(block)).split(b"\n")
-            yield from lines
+            while block:
+                if gzip.eof:
+                    gzip = zlib.decompressobj(_GZIP)
+                *lines, rest = (rest + gzip.decompress(block)).split(b"\n")
+                yield from filter(bytes.strip, lines)
+                block = gzip.unused_data  # noqa: PLW2901 - the next member's
         if not gzip.eof:
             raise _Failed("its file broke off")
-        yield from filter(None, [rest])
+        yield from filter(bytes.strip, [rest])
     finally:
         answer.close()
 

@@ -45,11 +45,11 @@ def recorded_in(rows: Sequence[Mapping[str, Any]], start: int, end: int) -> Iter
         name = str(row.get("event_name") or NAMELESS)
         order_id, order_name = row.get("order_id"), row.get("order_name")
         yield Recorded(
-            id=str(id_),
-            name=name,
+            id=_storable(id_),
+            name=_storable(name),
             second=second,
             order=order_hash(name, order_id, order_name),
-            order_id=str(order_id or order_name or ""),
+            order_id=_storable(order_id or order_name or ""),
             amount=parts_in(row.get("amount")),
         )
 
@@ -70,10 +70,15 @@ def firsts_in(rows: Sequence[Mapping[str, Any]], start: int, end: int) -> Iterat
             orders.add(order_hash(name, order_id, None))
         elif not order_id:
             continue
-        yield from (First(order, str(id_), second) for order in orders if order)
+        yield from (First(order, _storable(id_), second) for order in orders if order)
 
 
 def are_within(rows: Sequence[Mapping[str, Any]], start: int, end: int) -> bool:
     """Say whether all rows that have a time have it from `start` to before `end`."""
     seconds = (second_in(row.get("event_time_utc")) for row in rows)
     return all(start <= second < end for second in seconds if second is not None)
+
+
+def _storable(value: object) -> str:
+    """Write a value as text; halves of characters, which JSON lets through, as question marks."""
+    return str(value).encode(errors="replace").decode()
