@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 from cometly_forwarder.deliver.ledger import RETENTION_SECONDS
 from cometly_forwarder.errors import ListUnread, SettingsError
 from cometly_forwarder.reconcile.asking import Asker, Pace
-from cometly_forwarder.reconcile.book import Book
+from cometly_forwarder.reconcile.book import Book, is_busy
 from cometly_forwarder.reconcile.days import Day, days_between, last_settled_day, zone_named
 from cometly_forwarder.reconcile.exports import (
     CHECKS_PER_MINUTE,
@@ -117,6 +117,8 @@ def comparing(
     except ListUnread as exc:
         raise OpsError(f"{exc}. The same command goes on where this one was.") from exc
     except sqlite3.Error as exc:
+        if is_busy(exc):
+            raise OpsError("Another run compares these days now: wait for its end.") from exc
         raise OpsError(f"The file of the comparison cannot be used: {exc}.") from exc
 
 

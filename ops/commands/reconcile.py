@@ -34,7 +34,7 @@ _HEADS = {
     Kind.DUPLICATE: "duplicates",
     Kind.YOUNG: "too young",
 }
-_FORMULAS = ("=", "+", "-", "@", "\t", "\r")
+_FORMULAS = ("=", "+", "-", "@", "\t", "\r", "\n")
 _COLUMNS = (
     *("kind", "event_name", "event_time", "event_id", "delivered_at", "request_id", "amount"),
     *("cometly_id", "order", "recorded_amount", "basis"),

@@ -22,6 +22,7 @@ from cometly_forwarder.reconcile.rows import First
 # A list that was begun longer ago than this is read anew: events may have shown up since.
 KEPT_SECONDS = 24 * 3600
 _FETCHED = 1000
+_WAIT_SECONDS = 1.0
 _TABLES = """
 CREATE TABLE IF NOT EXISTS about (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS recorded (
@@ -69,15 +70,16 @@ class Book:
     def open(cls, file: Path, about: str, now: float) -> Book:
         """Open a file, or begin anew where it is of another comparison, old, or no book at all.
 
-        Raises sqlite3.Error and OSError where that cannot be.
+        Raises sqlite3.Error and OSError where that cannot be, as while another run has it open.
         """
         try:
             book = cls._opened(file)
             if book.note("about") == about and 0 <= now - book.began <= KEPT_SECONDS:
                 return book
             book.base.close()
-        except sqlite3.DatabaseError:
-            pass
+        except sqlite3.DatabaseError as exc:
+            if is_busy(exc):
+                raise
         file.unlink(missing_ok=True)
         # It names orders: none of anybody else's business.
         file.touch(mode=0o600)
@@ -89,10 +91,14 @@ class Book:
 
     @classmethod
     def _opened(cls, file: Path) -> Book:
-        base = sqlite3.connect(file)
+        base = sqlite3.connect(file, timeout=_WAIT_SECONDS)
         try:
             # What a crash of the machine would cost is a list to be read again.
-            base.executescript("PRAGMA synchronous = OFF; PRAGMA temp_store = FILE;" + _TABLES)
+            # The file is this run's alone, from here on until it is closed.
+            base.executescript(
+                "PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE; COMMIT;"
+                "PRAGMA synchronous = OFF; PRAGMA temp_store = FILE;" + _TABLES
+            )
             book = cls(file, base, 0.0)
             book.began = float(book.note("began") or 0)
         except sqlite3.Error:
@@ -228,6 +234,11 @@ class Book:
 
     def _write_note(self, name: str, value: str) -> None:
         self.base.execute("INSERT OR REPLACE INTO about VALUES (?, ?)", (name, value))
+
+
+def is_busy(exc: sqlite3.Error) -> bool:
+    """Say whether another run has the file open."""
+    return getattr(exc, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY
 
 
 def _place(name: str, second: int, order: str) -> str:

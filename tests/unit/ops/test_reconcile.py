@@ -444,6 +444,26 @@ def test_an_interrupted_scan_is_repeated_and_the_list_is_not(
     assert found(ran.document, "too_young") == [late]
 
 
+def test_a_second_run_of_the_same_days_waits_for_no_end_and_spoils_nothing(
+    space: Space, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    missing = space.deliver(order_id="1")
+    second: list[Any] = []
+    between = LedgerScan.between
+
+    def run_again_first(self: Any, *bounds: int) -> Any:
+        monkeypatch.setattr(LedgerScan, "between", between)
+        second.append(run("reconcile", "--day", DAY))
+        return between(self, *bounds)
+
+    monkeypatch.setattr(LedgerScan, "between", run_again_first)
+
+    first = run("reconcile", "--day", DAY, "--json")
+
+    assert "Another run compares these days" in str(second[0].exception)
+    assert found(first.document, "missing") == [missing]
+
+
 @pytest.mark.parametrize("spoilt", ["another day later", "no database"])
 def test_an_old_or_broken_file_is_begun_anew(
     space: Space, run: Run, monkeypatch: pytest.MonkeyPatch, spoilt: str
