@@ -313,6 +313,7 @@ def test_what_is_recorded_of_an_event_is_told(
     with urllib3.PoolManager(headers=AS_SENDER) as pool:
         pool.request("POST", alone.track_url, json={**CONTACT, "idempotency_key": "lost"})
         pool.request("GET", f"{alone.url}/public-api/v1/events")
+    expect(page.locator(".row")).to_have_count(2)
     page.locator(".row").first.click()
     expect(record).to_contain_text("Never recorded")
     page.get_by_role("button", name="Record one of another sender").click()
