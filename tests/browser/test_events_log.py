@@ -320,7 +320,7 @@ def test_what_is_recorded_of_an_event_is_told(
 
     expect(page.locator("#recorded")).to_have_text("2")
     expect(page.locator("#from-others")).to_have_text("1")
-    expect(page.locator("#records-note")).to_have_text("Answered: 1 lists (1 with 422).")
+    expect(page.locator("#records-note")).to_have_text("Answered: 1 list (1 with 422).")
     page.screenshot(path=tmp_path / f"records-{size[0]}-{scheme}.png", full_page=True)
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     for faults in (UNNAMED, DOUBLE_IDS, DANGLING, FAINT):

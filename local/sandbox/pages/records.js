@@ -2,7 +2,12 @@
 
 import { ask, byId, make } from '/dom.js';
 
-const ENDPOINTS = { list: 'lists', record: 'records', export: 'exports', export_check: 'looks at an export' };
+const ENDPOINTS = {
+  list: ['list', 'lists'],
+  record: ['record', 'records'],
+  export: ['export', 'exports'],
+  export_check: ['look at an export', 'looks at an export'],
+};
 
 /** Put the button to work that lets another sender of the Space bring a purchase. */
 export const startRecords = () => {
@@ -29,10 +34,10 @@ export const showRecords = ({ records }) => {
   if (note.textContent !== text) note.textContent = text;
 };
 
-const answered = (words, counts) => {
+const answered = ([one, many], counts) => {
   const sum = Object.values(counts).reduce((total, count) => total + count, 0);
   const refused = Object.entries(counts).filter(([status]) => status >= 400).map(([status, count]) => `${count} with ${status}`);
-  return sum && `${sum} ${words}${refused.length ? ` (${refused.join(', ')})` : ''}`;
+  return sum && `${sum} ${sum === 1 ? one : many}${refused.length ? ` (${refused.join(', ')})` : ''}`;
 };
 
 const FAULTS = {
