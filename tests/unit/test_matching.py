@@ -55,6 +55,13 @@ def told(verdict: Verdict) -> list[tuple[Kind, str | None, str | None]]:
         pytest.param([sent(1, 8950)], [row(1, 8950)], 1, [], id="89.5 is 89.50"),
         pytest.param([sent(1, None)], [row(1, 900)], 1, [], id="no amount was sent"),
         pytest.param([sent(1, 0)], [row(1, None)], 1, [], id="0 is no amount"),
+        pytest.param(
+            [sent(1, order=""), sent(2, None, order="")],
+            [row(1, 0, order="")],
+            1,
+            [(M, "evt_1", None)],
+            id="no amount is recorded with 0",
+        ),
         pytest.param([sent(1, 900)], [row(1, None)], 1, [(A, "evt_1", "1")], id="an amount lost"),
         pytest.param([sent(1)], [row(1), row(2)], 1, [(R, None, "2")], id="recorded twice"),
         pytest.param([sent(1), sent(2)], [row(1)], 1, [(D, "evt_2", None)], id="a dropped one"),

@@ -142,12 +142,15 @@ def _paired(
 def _of_one_amount(
     sent: Sequence[Delivered], rows: Sequence[Recorded]
 ) -> tuple[list[_Pair], list[Delivered], list[Recorded]]:
-    """Go through both sides by their amounts, so that large groups take no longer than sorting."""
+    """Go through both sides by their amounts, so that large groups take no longer than sorting.
+
+    What was sent without an amount is recorded with 0, or with none.
+    """
     pairs: list[_Pair] = []
-    left = [each for each in sent if each.facts.amount is None]
+    left: list[Delivered] = []
     rest: list[Recorded] = []
     waiting = deque(sorted(rows, key=_amount_of))
-    for each in sorted((it for it in sent if it.facts.amount is not None), key=_amount_sent):
+    for each in sorted(sent, key=_amount_sent):
         while waiting and _amount_of(waiting[0]) <= _amount_sent(each) - CENT:
             rest.append(waiting.popleft())
         if waiting and _amount_of(waiting[0]) < _amount_sent(each) + CENT:
