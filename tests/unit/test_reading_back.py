@@ -18,7 +18,7 @@ from cometly_forwarder.reconcile.days import Day, day_of, utc_time
 from cometly_forwarder.reconcile.exports import CometlyExports
 from cometly_forwarder.reconcile.listing import FIELDS, CometlyList
 from cometly_forwarder.reconcile.matching import Recorded
-from cometly_forwarder.reconcile.rows import recorded_in
+from cometly_forwarder.reconcile.rows import firsts_in, recorded_in
 from tests.unit.cometly_fake import TOKEN, Answer, FakeCometly, reading_from, told
 from tests.unit.fakes import Clock
 
@@ -209,8 +209,11 @@ def test_halves_of_characters_in_a_row_are_replaced() -> None:
 
 @pytest.mark.parametrize("lacking", ["id", "event_time_utc"])
 def test_a_row_that_cannot_be_read_ends_the_comparison(lacking: str) -> None:
+    row = {**a_row(1, DAY.start, order_name="#1"), lacking: None}
+
     with pytest.raises(ListUnread, match="lacks"):
-        list(recorded_in([{**a_row(1, DAY.start), lacking: None}], DAY.start, DAY.end))
+        list(recorded_in([row], DAY.start, DAY.end))
+    assert list(firsts_in([row], DAY.start, DAY.end)) == []
 
 
 # --- Exports --------------------------------------------------------------------------------------
