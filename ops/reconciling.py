@@ -97,7 +97,7 @@ def comparing(
     asker = Asker(pool_for(url), url, lambda: token)
     ledger = LedgerScan(target.clients.dynamodb, target.outputs["TableName"])
     try:
-        book = _book_of(target, url, span, clock.now())
+        book = _book_of(target, url, token, span, clock.now())
         comparison = Comparison(
             days=span.days,
             listing=CometlyList(asker, span.zone, paces[0]),
@@ -122,11 +122,15 @@ def comparing(
         raise OpsError(f"The file of the comparison cannot be used: {exc}.") from exc
 
 
-def _book_of(target: Target, url: str, span: Span, now: float) -> Book:
-    """Open the file of this comparison: another stack, Space, zone or day has another."""
+def _book_of(target: Target, url: str, token: str, span: Span, now: float) -> Book:
+    """Open the file of this comparison: another stack, token, zone or day has another.
+
+    Another token may be another Space's. Of its hash so little is written that it tells nothing.
+    """
     first, last = span.days[0].date, span.days[-1].date
     table = target.outputs["TableName"]
-    about = json.dumps([target.name, table, url, span.zone.key, str(first), str(last)])
+    of_token = hashlib.sha256(token.encode()).hexdigest()[:8]
+    about = json.dumps([target.name, table, url, of_token, span.zone.key, str(first), str(last)])
     folder = state_folder()
     name = f"reconcile-{hashlib.sha256(about.encode()).hexdigest()[:16]}.sqlite"
     try:

@@ -28,6 +28,7 @@ from cometly_forwarder.reconcile.listing import CometlyList
 from ops import reconciling
 from ops.commands import reconcile
 from ops.errors import OpsError
+from tests.unit import cometly_fake
 from tests.unit.cometly_fake import TOKEN, FakeCometly, reading_from, told
 from tests.unit.fakes import Clock
 from tests.unit.ops.conftest import Run
@@ -462,6 +463,23 @@ def test_a_second_run_of_the_same_days_waits_for_no_end_and_spoils_nothing(
 
     assert "Another run compares these days" in str(second[0].exception)
     assert found(first.document, "missing") == [missing]
+
+
+def test_with_another_token_the_list_is_read_anew(
+    space: Space, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    space.both(order_id="1")
+    with monkeypatch.context() as patched:
+        patched.setattr(LedgerScan, "between", interrupted(after=0))
+        run("reconcile", "--day", DAY, "--json")
+    monkeypatch.setattr(reconciling, "stored_token", lambda _: "a-token-of-another-space")
+    monkeypatch.setattr(cometly_fake, "TOKEN", "a-token-of-another-space")
+
+    ran = run("reconcile", "--day", DAY, "--json")
+
+    assert (ran.status, ran.document["requests"]) == (0, 1)
+    for file in (space.folder / "state").rglob("*.sqlite"):
+        assert TOKEN.encode() not in file.read_bytes()
 
 
 @pytest.mark.parametrize("spoilt", ["another day later", "no database"])
