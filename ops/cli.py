@@ -25,7 +25,7 @@ from ops.commands import (
     token,
 )
 from ops.errors import OpsError, reason_of
-from ops.output import FAILED, allow_any_text, note
+from ops.output import FAILED, allow_any_text, flush, note
 
 PROGRAM = "cometly-forwarder"
 
@@ -48,7 +48,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command; ends the process with its status (docs/command-line.md)."""
     allow_any_text()
     try:
-        app(args=arguments, prog_name=PROGRAM)
+        try:
+            app(args=arguments, prog_name=PROGRAM)
+        finally:
+            flush()
     except OpsError as exc:
         _fail(str(exc))
     except (BotoCoreError, ClientError) as exc:

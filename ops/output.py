@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -33,6 +34,20 @@ def console() -> Console:
 def say(text: str) -> None:
     """Print a line for people."""
     console().print(plain(text))
+
+
+def flush() -> None:
+    """Write out what was printed; raises OSError where it cannot be, and drops it then.
+
+    Python would try again at the end of the process, and end it with a status of its own.
+    """
+    if sys.stdout is None:
+        return
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise
 
 
 def note(text: str) -> None:
