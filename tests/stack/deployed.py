@@ -329,7 +329,9 @@ class Bus:
         return answer["Entries"][0]["EventId"]
 
     def rule_arns(self) -> list[str]:
-        return [rule["Arn"] for rule in self.events.list_rules(EventBusName=self.name)["Rules"]]
+        """Name the rules that pass events on: a schedule waits on the default bus, too."""
+        rules = self.events.list_rules(EventBusName=self.name)["Rules"]
+        return [rule["Arn"] for rule in rules if "EventPattern" in rule]
 
 
 @dataclass(frozen=True)
@@ -355,7 +357,18 @@ class Table:
         return pause
 
     def forget_the_gate(self) -> None:
-        self.dynamodb.delete_item(TableName=self.name, Key={"event_id": {"S": "gate"}})
+        self._forget("gate")
+
+    def forget(self) -> None:
+        """Empty it, so that no test meets an identity of another one's."""
+        pages = self.dynamodb.get_paginator("scan").paginate(
+            TableName=self.name, ProjectionExpression="event_id"
+        )
+        for event_id in [item["event_id"]["S"] for page in pages for item in page["Items"]]:
+            self._forget(event_id)
+
+    def _forget(self, event_id: str) -> None:
+        self.dynamodb.delete_item(TableName=self.name, Key={"event_id": {"S": event_id}})
 
 
 @dataclass(frozen=True)
@@ -565,7 +578,7 @@ class Deployed:
         self.sandbox.start_if_stopped()
         self.sandbox.reset()
         self.queues.purge()
-        self.table.forget_the_gate()
+        self.table.forget()
 
     def lines(self) -> Iterator[str]:
         """Yield what the functions logged since the stack came up, whichever test made them."""

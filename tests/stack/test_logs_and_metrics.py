@@ -24,7 +24,8 @@ def test_logs_name_each_outcome_by_its_event_id_and_nothing_personal(deployed: D
     delivered = deployed.api.post({**SAMPLE, "idempotency_key": "one-of-everything"}).body
     deployed.queues.until_all_is_settled()
     again = deployed.api.post({**SAMPLE, "idempotency_key": "one-of-everything"}).body
-    parked = deployed.api.post({**SAMPLE, "order_id": "refused"}).body
+    refused = {"order_id": "refused", "idempotency_key": "refused-by-cometly"}
+    parked = deployed.api.post({**SAMPLE, **refused}).body
     deployed.api.post({**SAMPLE, "event_name": "Grace Murray", "grace.murray@example.com": "yes"})
     deployed.api.post(b'{"email": "grace.murray@example.com"')
     deployed.queues.send('{"email": "grace.murray@example.com"')

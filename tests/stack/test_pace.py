@@ -32,8 +32,9 @@ def test_a_burst_is_spread_over_the_limit_that_the_headers_tell_without_a_429(
     deployed.queues.until_all_is_settled()
     times = [request["received_at"] for request in deployed.sandbox.requests()][20:]
     assert _statuses(deployed) == {202: 251}
-    # An even pace has 25 in a second; catching up may be twice as fast.
-    assert max(sum(start <= time < start + 1 for time in times) for start in times) <= 60
+    # An even pace has 25 in a second; catching up may be twice as fast, and while half of the limit
+    # is free, posts go out some tenths of a second before their slots.
+    assert max(sum(start <= time < start + 1 for time in times) for start in times) <= 75
     assert all(later >= earlier for earlier, later in pairwise(times))
 
 
