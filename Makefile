@@ -54,7 +54,7 @@ fault-test: $(READY) ## Killed workers, cut sockets, absent AWS: nothing lost, n
 	@$(PY) -m pytest -n 4 --dist loadfile tests/faults $(ARGS)
 
 browser-test: $(READY) ## Tests of the page's script in Chromium, Firefox and WebKit, where they are installed
-	@$(PY) -m pytest tests/browser $(ARGS)
+	@$(PY) -m pytest -n 2 --dist loadfile tests/browser $(ARGS)
 
 soak: $(READY) ## What takes long: pace, burst, an hour of 401, random faults (two hours)
 	@$(PY) -m bench.soak all

@@ -18,7 +18,8 @@ from tests.browser.visit import Site, Visit
 from tests.browser.webkit import WebKit
 from tests.stack.deployed import PATIENCE_SECONDS, CheckoutOfTests, Deployed, running
 
-NAME = "browser-tests"
+# Each process of pytest-xdist has a stack and browsers of its own.
+NAME = "-".join(["browser-tests", *filter(None, [os.environ.get("PYTEST_XDIST_WORKER")])])
 PATIENCE_MS = PATIENCE_SECONDS * 1000
 expect.set_options(timeout=PATIENCE_MS)
 _PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
