@@ -22,11 +22,9 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from bench.running import Bench, Running, alone
-from local.stack.console import complain, say, step, table
-from local.stack.errors import StackError, StepFailed
-from local.stack.lifecycle import bring_up
-from local.stack.options import Options
+from bench.running import Bench, Running, judged
+from local.stack.console import say, step, table
+from local.stack.errors import StepFailed
 
 NAME = "flood"
 LIMIT = 1000
@@ -195,15 +193,7 @@ def main() -> int:
     parser.add_argument("--allow", type=float, default=ALLOWED_SECONDS, metavar="SECONDS")
     allowed = parser.parse_args().allow
     bench = Bench.of(NAME)
-    options = Options(requests_per_minute=LIMIT, param=bench.parameters())
-    try:
-        with alone(bench):
-            is_whole = measure(Running.of(bring_up(bench, options), options), allowed)
-            say("as promised" if is_whole else "NOT as promised")
-    except StackError as error:
-        complain(error)
-        return 1
-    return 0 if is_whole else 1
+    return judged(bench, LIMIT, lambda running: measure(running, allowed))
 
 
 if __name__ == "__main__":

@@ -25,11 +25,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from bench.running import Bench, Running, alone
-from local.stack.console import complain, say, step, table
-from local.stack.errors import StackError, StepFailed
-from local.stack.lifecycle import bring_up
-from local.stack.options import Options
+from bench.running import Bench, Running, judged
+from local.stack.console import say, step, table
+from local.stack.errors import StepFailed
 
 NAME = "replay"
 LIMIT, PARKED = 1000, 500
@@ -166,16 +164,7 @@ def main() -> int:
     parser.add_argument("--parked", type=int, default=PARKED, metavar="N")
     count = parser.parse_args().parked
     bench = Bench.of(NAME)
-    options = Options(requests_per_minute=LIMIT, param=bench.parameters())
-    try:
-        with alone(bench):
-            running = Running.of(bring_up(bench, options), options)
-            is_kept = measure(running, bench, count)
-            say("as promised" if is_kept else "NOT as promised")
-    except StackError as error:
-        complain(error)
-        return 1
-    return 0 if is_kept else 1
+    return judged(bench, LIMIT, lambda running: measure(running, bench, count))
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,8 +13,10 @@ import urllib3
 
 from local.stack import deploy, signals, template
 from local.stack.checkout import Checkout
+from local.stack.console import complain, say
 from local.stack.environment import isolate_this_process
-from local.stack.lifecycle import Stack, supervising, take_down
+from local.stack.errors import StackError
+from local.stack.lifecycle import Stack, bring_up, supervising, take_down
 from local.stack.options import Options
 from tests.stack.deployed import Api, Bus, Sandbox, Table, Topic
 
@@ -143,3 +145,16 @@ def alone(bench: Bench) -> Iterator[None]:
         finally:
             with signals.ignored():
                 take_down(bench)
+
+
+def judged(bench: Bench, limit: int, measure: Callable[[Running], bool]) -> int:
+    """Measure on a stack of its own, with so many requests a minute; return the exit status."""
+    options = Options(requests_per_minute=limit, param=bench.parameters())
+    try:
+        with alone(bench):
+            is_kept = measure(Running.of(bring_up(bench, options), options))
+            say("as promised" if is_kept else "NOT as promised")
+    except StackError as error:
+        complain(error)
+        return 1
+    return 0 if is_kept else 1

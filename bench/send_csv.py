@@ -30,11 +30,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.running import Bench, Running, alone
-from local.stack.console import complain, say, step, table
-from local.stack.errors import StackError
-from local.stack.lifecycle import bring_up
-from local.stack.options import Options
+from bench.running import Bench, Running, judged
+from local.stack.console import say, step, table
 from ops.sending.arrays import MOST_EVENTS
 
 NAME = "send-csv"
@@ -216,16 +213,7 @@ def main() -> int:
     parser.add_argument("--drain", type=float, default=DRAIN_SECONDS, metavar="SECONDS")
     given = parser.parse_args()
     bench = Bench.of(NAME)
-    options = Options(requests_per_minute=LIMIT, param=bench.parameters())
-    try:
-        with alone(bench):
-            running = Running.of(bring_up(bench, options), options)
-            is_kept = measure(running, bench, given)
-            say("as promised" if is_kept else "NOT as promised")
-    except StackError as error:
-        complain(error)
-        return 1
-    return 0 if is_kept else 1
+    return judged(bench, LIMIT, lambda running: measure(running, bench, given))
 
 
 if __name__ == "__main__":

@@ -117,14 +117,10 @@ def test_what_aws_refuses_is_one_sentence(
     assert capsys.readouterr().err.startswith(f"cometly-forwarder: {says}")
 
 
+@pytest.mark.usefixtures("no_credentials")
 def test_without_credentials_no_stack_is_found(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE", "AWS_SESSION_TOKEN"):
-        monkeypatch.delenv(name, raising=False)
-    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
-        monkeypatch.setenv(name, str(tmp_path / "none"))
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv(stacks.STACK_VARIABLE, "shop")
 
     assert ended("status", "--region", "eu-central-1") == 1

@@ -865,15 +865,10 @@ def test_it_takes_one_stack(arguments: list[str], capsys: pytest.CaptureFixture[
     assert "name a stack" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("no_credentials")
 def test_without_credentials_it_says_so_and_shows_no_traceback(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE", "AWS_SESSION_TOKEN"):
-        monkeypatch.delenv(name, raising=False)
-    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
-        monkeypatch.setenv(name, str(tmp_path / "none"))
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-
     status = program.main(["shop", "--region", REGION])
 
     assert status == 1
