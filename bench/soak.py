@@ -67,6 +67,11 @@ class Stack:
             if answer.status != 202:
                 sys.exit(f"not accepted: {answer.status} {answer.data[:200]!r}")
 
+    def command(self, name: str) -> None:
+        """Run a command of the command line on this stack."""
+        called = [sys.executable, "-m", "ops.cli", "--local", name]
+        subprocess.run(called, cwd=CHECKOUT, check=True, stdout=subprocess.DEVNULL)
+
     def sandbox(self, path: str) -> Any:
         return self.http.request("GET", f"{self.record['sandbox_url']}/_sandbox/{path}").json()
 
@@ -92,10 +97,15 @@ class Stack:
 
 
 def pace(window: str, workers: int, minutes: int) -> bool:
-    """Keep a backlog for so many minutes: no 429 after the first, and the quota used."""
+    """Keep a backlog for so many minutes: no 429 after the first, and the quota used.
+
+    It waits on the queue before the first is delivered: sending takes the processors for seconds.
+    """
     options = ("--window", window, "--requests-per-minute", str(LIMIT))
     stack = Stack.up(*options, "--param", f"DeliverConcurrency={workers}")
+    stack.command("pause")
     stack.send(2 * LIMIT)
+    stack.command("resume")
     began = _first_request(stack)
     while time.time() < began + 60 * minutes:
         time.sleep(5)
