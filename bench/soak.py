@@ -24,6 +24,8 @@ from typing import Any
 
 import urllib3
 
+from cometly_forwarder.journal import each_outcome
+
 CHECKOUT = Path(__file__).parents[1]
 LIMIT = 1000
 # The template's default, for which batches hold up to 40. The emulator gathers nothing for it.
@@ -93,7 +95,7 @@ class Stack:
         with Path(self.record["log"]).open() as lines:
             for line in lines:
                 if f'"{name}"' in line:
-                    yield json.loads(line[line.index("{") :])
+                    yield from each_outcome(json.loads(line[line.index("{") :]))
 
 
 def pace(window: str, workers: int, minutes: int) -> bool:

@@ -68,8 +68,8 @@ def outcomes(
 ) -> Iterator[LogLine]:
     """Yield the outcomes since a time and up to one (Unix seconds), function by function.
 
-    `where` is a filter pattern of CloudWatch Logs; the line of an array matches by any of its
-    events, and yields them all. CloudWatch reads every line of the range for it: about a megabyte a
+    `where` is a filter pattern of CloudWatch Logs; a line of several events matches by any of
+    them, and yields them all. CloudWatch reads every line of the range for it: about a megabyte a
     call.
     """
     asked: dict[str, Any] = {"startTime": int(max(start, 0.0) * 1000)}
@@ -108,9 +108,9 @@ def _lines(function: str, entry: Mapping[str, Any]) -> Iterator[LogLine]:
         except ValueError:
             continue
         if isinstance(fields, dict) and str(fields.get("message", "")).startswith(_OUTCOMES):
-            at = _time_in(fields) or entry["timestamp"] / 1000
             id_ = hashlib.sha256(f"{entry.get('eventId', '')} {text}".encode()).hexdigest()
             for place, outcome in enumerate(each_outcome(fields)):
+                at = _time_in(outcome) or entry["timestamp"] / 1000
                 yield LogLine(f"{id_} {place}", at, function, outcome)
 
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from cometly_forwarder.journal import NAMESPACE
+from ops.logs import outcomes, quoted
 from ops.smoke.doors import (
     HTTPS,
     PAGE,
@@ -244,15 +244,14 @@ class Sending:
         return good(f"{len(seen)} lines {name}")
 
     def _ids_in_log(self, function: str, name: str, ids: set[str], began: float) -> set[str]:
-        pattern = " || ".join(f'($.event_id = "{event_id}")' for event_id in sorted(ids))
-        pages = self.target.clients.logs.get_paginator("filter_log_events").paginate(
-            logGroupName=self.target.log_group(function),
-            # The clock of this machine need not be AWS's.
-            startTime=int((began - 300) * 1000),
-            filterPattern=f"{{ {pattern} }}",
-        )
-        lines = (line for page in pages for it in page["events"] for line in _lines(it["message"]))
-        return ids & {line.get("event_id", "") for line in lines if line.get("message") == name}
+        # The clock of this machine need not be AWS's.
+        look = partial(outcomes, self.target, began - 300, functions=(function,))
+        return {
+            event_id
+            for event_id in ids
+            for line in look(where=quoted(event_id))
+            if (line.event_id, line.outcome) == (event_id, name)
+        }
 
     def _counted(self, delivered: list[Sent], began: float) -> Finding:
         if self.target.is_local:
@@ -293,13 +292,3 @@ def _accepted_at(item: Mapping[str, str], sent: Sent) -> float:
         return datetime.fromisoformat(item["accepted_at"]).timestamp()
     except (KeyError, ValueError):
         return sent.at
-
-
-def _lines(text: str) -> Iterator[dict[str, Any]]:
-    for line in text.splitlines():
-        try:
-            content = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(content, dict):
-            yield content

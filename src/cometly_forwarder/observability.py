@@ -1,18 +1,28 @@
-"""Logs and metrics through Powertools.
+"""Logs and metrics through Powertools, in as few bytes as say it all: logs cost by the byte.
 
-One JSON line an outcome, or a request of several, and one document of metrics an invocation.
+One JSON line an outcome; what belongs together is one line (`journal.each_outcome` reads it as
+several). One document of metrics an invocation, which its last line is written with.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from threading import Lock
 
 from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 
-from cometly_forwarder.journal import METRICS, NAMESPACE
+from cometly_forwarder.journal import (
+    DELIVERED,
+    METRICS,
+    NAMESPACE,
+    Line,
+    can_join,
+    joined,
+    terse,
+)
 
 # Counted once more for the page queue: a flood of pages that expires is no purchase lost.
 _PAGE_METRICS = {"delivery.parked": "PagesParked"}
@@ -31,12 +41,31 @@ def make_metrics() -> Metrics:
     return Metrics(namespace=NAMESPACE)
 
 
+# What is kept back is written down when it is so old, or so many: `tail` shows a long batch as it
+# goes, and a worker that dies takes no more with it.
+_KEPT_SECONDS, _KEPT_LINES = 1.0, 10
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """A line that is kept back, and its Unix time."""
+
+    line: Line
+    at: float
+
+
 @dataclass(frozen=True, slots=True)
 class Journal:
-    """Writes outcomes down and counts them; safe to share between threads."""
+    """Writes outcomes down and counts them; safe to share between threads.
+
+    Kept back for a moment are what was delivered, for others to share its line, and what became of
+    a request, for its metrics to share it. Anything else is written at once.
+    """
 
     logger: Logger
     metrics: Metrics
+    now: Callable[[], float] = time.time
+    _kept: list[_Kept] = field(default_factory=list, repr=False)
     _lock: Lock = field(default_factory=Lock, repr=False)
 
     def begin(self, request_id: str) -> None:
@@ -48,15 +77,54 @@ class Journal:
 
         A line of several outcomes has the number of each in `outcomes`, which counts instead.
         """
-        self.logger.info(name, extra={"event_id": event_id, **keys})
+        line = terse({"message": name, "event_id": event_id, **keys})
+        is_kept = name == DELIVERED or name.startswith("ingest.")
         with self._lock:
-            for outcome, number in _counts(name, keys):
-                if metric := METRICS.get(outcome):
-                    self.metrics.add_metric(metric, MetricUnit.Count, number)
-            if isinstance(latency := keys.get("latency"), float):
-                self.metrics.add_metric(
-                    "DeliveryLatency", MetricUnit.Milliseconds, round(latency * 1000)
-                )
+            self._count(name, keys)
+            now = self.now()
+            if self._kept and self._is_over(line if is_kept else None, now):
+                self._write_kept()
+            if not is_kept:
+                self._write(line)
+                return
+            self._kept.append(_Kept(line, now))
+            if len(self._kept) == _KEPT_LINES:
+                self._write_kept()
+
+    def _count(self, name: str, keys: Mapping[str, object]) -> None:
+        for outcome, number in _counts(name, keys):
+            if metric := METRICS.get(outcome):
+                self.metrics.add_metric(metric, MetricUnit.Count, number)
+        if isinstance(latency := keys.get("latency"), float):
+            self.metrics.add_metric(
+                "DeliveryLatency", MetricUnit.Milliseconds, round(latency * 1000)
+            )
+
+    def _is_over(self, line: Line | None, now: float) -> bool:
+        """Say whether what is kept back waits for nothing more; `line` would be kept as well."""
+        first = self._kept[0]
+        is_old = now - first.at >= _KEPT_SECONDS
+        return is_old or (line is not None and not can_join(first.line, line))
+
+    def _take_kept(self) -> list[Line]:
+        """Take what is kept back, as one line: none, if there is nothing.
+
+        What lay for long keeps the time of the last of it.
+        """
+        if not self._kept:
+            return []
+        line, at = joined([it.line for it in self._kept]), self._kept[-1].at
+        self._kept.clear()
+        is_late = self.now() - at >= _KEPT_SECONDS
+        return [{**line, "at": round(at, 3)} if is_late else line]
+
+    def _write_kept(self) -> None:
+        for line in self._take_kept():
+            self._write(line)
+
+    def _write(self, line: Line) -> None:
+        told = {name: it for name, it in line.items() if name != "message"}
+        self.logger.info(line["message"], extra=told)
 
     def count(self, metric: str) -> None:
         """Count one of a metric."""
@@ -73,8 +141,18 @@ class Journal:
             self.metrics.add_metric("Waited", MetricUnit.Seconds, round(seconds))
 
     def flush(self) -> None:
-        """Write the metrics of this invocation as one EMF line, if there are any."""
-        if self.metrics.metric_set:
+        """Write what is kept back, and the metrics of this invocation with it as one EMF document.
+
+        EMF lets a document have more members than it describes. `_aws` has its time.
+        """
+        with self._lock:
+            if not self.metrics.metric_set:
+                self._write_kept()
+                return
+            invocation = self.logger.get_current_keys().get("invocation")
+            for line in self._take_kept():
+                for name, value in terse({**line, "invocation": invocation}).items():
+                    self.metrics.add_metadata(name, value)
             self.metrics.flush_metrics()
 
 

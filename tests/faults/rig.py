@@ -24,6 +24,7 @@ import urllib3
 
 from cometly_forwarder.event.envelope import Source, read_envelope
 from cometly_forwarder.ingest.accept import Intake, accept
+from cometly_forwarder.journal import each_outcome
 from local.sandbox.book import EventEntry, RequestEntry
 from local.sandbox.faults import read_rules
 from local.sandbox.sandbox import Sandbox
@@ -346,7 +347,8 @@ class Rig:
 
     def journal(self, name: str) -> list[dict[str, Any]]:
         """The lines of that name that any worker wrote."""
-        return [line for line in self._lines() if line.get("message") == name]
+        outcomes = (outcome for line in self._lines() for outcome in each_outcome(line))
+        return [outcome for outcome in outcomes if outcome["message"] == name]
 
     def account(self) -> Account:
         return Account(

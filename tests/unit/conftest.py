@@ -20,6 +20,8 @@ from unittest.mock import patch
 import boto3
 import botocore.session
 import pytest
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.metrics.provider.cloudwatch_emf import cloudwatch as powertools_metrics
 from botocore.loaders import create_loader
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -209,8 +211,9 @@ def metrics_in(output: str) -> Counter[str]:
 
 
 def lines_in(stream: io.StringIO) -> list[dict[str, Any]]:
-    """Read captured log lines back."""
-    return [json.loads(line) for line in stream.getvalue().splitlines()]
+    """Read captured log lines back; what are metrics alone is left out."""
+    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+    return [line for line in lines if "message" in line]
 
 
 def outcomes_in(stream: io.StringIO) -> list[dict[str, Any]]:
@@ -313,12 +316,19 @@ def fake(fresh_ingest: pytest.MonkeyPatch) -> FakeAws:
     return fake
 
 
+def logged_by(logger: Logger, monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
+    """Catch what a function logs. Powertools prints metrics, and the line that is one with them."""
+    stream = io.StringIO()
+    monkeypatch.setattr(logger.registered_handler, "stream", stream)
+    printed = functools.partial(print, file=stream)
+    monkeypatch.setattr(powertools_metrics, "print", printed, raising=False)
+    return stream
+
+
 @pytest.fixture
 def log(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
-    """Catch what ingest logs."""
-    stream = io.StringIO()
-    monkeypatch.setattr(ingest.journal.logger.registered_handler, "stream", stream)
-    return stream
+    """Catch what ingest logs, and its metrics."""
+    return logged_by(ingest.journal.logger, monkeypatch)
 
 
 @pytest.fixture

@@ -466,7 +466,7 @@ def _ten_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("_ten_a_minute")
 def test_an_address_that_sends_more_than_its_share_is_told_when_to_come_back(
-    queue: PageQueue, log: io.StringIO, capsys: pytest.CaptureFixture[str]
+    queue: PageQueue, log: io.StringIO
 ) -> None:
     collect([an_event(order_id=str(number), amount=5) for number in range(10)])
 
@@ -480,7 +480,7 @@ def test_an_address_that_sends_more_than_its_share_is_told_when_to_come_back(
     assert len(queue.bodies) == 10
     assert lines_in(log)[-1]["message"] == "ingest.limited"
     assert SOURCE_IP not in log.getvalue()
-    assert metrics_in(capsys.readouterr().out) == {"Accepted": 10, "Limited": 2}
+    assert metrics_in(log.getvalue()) == {"Accepted": 10, "Limited": 2}
 
 
 @pytest.mark.usefixtures("_ten_a_minute")
@@ -597,9 +597,7 @@ def test_an_allowed_page_may_read_that_the_queue_is_away(queue: PageQueue) -> No
     assert int(headers["retry-after"]) > 0
 
 
-def test_warnings_are_counted_and_logged_by_field_name(
-    queue: PageQueue, log: io.StringIO, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_warnings_are_counted_and_logged_by_field_name(queue: PageQueue, log: io.StringIO) -> None:
     odd = {"email": "Grace <grace@example.com>", "of_grace": 1, "eventName": "purchase"}
     spoilt = {"event_name": "bought", "email": "x@example.com", "phone": {"of": "grace"}}
 
@@ -610,7 +608,7 @@ def test_warnings_are_counted_and_logged_by_field_name(
     assert [line["fields"] for line in warned] == [["(other)", "amount", "email"], ["phone"]]
     assert [line.get("event_id") for line in warned] == [body["results"][0]["event_id"], None]
     assert "grace" not in log.getvalue()
-    assert metrics_in(capsys.readouterr().out) == {"Accepted": 2, "Rejected": 1, "Warned": 2}
+    assert metrics_in(log.getvalue()) == {"Accepted": 2, "Rejected": 1, "Warned": 2}
     assert len(queue.bodies) == 2
 
 

@@ -14,7 +14,7 @@ from cometly_forwarder.deliver.cometly import CometlyClient
 from cometly_forwarder.deliver.handler import BatchDeliveries
 from cometly_forwarder.gate.rules import Lane
 from cometly_forwarder.observability import PageJournal
-from tests.unit.conftest import Aws, FakeLambdaContext, metrics_in
+from tests.unit.conftest import Aws, FakeLambdaContext, logged_by, metrics_in, outcomes_in
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -113,6 +113,19 @@ class Keeping:
         return list(self.kept)
 
 
+def record(id_: str, age: int = 0) -> dict[str, object]:
+    """Return a message as Lambda hands it over, sent `age` seconds before a fixed time."""
+    return {
+        "messageId": id_,
+        "body": "{}",
+        "receiptHandle": id_,
+        "attributes": {
+            "SentTimestamp": str(1_800_000_000_000 - age * 1000),
+            "ApproximateReceiveCount": "1",
+        },
+    }
+
+
 @pytest.mark.parametrize(
     ("kept", "waited"),
     [
@@ -131,18 +144,7 @@ def test_how_long_what_goes_back_has_waited_is_measured(
     monkeypatch.setattr(BatchDeliveries, "of", lambda *_: Keeping(kept))
     monkeypatch.setattr(time, "time", lambda: 1_800_000_000.0)
     ages = {"young": 60, "old": 3600, "early": -5, "done": 9000}
-    records = [
-        {
-            "messageId": id_,
-            "body": "{}",
-            "receiptHandle": id_,
-            "attributes": {
-                "SentTimestamp": str(1_800_000_000_000 - age * 1000),
-                "ApproximateReceiveCount": "1",
-            },
-        }
-        for id_, age in ages.items()
-    ]
+    records = [record(id_, age) for id_, age in ages.items()]
 
     answer = deliver.handler(
         {"Records": records}, cast("LambdaContext", FakeLambdaContext(function_name="deliver"))
@@ -152,3 +154,26 @@ def test_how_long_what_goes_back_has_waited_is_measured(
     measured = metrics_in(capsys.readouterr().out)
     assert measured == ({} if waited is None else {"Waited": waited})
     assert ("Waited" in measured) is (waited is not None)
+
+
+def test_what_was_delivered_is_logged_though_the_batch_ends_in_an_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Dying:
+        def deliver(self, _: Sequence[object], __: float) -> list[str]:
+            for number in (1, 2):
+                name, event_id = "delivery.delivered", f"evt_{number}"
+                deliver.journal.record(name, event_id=event_id, latency=0.5)
+            raise MemoryError
+
+    log = logged_by(deliver.journal.logger, monkeypatch)
+    monkeypatch.setattr(BatchDeliveries, "of", lambda *_: Dying())
+
+    with pytest.raises(MemoryError):
+        deliver.handler(
+            {"Records": [record("m-1")]},
+            cast("LambdaContext", FakeLambdaContext(function_name="deliver")),
+        )
+
+    assert [it["event_id"] for it in outcomes_in(log)] == ["evt_1", "evt_2"]
+    assert metrics_in(log.getvalue())["Delivered"] == 2

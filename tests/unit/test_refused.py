@@ -11,7 +11,7 @@ import pytest
 
 from cometly_forwarder.ingest import handler as ingest
 from cometly_forwarder.ingest.routes import Routes
-from tests.unit.conftest import FakeLambdaContext, http_request, lines_in, metrics_in
+from tests.unit.conftest import FakeLambdaContext, http_request, lines_in, logged_by, metrics_in
 
 WRONG = "a-key-of-somebody-else"
 
@@ -29,8 +29,7 @@ class NoKeys:
 def log(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
     """What is logged of requests to routes that admit nobody."""
     ingest.routes.cache_clear()
-    stream = io.StringIO()
-    monkeypatch.setattr(ingest.journal.logger.registered_handler, "stream", stream)
+    stream = logged_by(ingest.journal.logger, monkeypatch)
     unused = ("intake", "page_intake", "ledger", "browser", "shares")
     nothing: dict[str, Any] = dict.fromkeys(unused)
     routes = Routes(keys=NoKeys(), journal=ingest.journal, **nothing)
@@ -42,7 +41,7 @@ def log(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
 @pytest.mark.parametrize("key", [None, WRONG], ids=["without a key", "with a wrong one"])
 @pytest.mark.parametrize("path", ["/v1/events", "/public-api/v1/events/track"])
 def test_a_refusal_by_key_is_journalled_and_counted_without_the_key(
-    path: str, key: str | None, log: io.StringIO, capsys: pytest.CaptureFixture[str]
+    path: str, key: str | None, log: io.StringIO
 ) -> None:
     request = http_request({"email": "ada@example.com"}, path=path, key=key)
 
@@ -50,7 +49,6 @@ def test_a_refusal_by_key_is_journalled_and_counted_without_the_key(
 
     assert answer["statusCode"] == 401
     assert [line["message"] for line in lines_in(log)] == ["ingest.refused"]
-    written = capsys.readouterr().out
-    assert metrics_in(written) == {"Refused": 1}
+    assert metrics_in(log.getvalue()) == {"Refused": 1}
     for private in (WRONG, "ada@example.com"):
-        assert private not in log.getvalue() + written
+        assert private not in log.getvalue()

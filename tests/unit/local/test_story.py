@@ -102,6 +102,35 @@ def test_a_story_has_what_became_of_its_event_in_an_array(stack: Stack) -> None:
     assert told["lines"][0]["keys"] == {"place": 1, "warnings": 0, "faults": []}
 
 
+def test_a_story_has_what_is_in_a_line_with_other_events_or_metrics(stack: Stack) -> None:
+    metrics = [{"Metrics": [{"Name": "Accepted", "Unit": "Count"}]}]
+    described = {"Timestamp": 1769860800123, "CloudWatchMetrics": metrics}
+    stack.put("evt_a", state={"S": "delivered"})
+    stack.write(
+        {"_aws": described, "message": "ingest.accepted", "event_id": "evt_a", "Accepted": [1.0]},
+        {
+            "message": "delivery.delivered",
+            "event_ids": ["evt_b", "evt_a"],
+            "request_ids": ["req_2", "req_3"],
+            "latencies": [5000, 250],
+            "attempts": {"1": 2},
+        },
+    )
+
+    told = stack.forwarder.story("req_3", {})
+
+    accepted, delivered = told["lines"]
+    assert accepted["at"] == "2026-01-31T12:00:00.123+00:00"
+    assert accepted["keys"] == {"warnings": 0, "faults": []}
+    assert delivered["keys"] == {
+        "attempts": 2,
+        "receives": 1,
+        "reason": "HTTP 202",
+        "request_id": "req_3",
+        "latency": 0.25,
+    }
+
+
 def test_an_event_whose_answer_never_came_is_found_by_its_fields(stack: Stack) -> None:
     [event_id] = ids_of(PURCHASE)
     stack.put(event_id, state={"S": "waiting"}, retry_at={"N": "5.5"})

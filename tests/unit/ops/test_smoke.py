@@ -786,16 +786,16 @@ def test_where_all_is_delivered_nobody_looks_at_the_dead_letters() -> None:
     assert followed._parked(followed.sent).mark is Mark.GOOD
 
 
-def log(*lines: Mapping[str, str]) -> Listing:
-    events = [{"message": "\n".join(["START", "[]", *map(json.dumps, lines)])}]
+def log(*lines: Mapping[str, object]) -> Listing:
+    text = "\n".join(["START", "[]", *map(json.dumps, lines)])
+    events = [{"eventId": "1", "timestamp": NOW * 1000, "message": text}]
     return Listing({"filter_log_events": {"events": events}})
 
 
 def test_an_event_that_came_by_no_http_has_a_line_of_deliver_alone() -> None:
-    lines = [
+    lines: list[dict[str, object]] = [
         {"message": "ingest.accepted", "event_id": "evt_1"},
-        {"message": "delivery.delivered", "event_id": "evt_1"},
-        {"message": "delivery.delivered", "event_id": "evt_2"},
+        {"message": "delivery.delivered", "event_ids": ["evt_1", "evt_2"]},
     ]
     followed = sending(target(logs=log(*lines)))
     followed.sent = [sent("HTTPS", "evt_1"), sent("topic", "evt_2")]

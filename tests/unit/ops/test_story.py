@@ -113,6 +113,62 @@ def test_an_event_of_an_array_is_told_of_as_if_it_had_come_alone(
     assert (rejected.lines[0]["faults"], rejected.lines[0]["place"]) == (["email"], 1)
 
 
+@pytest.fixture
+def batch(stack: StackInMemory) -> StackInMemory:
+    """An invocation that delivered three events, with its metrics."""
+    metrics = [{"Metrics": [{"Name": "Delivered"}, {"Name": "DeliveryLatency"}]}]
+    at = time.time() - 60
+    stack.logs.write(
+        "deliver",
+        at + 5,
+        "delivery.delivered",
+        _aws={"Timestamp": round(at * 1000), "CloudWatchMetrics": metrics},
+        event_ids=["evt_1", "evt_2", "evt_3"],
+        request_ids=["req_1", None, "req_3"],
+        latencies=[1250, 2000, 3000],
+        attempts={"1": 3},
+        Delivered=[1.0] * 3,
+        DeliveryLatency=[1250.0, 2000.0, 3000.0],
+    )
+    return stack
+
+
+@pytest.mark.parametrize(
+    ("filters", "left"),
+    [
+        pytest.param((), 3, id="none"),
+        pytest.param(("--event", "evt_2"), 1, id="an event"),
+        pytest.param(("--outcome", "delivered"), 3, id="an outcome"),
+        pytest.param(("--reason", "HTTP 202"), 3, id="what is not written"),
+    ],
+)
+def test_each_event_that_was_delivered_with_others_has_its_outcome(
+    batch: StackInMemory, run: Run, filters: tuple[str, ...], left: int
+) -> None:
+    assert names(batch, run, *filters) == ["delivery.delivered"] * left
+
+
+def test_an_event_that_was_delivered_with_others_is_told_of_as_if_alone(
+    batch: StackInMemory, run: Run
+) -> None:
+    [told] = run("event", "evt_2", "--since", "1h", "--json").document["log"]
+    [line] = run("tail", "--since", "1h", "--no-follow", "--event", "evt_1").out.splitlines()
+
+    assert batch.logs.entries
+    assert {name: it for name, it in told.items() if name != "at"} == {
+        "function": "deliver",
+        "outcome": "delivery.delivered",
+        "event_id": "evt_2",
+        "attempts": 3,
+        "receives": 1,
+        "reason": "HTTP 202",
+        "latency": 2.0,
+    }
+    told_at = "delivery.delivered evt_1 HTTP 202 attempts=1 receives=1 request_id=req_1"
+    assert told_at in line
+    assert line.endswith("latency=1.2")
+
+
 def test_people_get_a_line_an_outcome(logged: StackInMemory, run: Run) -> None:
     lines = run("tail", "--since", "10m", "--no-follow").out.splitlines()
 
