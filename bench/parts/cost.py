@@ -361,11 +361,9 @@ def _access_log_bytes(template: Path) -> int:
 
 _EXAMPLES = {
     "requestId": "JKJaXmPLvHcESHA=",
-    "requestTime": "12/Mar/2026:19:03:58 +0000",
     "routeKey": "POST /v1/events",
     "status": "202",
     "responseLatency": "23",
-    "responseLength": "98",
     "error.message": "-",
     "integrationErrorMessage": "-",
 }

@@ -466,11 +466,9 @@ _VARIABLE = re.compile(r"\$context\.[A-Za-z.]+")
         pytest.param(
             {
                 "$context.requestId": "JKJaXmPLvHcESHA=",
-                "$context.requestTime": "28/Nov/2026:02:00:00 +0000",
                 "$context.routeKey": "POST /v1/events",
                 "$context.status": "429",
                 "$context.responseLatency": "1",
-                "$context.responseLength": "31",
                 "$context.error.message": "Too Many Requests",
                 "$context.integrationErrorMessage": "-",
             },
@@ -481,7 +479,15 @@ _VARIABLE = re.compile(r"\$context\.[A-Za-z.]+")
 def test_an_access_log_line_is_json(written: dict[str, str]) -> None:
     line = json.loads(_VARIABLE.sub(lambda it: written[it[0]], LOG_LINE))
 
-    assert sorted(line.values()) == sorted(written.values())
+    assert line == {
+        "id": written["$context.requestId"],
+        "route": written["$context.routeKey"],
+        "status": written["$context.status"],
+        "ms": written["$context.responseLatency"],
+        "error": " ".join(
+            written[f"$context.{name}"] for name in ("error.message", "integrationErrorMessage")
+        ),
+    }
 
 
 def test_an_access_log_line_names_nobody() -> None:
