@@ -97,6 +97,8 @@ def test_metrics_count_what_was_accepted_and_what_became_of_it(deployed: Deploye
     )
     latency = counted.pop("DeliveryLatency")
     assert latency > 0
+    # In whole seconds, of what was retried: 0 on a machine with nothing else to do.
+    del counted["Waited"]
     assert counted == {
         "Accepted": 4,
         "Rejected": 1,

@@ -29,7 +29,7 @@ from cometly_forwarder.deliver.ledger import RETENTION_SECONDS, DynamoLedger
 from cometly_forwarder.deliver.verdict import Kind, Verdict
 from cometly_forwarder.errors import Unavailable
 from cometly_forwarder.event.facts import Facts, facts_in
-from cometly_forwarder.ledger_item import State
+from cometly_forwarder.ledger_item import State, entry_in
 from tests.unit.fakes import START, Clock, MemoryLedger
 
 if TYPE_CHECKING:
@@ -224,6 +224,52 @@ def test_a_late_worker_that_delivered_is_believed(
 
     assert item(ledger)["state"]["S"] == "delivered"
     assert ledger.claim(heir) == (AlreadyDone() if heir_of is CLAIM else Duplicate())
+
+
+def test_what_is_delivered_keeps_nothing_of_its_claims(ledger: DynamoLedger) -> None:
+    verdict = Verdict(Kind.DELIVERED, "HTTP 202", 202, request_id="req-1")
+    facts = Facts("purchase", int(START), "hash-of-an-order", None, is_keyed=False)
+    ledger.claim(CLAIM)
+    ledger.settle(CLAIM, replace(ALONE, verdict=REFUSAL))
+    ledger.claim(TWIN)
+    ledger.begin(TWIN, 1)
+
+    ledger.settle(TWIN, Outcome(State.DELIVERED, 2, verdict, facts=facts))
+
+    assert item(ledger).keys() == {
+        *("event_id", "state", "message_id", "content", "attempts", "answer", "request_id"),
+        *("accepted_at", "updated_at", "expires_at"),
+        *("event_name", "event_time", "order_hash", "is_keyed"),
+    }
+    told = entry_in(item(ledger))
+    assert told
+    assert (told.state, told.attempts, told.message_id) == (State.DELIVERED, 2, "message-2")
+
+
+@pytest.mark.parametrize("state", State)
+def test_what_is_delivered_stays_so_whoever_comes_late(
+    ledger: DynamoLedger, clock: Clock, state: State
+) -> None:
+    ledger.claim(CLAIM)
+    ledger.settle(CLAIM, Outcome(State.DELIVERED, 1))
+    delivered = item(ledger)
+    clock.time = CLAIM.lease + 1
+
+    ledger.settle(OTHER, Outcome(state, 9))
+    ledger.settle(CLAIM, Outcome(state, 9))
+    with pytest.raises(Unavailable, match="passed to another"):
+        ledger.begin(CLAIM, 1)
+    found = [ledger.claim(replace(it, lease=clock.time + 65)) for it in (CLAIM, REDRIVEN, OTHER)]
+
+    assert found == [AlreadyDone(), Duplicate(), Duplicate()]
+    assert item(ledger) == delivered
+
+
+def test_an_outcome_of_what_was_claimed_by_nobody_is_recorded(ledger: DynamoLedger) -> None:
+    """Its item has expired, or was erased: there is nothing to remove."""
+    ledger.settle(CLAIM, Outcome(State.DELIVERED, 1))
+
+    assert ledger.claim(OTHER) == Duplicate()
 
 
 def test_items_expire_and_hold_nothing_personal(ledger: DynamoLedger) -> None:

@@ -55,11 +55,16 @@ _IS_HOLDER = "#owner = :owner AND #state = :claimed AND lease = :lease"
 _NOT_DELIVERED = "attribute_not_exists(event_id) OR #state <> :delivered"
 _BEGIN = "SET deaths = :deaths, #content = :content, updated_at = :now, expires_at = :expires_at"
 _SETTLE = (
-    "SET #state = :state, #owner = :owner, #content = :content, message_id = :message_id,"
-    " attempts = :attempts,"
-    " claims = :claims, deaths = :deaths, blocks = :blocks, blocked_at = :blocked_at,"
-    " retry_at = :retry_at, updated_at = :now, expires_at = :expires_at"
+    "SET #state = :state, #content = :content, message_id = :message_id, attempts = :attempts,"
+    " updated_at = :now, expires_at = :expires_at"
 )
+_OWN = (
+    ", #owner = :owner, claims = :claims, deaths = :deaths, blocks = :blocks,"
+    " blocked_at = :blocked_at, retry_at = :retry_at"
+)
+# Nothing claims what is delivered: what a claim needs is not stored for 30 days with it. The state
+# alone refuses late holders, and the message's id tells its copies from duplicates.
+_NO_MORE_CLAIMS = " REMOVE #owner, mark, lease, claims, deaths, blocks, blocked_at, retry_at"
 _NAMES = {"#state": "state", "#owner": "owner", "#content": "content"}
 T = TypeVar("T")
 _NOTHING: Item = {}
@@ -138,8 +143,9 @@ class DynamoLedger:
             ":blocked_at": _number(outcome.blocked_at),
             ":retry_at": _number(outcome.retry_at),
         }
-        update = _SETTLE
-        condition = _NOT_DELIVERED if outcome.state is State.DELIVERED else _IS_HOLDER
+        is_delivered = outcome.state is State.DELIVERED
+        update = _SETTLE if is_delivered else _SETTLE + _OWN
+        condition = _NOT_DELIVERED if is_delivered else _IS_HOLDER
         if outcome.verdict:
             update += ", answer = :answer, request_id = :request_id"
             values |= {
@@ -149,6 +155,8 @@ class DynamoLedger:
         for name, value in (outcome.facts.attributes() if outcome.facts else {}).items():
             update += f", {name} = :{name}"
             values[f":{name}"] = value
+        if is_delivered:
+            update += _NO_MORE_CLAIMS
         with contextlib.suppress(_Refused):
             self._update(claim, update, condition, values, "NONE")
 
