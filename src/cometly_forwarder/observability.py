@@ -54,7 +54,7 @@ class _Kept:
     at: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Journal:
     """Writes outcomes down and counts them; safe to share between threads.
 
@@ -67,10 +67,13 @@ class Journal:
     now: Callable[[], float] = time.time
     _kept: list[_Kept] = field(default_factory=list, repr=False)
     _lock: Lock = field(default_factory=Lock, repr=False)
+    _invocation: str | None = field(default=None, init=False, repr=False)
+    _has_written: bool = field(default=False, init=False, repr=False)
 
     def begin(self, request_id: str) -> None:
-        """Name the invocation in every line of it."""
+        """Name the invocation in the lines of it, if they are several: by it they are known."""
         self.logger.append_keys(invocation=request_id)
+        self._invocation, self._has_written = request_id, False
 
     def record(self, name: str, *, event_id: str | None = None, **keys: object) -> None:
         """Log `name` with its keys, and count it, or `count` of it. `latency` is in seconds.
@@ -125,6 +128,7 @@ class Journal:
     def _write(self, line: Line) -> None:
         told = {name: it for name, it in line.items() if name != "message"}
         self.logger.info(line["message"], extra=told)
+        self._has_written = True
 
     def count(self, metric: str) -> None:
         """Count one of a metric."""
@@ -149,7 +153,7 @@ class Journal:
             if not self.metrics.metric_set:
                 self._write_kept()
                 return
-            invocation = self.logger.get_current_keys().get("invocation")
+            invocation = self._invocation if self._has_written else None
             for line in self._take_kept():
                 for name, value in terse({**line, "invocation": invocation}).items():
                     self.metrics.add_metadata(name, value)
