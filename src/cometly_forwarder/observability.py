@@ -91,8 +91,6 @@ class Journal:
                 self._write(line)
                 return
             self._kept.append(_Kept(line, now))
-            if len(self._kept) == _KEPT_LINES:
-                self._write_kept()
 
     def _count(self, name: str, keys: Mapping[str, object]) -> None:
         for outcome, number in _counts(name, keys):
@@ -104,10 +102,11 @@ class Journal:
             )
 
     def _is_over(self, line: Line | None, now: float) -> bool:
-        """Say whether what is kept back waits for nothing more; `line` would be kept as well."""
+        """Say whether what is kept back is written; `line` would be kept as well."""
         first = self._kept[0]
         is_old = now - first.at >= _KEPT_SECONDS
-        return is_old or (line is not None and not can_join(first.line, line))
+        is_full = len(self._kept) == _KEPT_LINES
+        return is_old or (line is not None and (is_full or not can_join(first.line, line)))
 
     def _take_kept(self) -> list[Line]:
         """Take what is kept back, as one line: none, if there is nothing.
