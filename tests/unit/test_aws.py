@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import ssl
 from collections.abc import Iterator
 from typing import Any
@@ -127,3 +128,16 @@ def test_a_call_waits_no_longer_for_a_connection_or_an_answer_than_the_budget_sa
     assert config["connect_timeout"] == aws.CONNECT_SECONDS
     assert config["read_timeout"] == aws.READ_SECONDS
     assert config["retries"] == {"mode": "standard", "total_max_attempts": aws.TRIES}
+
+
+def test_a_request_names_the_sdk_and_where_it_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_EXECUTION_ENV", "AWS_Lambda_python3.13")
+    aws._config.cache_clear()
+    with serving(lambda sock, _: sock.sendall(response("200 OK", b"{}"))) as server:
+        point_at(server.url, monkeypatch)
+
+        aws.client("secretsmanager").get_secret_value(SecretId="s")
+
+    aws._config.cache_clear()
+    [request] = server.requests
+    assert re.search(rb"Botocore/\S+ Python/\S+ .* exec-env/AWS_Lambda_python3.13", request)

@@ -143,7 +143,7 @@ class BatchDelivery:
                 course.slots.reserve()
             # What gets no slot goes back at once, unclaimed and unwritten.
             excess = course.last(0 if is_expected else course.slots.excess)
-            works = [threads.submit(self._turn_away, course, excess)]
+            works = [threads.submit(self._turn_away, course, excess)] if excess else []
             work = partial(self._work, course, claims_first=is_expected)
             works += [threads.submit(work) for _ in range(min(count, len(course.waiting)))]
             if is_expected:

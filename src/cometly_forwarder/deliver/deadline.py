@@ -2,7 +2,8 @@
 
 urllib3's time-outs hold for a part: connecting for each address of a host, reading for each byte.
 An answer that drips, or a host with many dead addresses, would outlive them. Here what an exchange
-has left bounds its connecting, and a timer shuts down the socket on which it waits for the answer.
+has left bounds its connecting, and a watchdog shuts down the socket on which it waits for the
+answer. One thread watches all exchanges: a timer for each would start a thread a post.
 """
 
 from __future__ import annotations
@@ -26,12 +27,12 @@ class Deadline:
     """How much time an exchange has left; when it is over, its socket is shut down."""
 
     def __init__(self, seconds: float) -> None:
-        self._end = time.monotonic() + seconds
+        self.ends_at = time.monotonic() + seconds
         self._sock: socket.socket | None = None
 
     @property
     def left(self) -> float:
-        return self._end - time.monotonic()
+        return self.ends_at - time.monotonic()
 
     @property
     def is_over(self) -> bool:
@@ -48,17 +49,59 @@ class Deadline:
                 self._sock.shutdown(socket.SHUT_RDWR)
 
 
+class Watchdog:
+    """Ends exchanges that are over. Safe to share between threads.
+
+    Its thread is started by the first exchange, and sleeps until the earliest end that it knows of.
+    An exchange that is done leaves that sleep alone, so that most exchanges wake nobody.
+    """
+
+    def __init__(self) -> None:
+        self._watched: set[Deadline] = set()
+        self._changed = threading.Condition()
+        self._wakes_in_time_for = math.inf
+        self._thread: threading.Thread | None = None
+
+    def watch(self, deadline: Deadline) -> None:
+        with self._changed:
+            self._watched.add(deadline)
+            if not self._thread:
+                self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
+                self._thread.start()
+            if deadline.ends_at < self._wakes_in_time_for:
+                self._changed.notify()
+
+    def forget(self, deadline: Deadline) -> None:
+        """Leave an exchange alone from now on: its connection is another one's next."""
+        with self._changed:
+            self._watched.discard(deadline)
+
+    def _run(self) -> None:
+        with self._changed:
+            while True:
+                for over in [each for each in self._watched if each.is_over]:
+                    over.end()
+                    self._watched.discard(over)
+                self._sleep()
+
+    def _sleep(self) -> None:
+        self._wakes_in_time_for = min((each.ends_at for each in self._watched), default=math.inf)
+        is_idle = self._wakes_in_time_for == math.inf
+        self._changed.wait(None if is_idle else max(self._wakes_in_time_for - time.monotonic(), 0))
+
+
+_watchdog = Watchdog()
+
+
 @contextlib.contextmanager
 def bounded_to(seconds: float) -> Iterator[Deadline]:
     """Bound this thread's exchanges over `BoundedConnection` to so many seconds in all."""
     deadline = _thread.deadline = Deadline(seconds)
-    timer = threading.Timer(seconds, deadline.end)
-    timer.daemon = True
-    timer.start()
+    _watchdog.watch(deadline)
     try:
         yield deadline
     finally:
-        timer.cancel()
+        _watchdog.forget(deadline)
         _thread.deadline = None
 
 

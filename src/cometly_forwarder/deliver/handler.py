@@ -78,7 +78,7 @@ def batch_deliveries() -> BatchDeliveries:
         queue=queue,
         journal=journal,
         now=time.time,
-        sleep=time.sleep,
+        sleep=_sleep,
         random=random.random,
         horizon_seconds=settings.delivery_horizon_hours * 3600,
         rules=settings.event_rules,
@@ -90,6 +90,12 @@ def batch_deliveries() -> BatchDeliveries:
         journal=PageJournal(journal),
     )
     return BatchDeliveries(assemble(events), assemble(pages), settings.page_queue_arn)
+
+
+def _sleep(seconds: float) -> None:
+    """Sleep. Where there is nothing to wait for, `time.sleep` lets every other thread run first."""
+    if seconds > 0:
+        time.sleep(seconds)
 
 
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import re
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -65,6 +66,7 @@ _OWN = (
 # Nothing claims what is delivered: what a claim needs is not stored for 30 days with it. The state
 # alone refuses late holders, and the message's id tells its copies from duplicates.
 _NO_MORE_CLAIMS = " REMOVE #owner, mark, lease, claims, deaths, blocks, blocked_at, retry_at"
+_STATES = {f":{state.value}": {"S": state.value} for state in State}
 _NAMES = {"#state": "state", "#owner": "owner", "#content": "content"}
 T = TypeVar("T")
 _NOTHING: Item = {}
@@ -98,7 +100,7 @@ class DynamoLedger:
         """
         write_id = self.new_write_id()
         values = {
-            **_states(*State),
+            **_STATES,
             **self._values(claim),
             **extra,
             ":mark": {"S": write_id},
@@ -115,7 +117,7 @@ class DynamoLedger:
     def begin(self, claim: Claim, deaths: int) -> None:
         """Count a post of a suspect before it begins."""
         values = {
-            **_states(*State),
+            **_STATES,
             **self._values(claim),
             ":lease": _number(claim.lease),
             ":deaths": _number(deaths),
@@ -132,7 +134,7 @@ class DynamoLedger:
         """
         is_parked = outcome.state is State.PARKED
         values = {
-            **_states(*State),
+            **_STATES,
             **self._values(claim),
             ":state": {"S": outcome.state.value},
             ":lease": _number(claim.lease),
@@ -206,12 +208,14 @@ class _Refused(Exception):
 
 def _used(given: Mapping[str, T], text: str) -> dict[str, T]:
     """Leave out what an expression does not name: DynamoDB refuses that."""
-    named = set(re.findall(r"[#:]\w+", text))
+    named = _names_in(text)
     return {name: value for name, value in given.items() if name in named}
 
 
-def _states(*states: State) -> dict[str, dict[str, str]]:
-    return {f":{state.value}": {"S": state.value} for state in states}
+@cache
+def _names_in(text: str) -> frozenset[str]:
+    """Find the names in an expression. There are few: an outcome's facts are named in one order."""
+    return frozenset(re.findall(r"[#:]\w+", text))
 
 
 def _number(value: float) -> dict[str, str]:
