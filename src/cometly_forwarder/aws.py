@@ -35,6 +35,14 @@ BACK_OFF_SECONDS = 1
 # One call at its worst, if one address of the service at the most does not answer: connecting takes
 # CONNECT_SECONDS for each that does not.
 CALL_SECONDS = TRIES * (CONNECT_SECONDS + READ_SECONDS) + BACK_OFF_SECONDS
+_CONFIG = Config(
+    connect_timeout=CONNECT_SECONDS,
+    read_timeout=READ_SECONDS,
+    retries={"mode": "standard", "total_max_attempts": TRIES},
+    max_pool_connections=16,
+    # mypy checks parameters by the service's model; doing so again takes a tenth of a call.
+    parameter_validation=False,
+)
 
 
 @overload
@@ -45,7 +53,9 @@ def client(service: Literal["dynamodb"]) -> DynamoDBClient: ...
 def client(service: Literal["secretsmanager"]) -> SecretsManagerClient: ...
 def client(service: Service) -> object:
     """Make a client with the time-outs above."""
-    made: Any = _session().create_client(service, config=_config())
+    # Else botocore puts a longer one together, twice a call, which takes another tenth of it.
+    named = Config(user_agent=_session().user_agent())
+    made: Any = _session().create_client(service, config=_CONFIG.merge(named))
     # Nothing of botocore's own takes a context.
     pools = made._endpoint.http_session._manager  # noqa: SLF001
     pools.connection_pool_kw["ssl_context"] = _tls()
@@ -72,20 +82,6 @@ def _tls() -> ssl.SSLContext:
     once: Any = cache(context.load_verify_locations)
     context.load_verify_locations = once  # type: ignore[method-assign]
     return context
-
-
-@cache
-def _config() -> Config:
-    return Config(
-        connect_timeout=CONNECT_SECONDS,
-        read_timeout=READ_SECONDS,
-        retries={"mode": "standard", "total_max_attempts": TRIES},
-        max_pool_connections=16,
-        # mypy checks the parameters by the service's model; a call takes a tenth longer otherwise.
-        parameter_validation=False,
-        # botocore puts its long form together twice a call, which takes another tenth.
-        user_agent=_session().user_agent(),
-    )
 
 
 @cache

@@ -132,12 +132,10 @@ def test_a_call_waits_no_longer_for_a_connection_or_an_answer_than_the_budget_sa
 
 def test_a_request_names_the_sdk_and_where_it_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_EXECUTION_ENV", "AWS_Lambda_python3.13")
-    aws._config.cache_clear()
     with serving(lambda sock, _: sock.sendall(response("200 OK", b"{}"))) as server:
         point_at(server.url, monkeypatch)
 
         aws.client("secretsmanager").get_secret_value(SecretId="s")
 
-    aws._config.cache_clear()
     [request] = server.requests
     assert re.search(rb"Botocore/\S+ Python/\S+ .* exec-env/AWS_Lambda_python3.13", request)
