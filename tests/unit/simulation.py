@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import math
 import random
 from collections import deque
 from collections.abc import Generator, Iterable
@@ -26,6 +27,10 @@ from cometly_forwarder.gate.rules import GateState, Lane, Reservation, SlotReque
 
 Steps = Generator[float, None, None]
 BATCH = 10
+# How often a worker looks whether its posts are done. Nobody is asked in vain: the last post says
+# when the next look would be.
+LOOK_SECONDS = 0.01
+WOKEN_BY_ANOTHER = math.inf
 
 
 @dataclass
@@ -68,6 +73,15 @@ class Worker:
     lane: Lane
     skew: float
     heard: list[RateHeaders] = field(default_factory=list)
+
+
+@dataclass
+class Posts:
+    """The posts of a batch that are not done, and the worker that waits for them."""
+
+    worker: Steps | None
+    begun: float
+    left: int
 
 
 @dataclass
@@ -114,6 +128,7 @@ class Simulation:
         self.limiter = Limiter(self.limit, self.window)
         self.state = GateState(learnt=self.learnt)
         self.queue: list[tuple[float, int, Steps]] = []
+        self.at_work: Steps | None = None
         self.ticks = itertools.count()
         self.waiting: deque[float] = deque()
         self.delays: list[float] = []
@@ -138,10 +153,14 @@ class Simulation:
         for when, limit in self.limits:
             self._spawn(self._relimit(when, limit))
         while self.queue and self.queue[0][0] < self.start + seconds:
-            self.now, _, steps = heapq.heappop(self.queue)
-            if (delay := next(steps, None)) is not None:
-                heapq.heappush(self.queue, (self.now + delay, next(self.ticks), steps))
+            self.now, _, self.at_work = heapq.heappop(self.queue)
+            delay = next(self.at_work, WOKEN_BY_ANOTHER)
+            if delay != WOKEN_BY_ANOTHER:
+                self._go_on(self.at_work, self.now + delay)
         return self
+
+    def _go_on(self, steps: Steps, at: float) -> None:
+        heapq.heappush(self.queue, (at, next(self.ticks), steps))
 
     def accepted_in(self, begin: float, end: float, lane: Lane | None = None) -> int:
         moments = self.by_lane[lane] if lane else self.accepted
@@ -154,7 +173,7 @@ class Simulation:
         return sum(begin <= moment < end for moment in self.dropped[lane])
 
     def _spawn(self, steps: Steps) -> None:
-        heapq.heappush(self.queue, (self.now, next(self.ticks), steps))
+        self._go_on(steps, self.now)
 
     def _relimit(self, when: float, limit: int) -> Steps:
         yield when
@@ -221,33 +240,32 @@ class Simulation:
 
     def _posts(self, worker: Worker, reservation: Reservation, arrived: list[float]) -> Steps:
         yield self.random.uniform(0.01, 0.06)
-        done: list[None] = []
         share = self._duplicates_of(worker.lane)
         needed = sum(self.random.random() >= share for _ in reservation.slots)
         used, unused = reservation.slots[:needed], reservation.slots[needed:]
         self.dropped[worker.lane] += [self.now - self.start] * len(unused)
         if unused:
             self._give_back(worker, Unused(unused, worker.lane))
-        for slot, moment in zip(used, arrived, strict=False):
-            self._spawn(
-                self._post(worker, Slot(slot, reservation.probe, reservation.early), moment, done)
-            )
-        while len(done) < len(used):
-            yield 0.01
+        if used:
+            posts = Posts(self.at_work, self.now, len(used))
+            for slot, moment in zip(used, arrived, strict=False):
+                slot_of_post = Slot(slot, reservation.probe, reservation.early)
+                self._spawn(self._post(worker, slot_of_post, moment, posts))
+            yield WOKEN_BY_ANOTHER
 
     def _duplicates_of(self, lane: Lane) -> float:
         if lane is Lane.PAGES and self.page_duplicates is not None:
             return self.page_duplicates
         return self.duplicates
 
-    def _post(self, worker: Worker, slot: Slot, moment: float, done: list[None]) -> Steps:
+    def _post(self, worker: Worker, slot: Slot, moment: float, posts: Posts) -> Steps:
         lane, probe = worker.lane, slot.probe
         wait = yield from self._missed(worker, slot)
         if wait is not None:
             self.returned.append(self.now - self.start)
             if lane is Lane.SERVICES and self.keyed is not None:
                 self._spawn(self._back([moment], wait))
-            done.append(None)
+            self._done(posts)
             return
         yield self.latency / 2 * self.random.uniform(0.5, 1.2)
         is_ok, remaining, retry_after = self.limiter.take(self.now)
@@ -267,7 +285,13 @@ class Simulation:
                 retry_after=retry_after if self.has_retry_after else None,
                 lane=lane,
             )
-        done.append(None)
+        self._done(posts)
+
+    def _done(self, posts: Posts) -> None:
+        posts.left -= 1
+        if not posts.left and posts.worker:
+            looks = math.ceil((self.now - posts.begun) / LOOK_SECONDS)
+            self._go_on(posts.worker, posts.begun + looks * LOOK_SECONDS)
 
     def _missed(self, worker: Worker, slot: Slot) -> Generator[float, None, float | None]:
         """Sleep until a slot; returns the seconds until the message comes back if it is missed."""
