@@ -11,7 +11,6 @@ message is visible, and two workers meet at one call, where the second runs to i
 from __future__ import annotations
 
 import functools
-import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -43,18 +42,21 @@ class Step:
     fate: Fate = field(default_factory=Fate)
     then: str = "accepted"
 
-    def run(self, world: World) -> None:
+    def run(self, world: World) -> int:
+        """Take it; return how many answers Cometly was asked for."""
         if not self.picks:
             world.send_again(0)
-            return
+            return 0
         names = [list(world.queue)[place] for place in self.picks]
         visible_at = max(world.queue[name].visible_at for name in names)
         world.clock.time = max(world.clock.time, visible_at)
-        world.answers = iter([self.said, self.then, self.then])
+        answers = [self.said, self.then, self.then]
+        world.answers = iter(answers)
         world.meanwhile = self._meet
         world.deliver(world.receive(names), self.fate)
         world.meanwhile = lambda _: None
         world.in_flight.clear()
+        return len(answers) - len(list(world.answers))
 
     def _meet(self, worker: Worker) -> None:
         """Let another worker take all of the queue, the message that is in progress included."""
@@ -76,25 +78,36 @@ def fates(called: frozenset[str]) -> Iterator[Fate]:
 
 
 def outcomes(world: World) -> Iterator[tuple[Step, World]]:
-    """Take every step that this state allows, each in a world of its own."""
+    """Take every step that this state allows, each in a world of its own.
+
+    Where Cometly was not asked, or not a second time, another answer would change nothing.
+    """
     places = tuple(range(len(world.queue)))
     picks = [(place,) for place in places] + ([places] if len(places) > 1 else [])
-    for each, said in itertools.product(picks, SAID):
-        plain = Step(each, said)
-        after = _taken(plain, world)
-        yield plain, after
-        for fate in fates(after.called):
-            for then in ("accepted", "broken") if fate.meeting else ("accepted",):
-                step = Step(each, said, fate, then)
-                yield step, _taken(step, world)
+    for each in picks:
+        called, unasked = frozenset[str](), set[Fate]()
+        for said in SAID:
+            plain = Step(each, said)
+            if plain.fate not in unasked:
+                after, asked = _taken(plain, world)
+                yield plain, after
+                called = after.called
+                unasked |= set() if asked else {plain.fate}
+            for fate in [it for it in fates(called) if it not in unasked]:
+                for then in ("accepted", "broken") if fate.meeting else ("accepted",):
+                    step = Step(each, said, fate, then)
+                    after, asked = _taken(step, world)
+                    yield step, after
+                    unasked |= set() if asked else {fate}
+                    if asked < 2:
+                        break
     if world.parked:
-        yield Step(()), _taken(Step(()), world)
+        yield Step(()), _taken(Step(()), world)[0]
 
 
-def _taken(step: Step, world: World) -> World:
+def _taken(step: Step, world: World) -> tuple[World, int]:
     after = world.copy()
-    step.run(after)
-    return after
+    return after, step.run(after)
 
 
 def key_of(world: World) -> object:

@@ -8,6 +8,7 @@ invariants, in `World.park` and in `Cometly.post`; what is taken for granted, in
 
 from __future__ import annotations
 
+import functools
 from datetime import UTC, datetime
 from itertools import repeat
 
@@ -16,8 +17,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from cometly_forwarder.deliver import batch
-from cometly_forwarder.event.envelope import Source, seal
+from cometly_forwarder.deliver import batch, preparation
+from cometly_forwarder.event.envelope import Source, read_envelope, seal
 from cometly_forwarder.event.reading import DEFAULT_RULES, read_event
 from cometly_forwarder.jsontext import dump
 from cometly_forwarder.ledger_item import State
@@ -33,6 +34,9 @@ from tests.unit.world import (
     World,
     an_event,
 )
+
+# Coverage would double the time, and the other tests reach each line.
+pytestmark = pytest.mark.no_cover
 
 RATES = (1000, 60, 12, 2)
 KINDS = ("order", "key", "neither")
@@ -179,6 +183,8 @@ def _in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batch, "ThreadPoolExecutor", InTurn)
     # Fewer than a batch has messages, so that slots are reserved several times.
     monkeypatch.setattr(batch, "THREADS", 3)
+    # A message is read anew each time that it comes back: the same bytes as before.
+    monkeypatch.setattr(preparation, "read_envelope", functools.cache(read_envelope))
 
 
 TestEventHistory = EventHistory.TestCase
