@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
+import typer
 from moto import mock_aws
 from typer.testing import CliRunner
 
@@ -36,6 +39,14 @@ class Ran:
 
 
 Run = Callable[..., Ran]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _commands_are_made_once() -> Iterator[None]:
+    """Share what Typer makes of the functions' signatures: it makes it anew at each call."""
+    made = functools.cache(typer.main.get_command)
+    with patch("typer.main.get_command", made), patch("typer.testing._get_command", made):
+        yield
 
 
 @pytest.fixture

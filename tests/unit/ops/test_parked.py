@@ -6,11 +6,13 @@ import errno
 import json
 import os
 import stat
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime, timedelta
 from itertools import zip_longest
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -829,6 +831,13 @@ def test_a_discard_whose_network_is_cut_has_written_down_what_it_deleted(
 
 
 UNREACHABLE = 'Could not connect to the endpoint URL: "https://aws.example.com"'
+
+
+@pytest.fixture(autouse=True)
+def _commands_do_not_sleep(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    stand_in = SimpleNamespace(time=time.time, monotonic=lambda: clock.now, sleep=clock.sleep)
+    monkeypatch.setattr(stacks, "time", stand_in)
 
 
 @dataclass
