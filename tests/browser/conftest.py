@@ -16,7 +16,8 @@ from tests.browser.drivers import Chromium, Driver
 from tests.browser.firefox import Firefox
 from tests.browser.visit import Site, Visit
 from tests.browser.webkit import WebKit
-from tests.stack.deployed import PATIENCE_SECONDS, CheckoutOfTests, Deployed, running
+from tests.patience import PATIENCE_SECONDS
+from tests.stack.deployed import CheckoutOfTests, Deployed, running
 
 # Each process of pytest-xdist has a stack and browsers of its own.
 NAME = "-".join(["browser-tests", *filter(None, [os.environ.get("PYTEST_XDIST_WORKER")])])

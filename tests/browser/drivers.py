@@ -19,6 +19,8 @@ from typing import Any, Protocol
 
 from playwright.sync_api import Browser, Error, Page
 
+from tests.patience import pause_after
+
 LOOPBACK = "127.0.0.1"
 PATIENCE_SECONDS = 30.0
 
@@ -46,14 +48,15 @@ class Driver(Protocol):
 
 def until(tab: Tab, expression: str, *, within: float = PATIENCE_SECONDS * 4) -> Any:
     """Ask until an expression is true, on whatever page the tab is by then; return its value."""
-    deadline = time.monotonic() + within
+    begun = time.monotonic()
     while True:
         with contextlib.suppress(DriverError):
             if value := tab.evaluate(expression):
                 return value
-        if time.monotonic() > deadline:
+        waited = time.monotonic() - begun
+        if waited > within:
             raise AssertionError(f"not within {within:.0f} s: {expression}")
-        time.sleep(0.05)
+        time.sleep(pause_after(waited))
 
 
 def as_json(expression: str) -> str:

@@ -32,14 +32,15 @@ from local.sandbox.server import RunningSandbox
 from local.sandbox.server import running as running_sandbox
 from local.sandbox.settings import DEFAULT_TOKEN, Settings
 from local.stack.environment import REGION
+from tests import patience
 from tests.faults.emulator import ROOT
 from tests.faults.worker import SERVICES, Death, Plan, work
 
 T = TypeVar("T")
 R = TypeVar("R")
 
-# What a poll waits for comes much sooner; this is for a machine that has other things to do.
-PATIENCE_SECONDS = 120.0
+PATIENCE_SECONDS = patience.PATIENCE_SECONDS
+
 # A limit that no test reaches: pace is tested elsewhere.
 NO_LIMIT = 60_000
 
@@ -295,12 +296,13 @@ class Rig:
 
     def until(self, condition: Callable[[], object], crew: Crew | None = None) -> None:
         """Wait for a condition; workers that die meanwhile are replaced."""
-        deadline = time.monotonic() + PATIENCE_SECONDS
+        begun = time.monotonic()
         while not condition():
-            assert time.monotonic() < deadline, "it never came"
+            waited = time.monotonic() - begun
+            assert waited < PATIENCE_SECONDS, "it never came"
             if crew:
                 crew.tend()
-            time.sleep(0.05)
+            time.sleep(patience.pause_after(waited))
 
     def drain(self, crew: Crew) -> None:
         self.until(self.is_drained, crew)

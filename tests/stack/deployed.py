@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
+import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -19,11 +21,13 @@ import urllib3
 
 from cometly_forwarder.journal import each_outcome
 from local.stack import cometly, deploy, lifecycle, processes, signals
+from local.stack.build import build_for_emulator
 from local.stack.checkout import Checkout
 from local.stack.environment import isolated
 from local.stack.lifecycle import Stack, bring_up, supervising, take_down
 from local.stack.options import Options
 from local.stack.processes import Identity
+from tests.patience import PATIENCE_SECONDS, pause_after
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
@@ -45,21 +49,17 @@ EVENTS, DROP_IN = "/v1/events", "/public-api/v1/events/track"
 _COUNTED = "ApproximateNumberOfMessages"
 
 
-# What is waited for comes within seconds, or after a pause of the product's: a minute at the most.
-# The rest is for a machine that has other things to do.
-PATIENCE_SECONDS = 120.0
-
-
 def eventually(
     look: Callable[[], T], holds: Callable[[T], object], *, within: float = PATIENCE_SECONDS
 ) -> T:
     """Look until it holds; return what was seen then."""
-    deadline = time.monotonic() + within
+    begun = time.monotonic()
     while not holds(seen := look()):
-        if time.monotonic() > deadline:
+        waited = time.monotonic() - begun
+        if waited > within:
             msg = f"not within {within:.0f} s; seen last: {seen!r:.2000}"
             raise AssertionError(msg)
-        time.sleep(0.05)
+        time.sleep(pause_after(waited))
     return seen
 
 
@@ -589,12 +589,28 @@ class Deployed:
         return map(json.loads, self.lines())
 
 
+def build_once(checkout: CheckoutOfTests) -> None:
+    """Build for all of the stacks that come up side by side; each has the same files."""
+    shared = replace(checkout, name="build-of-tests")
+    shared.local.mkdir(parents=True, exist_ok=True)
+    with (shared.local / "lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        digest, mark = build_for_emulator(shared), checkout.build / "digest"
+        if not mark.is_file() or mark.read_text("utf-8") != digest:
+            copy = checkout.local / "build.new"
+            for old in (copy, checkout.build):
+                shutil.rmtree(old, ignore_errors=True)
+            shutil.copytree(shared.build, copy, copy_function=os.link)
+            copy.rename(checkout.build)
+
+
 @contextlib.contextmanager
 def running(name: str, options: Options) -> Iterator[Deployed]:
     """Build and deploy; nothing of the developer's AWS configuration is seen."""
     checkout = CheckoutOfTests(Checkout.here().root, name)
     with patch.dict(os.environ, isolated(checkout), clear=True), supervising(checkout):
         take_down(checkout)  # what a killed session left
+        build_once(checkout)
         try:
             with ExitStack() as connections:
                 yield Deployed.of(bring_up(checkout, options), options, connections)
