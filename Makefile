@@ -20,7 +20,7 @@ LOCK := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-h
 	--no-emit-index-url --no-annotate --no-header
 
 .DEFAULT_GOAL := help
-.PHONY: help run up down sandbox test unit stack-test fault-test browser-test bench soak smoke lint format build lock clean
+.PHONY: help run up down sandbox test unit stack-test fault-test browser-test bench soak smoke lint lint-code lint-templates format build lock clean
 
 help: ## Print the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -38,10 +38,9 @@ down: ## Stop what `make up` (or a `make run` elsewhere) started
 sandbox: $(READY) ## Start the Cometly sandbox alone
 	@$(PY) -m local.sandbox $(ARGS)
 
-# The three last wait more than they compute: two at a time, each with stacks and ports of its own,
-# and the longest first.
+# The three last wait more than they compute: all at once, each with stacks and ports of its own.
 test: lint unit ## Everything that has to pass
-	@$(MAKE) --no-print-directory -j 2 --output-sync=target browser-test stack-test fault-test
+	@$(MAKE) --no-print-directory -j 3 --output-sync=target stack-test browser-test fault-test
 
 # Branch coverage has a floor (pyproject.toml), so a choice of tests (ARGS) goes without.
 unit: $(READY) ## Unit tests, and the sandbox against its contract: seconds
@@ -67,9 +66,14 @@ smoke: $(READY) ## Try a deployed stack: make smoke STACK=name, ARGS="--send" fo
 	@$(PY) -m ops.smoke $(STACK) $(ARGS)
 
 lint: $(READY) ## Style, types, the template and the workflows
+	@$(MAKE) --no-print-directory -j 2 --output-sync=target lint-code lint-templates
+
+lint-code: $(READY)
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/mypy
+
+lint-templates: $(READY)
 	@$(PY) -m local.judges
 	@$(PY) -m local.stack.sam validate --lint
 	@$(VENV)/bin/zizmor --offline --quiet --strict-collection --persona pedantic .github
