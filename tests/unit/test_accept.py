@@ -14,6 +14,7 @@ import pytest
 from cometly_forwarder import jsontext
 from cometly_forwarder.event.envelope import MAX_BODY_BYTES
 from cometly_forwarder.ingest.accept import Intake, Receipt, Status, accept, preview, with_key
+from tests.unit.cases import in_one_test
 from tests.unit.conftest import an_event
 
 NOON = datetime(2024, 1, 15, 12, 0, 0, tzinfo=UTC)
@@ -119,6 +120,7 @@ def test_events_without_key_and_order_are_each_their_own() -> None:
 # --- The Idempotency-Key header ---------------------------------------------------------------
 
 
+@in_one_test
 @pytest.mark.parametrize(
     ("own", "header", "key"),
     [

@@ -6,6 +6,7 @@ import pytest
 
 from cometly_forwarder.errors import BadValue
 from cometly_forwarder.event.addresses import read_ip
+from tests.unit.cases import in_one_test
 
 
 def quiet(message: str) -> None:
@@ -29,6 +30,7 @@ def test_an_address_stays(given: str, address: str) -> None:
     assert read_ip(given, quiet) == address
 
 
+@in_one_test
 @pytest.mark.parametrize(
     ("given", "address"),
     [
@@ -71,6 +73,7 @@ def test_an_address_is_read_with_a_warning_from(given: str, address: str) -> Non
     assert read_ip(address, quiet) == address
 
 
+@in_one_test
 @pytest.mark.parametrize(
     "given",
     [

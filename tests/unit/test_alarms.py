@@ -14,6 +14,7 @@ from cometly_forwarder.journal import NAMESPACE
 from cometly_forwarder.observability import ALL_METRICS
 from local.stack.checkout import Checkout
 from tests.unit import cloudformation
+from tests.unit.cases import in_one_test
 from tests.unit.test_docs import OPERATIONS, REFERENCE, anchors_of, section_of
 
 TEMPLATE = cloudformation.read(Checkout.here().template)
@@ -132,6 +133,7 @@ def test_the_topic_of_the_alarms_takes_them_alone() -> None:
 EACH_MINUTE: list[float | None] = [1.0] * 60
 
 
+@in_one_test
 @pytest.mark.parametrize(
     ("name", "series", "is_ringing"),
     [

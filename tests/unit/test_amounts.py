@@ -9,6 +9,7 @@ import pytest
 
 from cometly_forwarder.errors import BadValue
 from cometly_forwarder.event.amounts import read_amount
+from tests.unit.cases import in_one_test
 
 
 def quiet(message: str) -> None:
@@ -20,6 +21,7 @@ def read(value: object) -> tuple[int | float, list[str]]:
     return read_amount(value, warnings.append), warnings
 
 
+@in_one_test
 @pytest.mark.parametrize(
     ("value", "sent"),
     [
@@ -90,6 +92,7 @@ def test_digits_that_no_number_of_json_carries_are_rounded(text: str, nearest: f
     assert warnings == ["has more digits than a JSON number carries; the nearest is sent"]
 
 
+@in_one_test
 @pytest.mark.parametrize(
     ("text", "amount"),
     [
@@ -268,6 +271,7 @@ def test_what_is_too_much_is_refused(value: object) -> None:
         read(value)
 
 
+@in_one_test
 @pytest.mark.parametrize(
     "value",
     [
@@ -323,6 +327,7 @@ def test_what_is_no_amount_is_refused(value: object) -> None:
         read(value)
 
 
+@in_one_test
 @pytest.mark.parametrize("whole", [1, 12, 123, 1234, 12345, 123456, 1234567, 12345678])
 @pytest.mark.parametrize(
     ("group", "point"), [(",", "."), (".", ","), (" ", ","), ("'", "."), (" ", ".")]

@@ -23,6 +23,7 @@ import pytest
 from artefact import build
 from cometly_forwarder import aws, loading
 from tests.unit import cloudformation
+from tests.unit.cases import in_one_test
 
 ROOT = Path(__file__).resolve().parents[2]
 TEMPLATE = cloudformation.read(ROOT / "template.yaml")
@@ -57,6 +58,7 @@ def test_each_runtime_and_processor_of_the_template_has_its_makefile() -> None:
     assert found == set(itertools.product(RUNTIMES, ARCHITECTURES))
 
 
+@in_one_test
 @pytest.mark.parametrize("name", FUNCTIONS)
 @pytest.mark.parametrize("runtime", RUNTIMES)
 @pytest.mark.parametrize("architecture", ARCHITECTURES)

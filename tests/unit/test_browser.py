@@ -17,6 +17,7 @@ from cometly_forwarder.ingest.browser import (
     preflight_headers,
     visitor_of,
 )
+from tests.unit.cases import in_one_test
 
 SOURCE = "203.0.113.7"
 VISITOR = Visitor(SOURCE, "Agent/1.0", "https://shop.example.com/thanks")
@@ -184,6 +185,7 @@ def test_pages_of_subdomains_and_those_that_are_named_may_send(origin: str) -> N
     assert origin in WIDE
 
 
+@in_one_test
 @pytest.mark.parametrize(
     "origin",
     [

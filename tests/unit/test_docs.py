@@ -22,6 +22,7 @@ from local import release
 from ops.deadletters.edits import OLDEST_FOR_PLATFORMS
 from ops.deadletters.shelf import MOST_HELD
 from tests.unit import cloudformation
+from tests.unit.cases import in_one_test
 from tests.unit.conftest import read
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -87,6 +88,7 @@ def section_of(path: Path, heading: str) -> str:
     return text_of(path).split(f"\n## {heading}\n")[1].split("\n## ")[0]
 
 
+@in_one_test
 @pytest.mark.parametrize(("path", "target"), links())
 def test_a_link_leads_somewhere(path: Path, target: str) -> None:
     place, _, anchor = target.partition("#")

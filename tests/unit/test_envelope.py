@@ -13,6 +13,7 @@ import pytest
 from cometly_forwarder.errors import InvalidEvent
 from cometly_forwarder.event.envelope import MAX_BODY_BYTES, Envelope, Source, read_envelope, seal
 from cometly_forwarder.event.reading import DEFAULT_RULES, EventRules, read_event
+from tests.unit.cases import in_one_test
 from tests.unit.conftest import PASSED_ON, an_event
 
 NOON = datetime(2024, 1, 15, 12, 0, 0, tzinfo=UTC)
@@ -469,6 +470,7 @@ def test_what_cannot_be_delivered_is_read_with_its_reason(body: str, reason: str
     assert envelope.event == {}
 
 
+@in_one_test
 @pytest.mark.parametrize("write", [in_sns, in_eventbridge, json.dumps], ids=["sns", "bus", "raw"])
 @pytest.mark.parametrize("number", [10**400, -(10**4299)], ids=["400 digits", "4300 digits"])
 @pytest.mark.parametrize("name", ["currency", "profile_field_1", "x", "value", "order_name"])

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.cases import in_one_test
+
 SOURCE = Path("src").resolve()
 PACKAGE = "cometly_forwarder"
 # What a module of each folder may import, beside its own folder. "" is the top.
@@ -102,6 +104,7 @@ def test_every_folder_has_its_rule() -> None:
     assert {folder_of(name) for name in MODULES} == MAY_IMPORT.keys()
 
 
+@in_one_test
 @pytest.mark.parametrize("name", sorted(MODULES))
 def test_a_module_imports_its_own_folder_and_those_that_it_may(name: str) -> None:
     folder = folder_of(name)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from cometly_forwarder.event.facts import Facts
 from cometly_forwarder.reconcile.matching import Delivered, Kind, Recorded, Verdict, judge
+from tests.unit.cases import in_one_test
 
 NOON = 1795867200
 SETTLED = float(NOON + 3600)
@@ -45,6 +46,7 @@ def told(verdict: Verdict) -> list[tuple[Kind, str | None, str | None]]:
     ]
 
 
+@in_one_test
 @pytest.mark.parametrize(
     ("delivered", "recorded", "count", "findings"),
     [

@@ -17,6 +17,7 @@ from cometly_forwarder.errors import Fault, InvalidEvent
 from cometly_forwarder.event.model import EVENT_NAMES, FIELDS
 from cometly_forwarder.event.reading import EventRules, faulty_fields, read_event, warned_fields
 from local.sandbox import contract
+from tests.unit.cases import in_one_test
 from tests.unit.conftest import READ_AT, an_event, read
 
 IDENTIFIERS = (
@@ -135,6 +136,7 @@ def test_text_that_lost_bytes_is_taken_with_one_warning(name: str, lost: int) ->
     assert [(warning.field, "U+FFFD" in warning.message) for warning in warnings] == [(name, True)]
 
 
+@in_one_test
 @pytest.mark.parametrize("blank", [None, "", "  ", "\t\r\n", "\u00a0\u2003"], ids=ascii)
 @pytest.mark.parametrize("name", [name for name in FIELDS if name not in {"event_name", "email"}])
 def test_a_blank_field_counts_as_absent(name: str, blank: str | None) -> None:
@@ -149,6 +151,7 @@ def test_surrounding_blanks_go_and_inner_ones_stay(name: str) -> None:
     assert fields_of(a_lead(**{name: " \tTwo  Words\n"}))[name] == "Two  Words"
 
 
+@in_one_test
 @pytest.mark.parametrize("name", ANYTHING)
 @pytest.mark.parametrize(
     ("number", "text"),
@@ -177,6 +180,7 @@ UNREADABLE: list[tuple[list[str], list[object]]] = [
 ]
 
 
+@in_one_test
 @pytest.mark.parametrize(
     ("name", "value"),
     [(name, value) for names, values in UNREADABLE for name in names for value in values],
@@ -315,6 +319,7 @@ def test_a_text_without_an_at_is_the_customer_where_nothing_else_is() -> None:
 WORDS = ["null", "Undefined", "(not set)", "[object Object]", "{{email}}", "%%email%%", "${x}"]
 
 
+@in_one_test
 @pytest.mark.parametrize("name", IDENTIFYING)
 @pytest.mark.parametrize("word", [*WORDS, "null\u200b", "\ufeffundefined"], ids=ascii)
 def test_a_word_for_a_missing_value_identifies_nobody(name: str, word: str) -> None:
@@ -424,6 +429,7 @@ def test_ten_unknown_fields_are_named_cut_and_the_rest_are_counted() -> None:
     assert warnings[-1] == Fault("", "990 more unknown fields are left out")
 
 
+@in_one_test
 @pytest.mark.parametrize("value", ["EUR", " eur ", "", 5, 1.5, True, False], ids=repr)
 @pytest.mark.parametrize("name", ["currency", "profile_field_1", "profile_field_30"])
 def test_what_is_passed_on_goes_as_it_is(name: str, value: object) -> None:

@@ -15,6 +15,7 @@ from cometly_forwarder.event.model import EVENT_NAMES, FIELDS
 from cometly_forwarder.event.reading import REGION_FIELD
 from cometly_forwarder.ingest.browser import BrowserRules, Visitor
 from local import openapi
+from tests.unit.cases import in_one_test
 from tests.unit.conftest import READ_AT, an_event, read
 
 DOCUMENT = json.loads(openapi.TARGET.read_text(encoding="utf-8"))
@@ -89,6 +90,7 @@ def test_the_document_is_valid_openapi() -> None:
     validate(DOCUMENT)
 
 
+@in_one_test
 @pytest.mark.parametrize(("schema", "example"), EXAMPLES)
 def test_each_example_is_what_its_schema_says(schema: dict[str, Any], example: object) -> None:
     assert [error.message for error in validator_of(schema).iter_errors(example)] == []
@@ -193,6 +195,7 @@ def test_all_fields_are_described_and_others_are_allowed() -> None:
     assert schema["additionalProperties"] is True
 
 
+@in_one_test
 @pytest.mark.parametrize("name", sorted(EVENT_NAMES))
 def test_each_name_is_accepted_by_the_schema(name: str) -> None:
     assert EVENT.is_valid(an_event(event_name=name))
@@ -262,6 +265,7 @@ REFUSED = [
 ]
 
 
+@in_one_test
 @pytest.mark.parametrize("fields", READ, ids=repr)
 def test_what_the_service_reads_the_schema_accepts(fields: dict[str, object]) -> None:
     raw = an_event(**fields)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from bench.phones import IN_WORDS, REGIONS, Cell, Outcome, is_kept, measure
 from cometly_forwarder.event.phones import read_phone
+from tests.unit.cases import in_one_test
 
 SHA256 = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 
@@ -25,6 +26,7 @@ def reading_of(value: object, region: str | None) -> tuple[str | None, list[str]
 # --- Read for certain -------------------------------------------------------------------------
 
 
+@in_one_test
 @pytest.mark.parametrize(
     ("text", "region", "digits"),
     [
@@ -77,6 +79,7 @@ def test_a_number_gets_its_country_code(text: object, region: str | None, digits
     assert reading_of(text, region) == (digits, [])
 
 
+@in_one_test
 @pytest.mark.parametrize("region", [None, "US", "DE", "JP", "XX"])
 @pytest.mark.parametrize(
     ("text", "digits"),
@@ -155,6 +158,7 @@ def test_a_region_has_its_own_way_abroad(text: str, region: str) -> None:
 # --- With its country beside ------------------------------------------------------------------
 
 
+@in_one_test
 @pytest.mark.parametrize("region", [None, "DE", "US", "FR", "GB"])
 @pytest.mark.parametrize(
     ("text", "digits"),
@@ -249,6 +253,7 @@ def test_a_word_that_is_no_label_makes_a_number_uncertain(
     ]
 
 
+@in_one_test
 @pytest.mark.parametrize(
     "label",
     [
@@ -339,6 +344,7 @@ def test_digits_that_are_nobodys_number_are_sent_bare_with_a_warning(
 # --- Left out with a warning ------------------------------------------------------------------
 
 
+@in_one_test
 @pytest.mark.parametrize(
     ("text", "region"),
     [
@@ -374,6 +380,7 @@ def test_a_strangers_number_is_left_out(text: str, region: str | None) -> None:
     assert len(warnings) == 1
 
 
+@in_one_test
 @pytest.mark.parametrize("region", [None, "US", "DE"])
 @pytest.mark.parametrize(
     "value",

@@ -16,6 +16,7 @@ from cometly_forwarder.errors import InvalidEvent
 from cometly_forwarder.event.envelope import Source, read_envelope, seal
 from cometly_forwarder.event.reading import EventRules
 from local.sandbox import contract
+from tests.unit.cases import in_one_test
 from tests.unit.conftest import PASSED_ON, READ_AT, read
 
 HTTP = Source("http", "request-1", READ_AT)
@@ -59,6 +60,7 @@ def rows(*table: tuple[object, ...]) -> list[Any]:
 # --- Phones -----------------------------------------------------------------------------------
 
 
+@in_one_test
 @pytest.mark.parametrize(
     ("region", "phone", "digits", "warns"),
     rows(
@@ -115,6 +117,7 @@ def test_a_phone_is_never_a_strangers(
 # --- Minor fields -----------------------------------------------------------------------------
 
 
+@in_one_test
 @pytest.mark.parametrize(
     ("field", "value", "taken", "warns"),
     rows(
@@ -202,6 +205,7 @@ _MORE_WORDS = ("%%order%%", "${order}", "{{ a }}-{{ b }}", "N/A", "NULL ", "#N/A
 _IDENTIFYING = ("email", "comet_token", "tracking_id", "order_id", "idempotency_key")
 
 
+@in_one_test
 @pytest.mark.parametrize("word", [*_WORDS, *_MORE_WORDS, *_TEMPLATES])
 @pytest.mark.parametrize("field", _IDENTIFYING)
 def test_a_missing_value_makes_nobody_and_no_order(field: str, word: str) -> None:
@@ -228,6 +232,7 @@ def test_a_text_without_an_at_is_not_the_customer_where_a_token_is() -> None:
 # --- Spellings --------------------------------------------------------------------------------
 
 
+@in_one_test
 @pytest.mark.parametrize(
     ("one", "other"),
     rows(
@@ -326,6 +331,7 @@ def test_an_address_is_read_or_left_out_with_its_fingerprint(
 _HALF_PAST = "2024-01-15T10:30:00Z"
 
 
+@in_one_test
 @pytest.mark.parametrize(
     ("time", "moment", "warns"),
     rows(
@@ -389,6 +395,7 @@ def test_metas_words_make_a_whole_purchase() -> None:
     assert {warning.field for warning in warnings} == meta.keys() - {"event_name"}
 
 
+@in_one_test
 @pytest.mark.parametrize(
     ("name", "field", "value"),
     rows(

@@ -11,6 +11,7 @@ from cometly_forwarder.errors import SettingsError
 from cometly_forwarder.event.reading import EventRules
 from cometly_forwarder.ingest.browser import PAGE_NAMES, AllowedOrigins, BrowserRules
 from cometly_forwarder.ingest.settings import IngestSettings
+from tests.unit.cases import in_one_test
 
 INGEST = {
     "EVENT_QUEUE_URL": "https://sqs.example.com/1/events",
@@ -90,6 +91,7 @@ REQUIRED = [
 ]
 
 
+@in_one_test
 @pytest.mark.parametrize(("model", "environ", "name"), REQUIRED)
 @pytest.mark.parametrize("value", [None, "", "  "], ids=["absent", "empty", "blank"])
 def test_a_setting_that_lacks_is_named(
@@ -105,6 +107,7 @@ def test_a_setting_that_lacks_is_named(
         model.read(given)
 
 
+@in_one_test
 @pytest.mark.parametrize(
     ("name", "text", "right"),
     [
@@ -192,6 +195,7 @@ def test_origins_are_taken_as_browsers_write_them(
     assert read == AllowedOrigins(frozenset(exact), wild)
 
 
+@in_one_test
 @pytest.mark.parametrize(
     "origin",
     [

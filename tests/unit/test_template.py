@@ -21,6 +21,7 @@ from cometly_forwarder.reconcile.settings import ReconcileSettings
 from local.stack import deploy
 from local.stack.checkout import Checkout
 from tests.unit import cloudformation
+from tests.unit.cases import in_one_test
 from tests.unit.cloudformation import Node
 
 DATA_HOLDERS = ("AWS::SQS::Queue", "AWS::DynamoDB::Table", "AWS::SecretsManager::Secret")
@@ -562,6 +563,7 @@ def test_what_cannot_be_handed_to_the_queue_is_kept_with_the_dead_letters() -> N
     assert properties("TopicSubscription")["RedrivePolicy"] == {"deadLetterTargetArn": dead_letters}
 
 
+@in_one_test
 @pytest.mark.parametrize(
     ("name", "value", "is_allowed"),
     [
@@ -636,6 +638,7 @@ def test_a_parameter_is_checked_before_anything_is_deployed(
     assert bool(re.fullmatch(pattern, value)) is is_allowed
 
 
+@in_one_test
 @pytest.mark.parametrize("name", sorted(EVENT_NAMES))
 def test_every_name_that_cometly_takes_can_be_admitted_from_pages(name: str) -> None:
     assert re.fullmatch(PARAMETERS["BrowserEventNames"]["AllowedPattern"], name)

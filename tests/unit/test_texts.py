@@ -21,6 +21,7 @@ from cometly_forwarder.event.texts import (
     read_order_id,
     read_text,
 )
+from tests.unit.cases import in_one_test
 
 GUID = "38627e30-e7b2-4c14-9f3e-2f8a1b0c9d11"
 FAMILY = "\U0001f468\u200d\U0001f469\u200d\U0001f467"
@@ -33,6 +34,7 @@ def quiet(message: str) -> None:
 # --- What shows nothing -------------------------------------------------------------------------
 
 
+@in_one_test
 @pytest.mark.parametrize(
     "hidden",
     [
@@ -193,6 +195,7 @@ def test_text_is_not_read_from(value: object) -> None:
 # --- Missing values that do not look missing ----------------------------------------------------
 
 
+@in_one_test
 @pytest.mark.parametrize(
     "text",
     [
@@ -249,6 +252,7 @@ def test_a_word_for_nothing_is_a_placeholder(text: str) -> None:
     assert is_placeholder(text)
 
 
+@in_one_test
 @pytest.mark.parametrize(
     "text",
     [
@@ -326,6 +330,7 @@ def test_a_template_left_unfilled_is_a_placeholder(text: str) -> None:
     assert is_placeholder(text)
 
 
+@in_one_test
 @pytest.mark.parametrize(
     "text",
     [
@@ -381,6 +386,7 @@ def test_a_value_is_no_placeholder(text: str) -> None:
 # --- E-mail -------------------------------------------------------------------------------------
 
 
+@in_one_test
 @pytest.mark.parametrize(
     "given",
     [
@@ -641,6 +647,7 @@ def test_an_order_id_has_one_width_and_one_hyphen(given: str) -> None:
     assert len(warnings) == 1
 
 
+@in_one_test
 @pytest.mark.parametrize("read", [read_key, read_order_id])
 @pytest.mark.parametrize(
     "text",
@@ -670,6 +677,7 @@ def test_a_key_or_an_order_that_lost_its_digits_would_be_that_of_many_events(
         read(text, quiet)
 
 
+@in_one_test
 @pytest.mark.parametrize("read", [read_key, read_order_id])
 @pytest.mark.parametrize(
     "text",

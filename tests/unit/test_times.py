@@ -9,6 +9,7 @@ import pytest
 
 from cometly_forwarder.errors import BadValue
 from cometly_forwarder.event.times import read_time
+from tests.unit.cases import in_one_test
 
 ACCEPTED_AT = datetime(2024, 2, 1, 12, 0, tzinfo=UTC)
 HALF_PAST_TEN = datetime(2024, 1, 15, 10, 30, tzinfo=UTC)
@@ -24,6 +25,7 @@ def read(value: object) -> tuple[datetime, list[str]]:
     return read_time(value, ACCEPTED_AT, warnings.append), warnings
 
 
+@in_one_test
 @pytest.mark.parametrize(
     "value",
     [
@@ -160,6 +162,7 @@ def test_midnight_is_read_from(value: object) -> None:
     assert read_time(value, ACCEPTED_AT, quiet) == MIDNIGHT
 
 
+@in_one_test
 @pytest.mark.parametrize(
     ("value", "word"),
     [
@@ -251,6 +254,7 @@ def test_a_date_with_dots_has_its_day_first(text: str) -> None:
     assert read(text)[0] == datetime(2024, 1, 2, tzinfo=UTC)
 
 
+@in_one_test
 @pytest.mark.parametrize(
     "value",
     [
@@ -333,6 +337,7 @@ def test_a_zone_that_is_only_named_is_refused_and_says_so(text: str) -> None:
         read(text)
 
 
+@in_one_test
 @pytest.mark.parametrize(
     "value",
     [

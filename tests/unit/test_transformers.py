@@ -20,6 +20,7 @@ from ministack.services import eventbridge
 from tests import partners
 from tests.partners import LEFT_ALONE, SHOPIFY, STRIPE, WEBHOOK, payment, sample
 from tests.unit import cloudformation
+from tests.unit.cases import in_one_test
 from tests.unit.conftest import read
 
 TRANSFORMERS = Path(__file__).resolve().parents[2] / "docs" / "transformers"
@@ -128,6 +129,7 @@ def test_a_late_payment_is_taken_when_it_succeeds_and_is_the_same_order() -> Non
     assert [it["order_id"] for it in made_of(succeeded, STRIPE)] == ["cs_example_a1b2"]
 
 
+@in_one_test
 @pytest.mark.parametrize(("name", "changes"), LEFT_ALONE.values(), ids=LEFT_ALONE.keys())
 def test_what_is_no_purchase_and_no_lead_is_left_alone(
     name: str, changes: Mapping[str, object]

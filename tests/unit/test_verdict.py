@@ -5,12 +5,14 @@ from __future__ import annotations
 import pytest
 
 from cometly_forwarder.deliver.verdict import CometlyResponse, Kind, NoResponse, Verdict, judge
+from tests.unit.cases import in_one_test
 
 NOW = 1_705_314_600.0  # 2024-01-15T10:30:00Z
 MESSAGE = b'{"message": "words"}'
 PAGE = b"<html><body>Bad gateway</body></html>"
 
 
+@in_one_test
 @pytest.mark.parametrize(
     ("status", "body", "kind"),
     [
@@ -144,6 +146,7 @@ def test_retry_after_is_read_in_both_of_its_forms(text: str, seconds: float) -> 
     assert judge(CometlyResponse(429, {"retry-after": text}), NOW).retry_after == seconds
 
 
+@in_one_test
 @pytest.mark.parametrize(
     "text",
     [

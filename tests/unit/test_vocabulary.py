@@ -6,6 +6,7 @@ import pytest
 
 from cometly_forwarder.event.model import EVENT_NAMES, FIELDS, STANDARD_NAMES
 from cometly_forwarder.event.vocabulary import others_in, read_event_name, translated
+from tests.unit.cases import in_one_test
 
 SHA_256 = "a" * 64
 
@@ -29,6 +30,7 @@ def test_an_event_in_cometlys_words_is_not_touched() -> None:
     assert translated(raw, FIELDS, lambda name, message: pytest.fail(name + message)) is raw
 
 
+@in_one_test
 @pytest.mark.parametrize("field", FIELDS)
 @pytest.mark.parametrize(
     "spelling",
@@ -52,6 +54,7 @@ def test_cometlys_own_names_are_read_in_any_spelling(field: str, spelling: objec
     assert warnings == ({} if name == field else {name: was_read_as(field)})
 
 
+@in_one_test
 @pytest.mark.parametrize(
     ("name", "field"),
     [
@@ -93,6 +96,7 @@ def test_another_vocabularys_name_is_read(name: str, field: str) -> None:
     assert warnings == {name: was_read_as(field)}
 
 
+@in_one_test
 @pytest.mark.parametrize(
     "name",
     [
@@ -126,6 +130,7 @@ def test_what_could_be_two_things_or_none_stays_as_it_is(name: str) -> None:
     assert read({name: "x"}) == ({name: "x"}, {})
 
 
+@in_one_test
 @pytest.mark.parametrize("value", [{"a": 1}, [1], [], {}], ids=repr)
 @pytest.mark.parametrize("name", ["value", "event", "orderId", "timestamp", "email_address"])
 def test_an_object_is_no_value(name: str, value: object) -> None:
@@ -445,6 +450,7 @@ def name_of(text: str) -> tuple[str | None, list[str]]:
     return read_event_name(text, EVENT_NAMES, warnings.append), warnings
 
 
+@in_one_test
 @pytest.mark.parametrize("name", sorted(EVENT_NAMES))
 def test_cometlys_names_are_read_in_any_case(name: str) -> None:
     for text in (name, name.upper(), name.title(), f" {name}\n"):
@@ -470,6 +476,7 @@ def test_cometlys_names_are_read_in_any_spelling(name: str) -> None:
         assert warnings == ([] if text.lower() == name else [f'was read as "{name}"'])
 
 
+@in_one_test
 @pytest.mark.parametrize(
     ("text", "name"),
     [
@@ -520,6 +527,7 @@ def test_an_events_name_in_another_vocabulary_is_read(text: str, name: str) -> N
     assert warnings == ([] if text.lower() == name else [f'was read as "{name}"'])
 
 
+@in_one_test
 @pytest.mark.parametrize(
     "text",
     [
