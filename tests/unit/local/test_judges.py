@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -57,63 +59,70 @@ def function(*statements: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def rules_against(resource: dict[str, Any], folder: Path, **more: Any) -> set[str]:
+# What is wrong, and the rule that finds it.
+WRONG = {
+    "a role that may do everything with a queue": (
+        role(statement(Action="sqs:*", Resource="arn:aws:sqs:*:*:q")),
+        "IAMRoleWildcardActionOnPolicyRule",
+    ),
+    "a role that may make itself an administrator": (
+        role(statement(Action="iam:PutRolePolicy")),
+        "PrivilegeEscalationRule",
+    ),
+    "a role for another account": (role(principal=STRANGER), "CrossAccountTrustRule"),
+    "a queue for everybody": (queue_policy(Principal="*"), "SQSQueuePolicyPublicRule"),
+    "a permission that there is not": (
+        role(statement(Action="sqs:SendMesage", Resource="arn:aws:sqs:*:*:q")),
+        "W3037",
+    ),
+    "a hint": ({"Type": "AWS::Logs::LogGroup"}, "I3011"),
+}
+
+
+def rules_by_resource(
+    resources: Mapping[str, Any], folder: Path, **more: Any
+) -> Mapping[str, set[str]]:
     path = folder / "template.yaml"
-    path.write_text(json.dumps({"Resources": {"It": resource}, **more}), "utf-8")
-    return {finding.rule for finding in judges.findings_in(path)}
+    path.write_text(json.dumps({"Resources": resources, **more}), "utf-8")
+    rules: dict[str, set[str]] = defaultdict(set)
+    for finding in judges.findings_in(path):
+        rules[finding.resource].add(finding.rule)
+    return rules
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, set[str]]:
+    """What is held against a template with all of it: the judges take a second for each."""
+    resources = {f"It{place}": wrong for place, (wrong, _) in enumerate(WRONG.values())}
+    return rules_by_resource(resources, tmp_path_factory.mktemp("wrong"))
 
 
 @pytest.mark.parametrize(
-    ("resource", "rule"),
-    [
-        pytest.param(
-            role(statement(Action="sqs:*", Resource="arn:aws:sqs:*:*:q")),
-            "IAMRoleWildcardActionOnPolicyRule",
-            id="a role that may do everything with a queue",
-        ),
-        pytest.param(
-            role(statement(Action="iam:PutRolePolicy")),
-            "PrivilegeEscalationRule",
-            id="a role that may make itself an administrator",
-        ),
-        pytest.param(
-            role(principal=STRANGER),
-            "CrossAccountTrustRule",
-            id="a role for another account",
-        ),
-        pytest.param(
-            queue_policy(Principal="*"),
-            "SQSQueuePolicyPublicRule",
-            id="a queue for everybody",
-        ),
-        pytest.param(
-            role(statement(Action="sqs:SendMesage", Resource="arn:aws:sqs:*:*:q")),
-            "W3037",
-            id="a permission that there is not",
-        ),
-        pytest.param(
-            {"Type": "AWS::Logs::LogGroup"},
-            "I3011",
-            id="a hint",
-        ),
-    ],
+    ("place", "rule"), [*enumerate(rule for _, rule in WRONG.values())], ids=WRONG
 )
 def test_what_is_too_wide_or_wrong_is_found(
-    resource: dict[str, Any], rule: str, tmp_path: Path
+    found: Mapping[str, set[str]], place: int, rule: str
 ) -> None:
-    assert rule in rules_against(resource, tmp_path)
+    assert rule in found[f"It{place}"]
 
 
-def test_what_sam_makes_of_a_function_is_judged(tmp_path: Path) -> None:
-    too_wide = function(statement(Action="*"))
+@pytest.fixture(scope="module")
+def found_by_sam(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, set[str]]:
+    resources = {
+        "Wide": function(statement(Action="*")),
+        "Misspelt": function(statement(Action="sqs:SendMesage", Resource="arn:aws:sqs:*:*:q")),
+    }
+    return rules_by_resource(resources, tmp_path_factory.mktemp("sam"), **SAM)
 
-    assert "IAMRolesOverprivilegedRule" in rules_against(too_wide, tmp_path, **SAM)
+
+def test_what_sam_makes_of_a_function_is_judged(found_by_sam: Mapping[str, set[str]]) -> None:
+    assert "IAMRolesOverprivilegedRule" in found_by_sam["WideRole"]
 
 
-def test_a_permission_that_there_is_not_is_found_where_sam_has_a_part(tmp_path: Path) -> None:
-    misspelt = function(statement(Action="sqs:SendMesage", Resource="arn:aws:sqs:*:*:q"))
-
-    assert "W3037" in rules_against(misspelt, tmp_path, **SAM)
+def test_a_permission_that_there_is_not_is_found_where_sam_has_a_part(
+    found_by_sam: Mapping[str, set[str]],
+) -> None:
+    assert "W3037" in found_by_sam["MisspeltRole"]
 
 
 def test_a_skip_is_for_one_rule_and_one_resource() -> None:
