@@ -21,6 +21,7 @@ from artefact.build import SERVICES
 from local.stack import build, sam
 from local.stack.checkout import Checkout
 from local.stack.environment import REGION, isolated
+from tests.stack.deployed import CheckoutOfTests, build_once
 
 CHECKOUT = Checkout.here()
 ROOT, VENV = CHECKOUT.root, Path(sys.executable).parent
@@ -150,9 +151,11 @@ def _content(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture(scope="session")
-def own(tmp_path_factory: pytest.TempPathFactory) -> Package:
-    """A package that this machine's Python can run."""
-    return _packaged(tmp_path_factory, build.this_runtime(), build.this_architecture())
+def own() -> Package:
+    """A package that this machine's Python can run, as the stacks of tests do."""
+    checkout = CheckoutOfTests(CHECKOUT.root, "package-tests")
+    build_once(checkout)
+    return Package(checkout.build / FUNCTIONS[0], build.this_runtime(), build.this_architecture())
 
 
 def test_every_module_has_bytecode(own: Package) -> None:
