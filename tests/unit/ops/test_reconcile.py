@@ -53,9 +53,12 @@ class FirstWrites:
 
     def update_item(self, *, Key: Any, UpdateExpression: str, **given: Any) -> Any:  # noqa: N803
         names, values = (given[f"ExpressionAttribute{it}"] for it in ("Names", "Values"))
-        sets, _, adds = UpdateExpression.removeprefix("SET ").partition(" ADD ")
+        rest, _, removes = UpdateExpression.removeprefix("SET ").partition(" REMOVE ")
+        sets, _, adds = rest.partition(" ADD ")
         parts = [it.split(" = ") for it in sets.split(", ")] + [it.split() for it in [adds] if it]
         self.item |= Key | {names.get(name, name): values[value] for name, value in parts}
+        for name in removes.split(", ") if removes else ():
+            self.item.pop(names.get(name, name), None)
         return {"Attributes": self.item}
 
 
