@@ -32,6 +32,7 @@ from tests.patience import PATIENCE_SECONDS, pause_after
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
     from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_dynamodb.type_defs import WriteRequestTypeDef
     from mypy_boto3_events import EventBridgeClient
     from mypy_boto3_iam import IAMClient
     from mypy_boto3_lambda import LambdaClient
@@ -47,6 +48,7 @@ Policy = dict[str, Any]
 
 EVENTS, DROP_IN = "/v1/events", "/public-api/v1/events/track"
 _COUNTED = "ApproximateNumberOfMessages"
+_DYNAMODB_BATCH = 25
 
 
 def eventually(
@@ -364,11 +366,14 @@ class Table:
         pages = self.dynamodb.get_paginator("scan").paginate(
             TableName=self.name, ProjectionExpression="event_id"
         )
-        for event_id in [item["event_id"]["S"] for page in pages for item in page["Items"]]:
-            self._forget(event_id)
+        self._forget(*(item["event_id"]["S"] for page in pages for item in page["Items"]))
 
-    def _forget(self, event_id: str) -> None:
-        self.dynamodb.delete_item(TableName=self.name, Key={"event_id": {"S": event_id}})
+    def _forget(self, *event_ids: str) -> None:
+        for begin in range(0, len(event_ids), _DYNAMODB_BATCH):
+            keys = [{"event_id": {"S": it}} for it in event_ids[begin : begin + _DYNAMODB_BATCH]]
+            deletions: list[WriteRequestTypeDef] = [{"DeleteRequest": {"Key": it}} for it in keys]
+            left = self.dynamodb.batch_write_item(RequestItems={self.name: deletions})
+            assert not left["UnprocessedItems"]
 
 
 @dataclass(frozen=True)
