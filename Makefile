@@ -47,7 +47,7 @@ unit: $(READY) ## Unit tests, and the sandbox against its contract: seconds
 	@$(PY) -m pytest -n 2 --dist worksteal tests/unit tests/sandbox $(or $(ARGS),--cov)
 
 stack-test: $(READY) ## Tests against the deployed template on the local stack
-	@$(PY) -m pytest -n 2 --dist loadfile tests/stack $(ARGS)
+	@$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder tests/stack $(ARGS)
 
 fault-test: $(READY) ## Killed workers, cut sockets, absent AWS: nothing lost, nothing twice
 	@$(PY) -m pytest -n 4 --dist loadfile tests/faults $(ARGS)

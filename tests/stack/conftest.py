@@ -34,6 +34,16 @@ OPTIONS = Options(
 )
 
 
+# One waits out a minute in which the gate is closed, others build or run many programs.
+LONGEST = ["test_questions.py", "test_replay.py", "test_artefact.py", "test_command_line.py"]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest: no process waits for another's last one."""
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.name, len(places)))
+
+
 @pytest.fixture(scope="session")
 def _deployed() -> Iterator[Deployed]:
     name = "-".join(["stack-tests", *filter(None, [os.environ.get("PYTEST_XDIST_WORKER")])])
