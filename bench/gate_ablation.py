@@ -26,7 +26,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "src"))
 
-from cometly_forwarder.gate.quota import LimitEstimate, RateHeaders
+from cometly_forwarder.gate.quota import LimitEstimate
 from cometly_forwarder.gate.window import Window
 from tests.unit.simulation import Simulation
 
@@ -38,7 +38,10 @@ BEGIN, END = 60, 660
 class WithoutOthers(LimitEstimate):
     """What headers teach of the limit alone; whoever else sends is met by its 429s."""
 
-    def _others(self, headers: RateHeaders, ours: Window, window_at: float) -> float:  # noqa: ARG002
+    def counted(self, ours: Window) -> float:  # noqa: ARG002
+        return 0.0
+
+    def _others(self, heard: LimitEstimate, ours: Window) -> float:  # noqa: ARG002
         return 0.0
 
     def throttled(self, now: float, *, ours: int, configured: int) -> LimitEstimate:

@@ -19,7 +19,7 @@ from bench import svg
 from bench.report import Result, Table
 from tests.unit.simulation import Simulation
 
-SEEDS = 3
+SEEDS = 5
 FORMS = ("fixed", "sliding", "begun")
 BEGIN, END = 60, 660
 _LIMIT = 1000

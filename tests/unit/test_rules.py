@@ -131,6 +131,146 @@ def test_another_sender_is_made_room_for_with_few_429s_and_then_none(
     assert simulation.accepted_in(300, 900) >= 10 * (1000 - rate) * 0.97
 
 
+@pytest.mark.no_cover
+@pytest.mark.parametrize("window", ["fixed", "sliding", "begun"])
+def test_a_sender_of_bursts_is_left_its_part_and_no_more(window: str) -> None:
+    simulation = Simulation(window, others=((0, 660, 180),), burst=60).run(660)
+
+    assert len(simulation.refused) <= 8
+    assert simulation.accepted_in(60, 660) >= 10 * 820 * 0.95
+
+
+def posts_of_ours(*, since: float, until: float = NOW) -> Window:
+    """Ten posts a second."""
+    first, last = round(since * 10), round(until * 10)
+    return Window(first, bytes([1]) * (last - first + 1))
+
+
+def counting(others: int, at: float, ours: Window, *, window_at: float = 0.0) -> RateHeaders:
+    """Headers of an answer that count so many of others in their minute."""
+    return RateHeaders(1000, 1000 - ours.count(window_at, at) - others, at)
+
+
+def heard(learnt: LimitEstimate, ours: Window, *headers: RateHeaders) -> LimitEstimate:
+    for each in headers:
+        learnt = learnt.observe(each, ours, now=each.at)
+    return learnt
+
+
+SLIDING = LimitEstimate(1000, NOW - 10, 300, NOW - 10, others=100.0)
+FIXED = LimitEstimate(1000, NOW - 10, 300, NOW - 10, NOW - 20, others=180.0)
+
+
+def test_others_of_a_sliding_minute_are_believed_at_once() -> None:
+    ours = posts_of_ours(since=NOW - 63)
+
+    learnt = heard(SLIDING, ours, counting(160, NOW, ours))
+
+    assert learnt.others == 160
+
+
+def test_others_that_have_left_a_sliding_minute_are_forgotten_slowly() -> None:
+    ours = posts_of_ours(since=NOW - 63)
+    bursts = replace(SLIDING, others=180.0)
+    crowd = replace(SLIDING, others=500.0)
+
+    assert heard(bursts, ours, counting(120, NOW, ours)).others == pytest.approx(175)
+    assert heard(crowd, ours, counting(20, NOW, ours)).others == pytest.approx(460)
+    assert heard(bursts, ours, counting(178, NOW, ours)).others == pytest.approx(178)
+
+
+def test_others_that_have_left_a_sliding_minute_altogether_have_stopped() -> None:
+    ours = posts_of_ours(since=NOW - 63)
+
+    assert heard(replace(SLIDING, others=180.0), ours, counting(0, NOW, ours)).others == 120
+
+
+def test_bursts_early_in_a_fixed_minute_are_not_taken_for_its_pace() -> None:
+    ours, window_at = posts_of_ours(since=NOW - 63), FIXED.window_at
+    answers = [
+        counting(60 if second < 10 else 120, window_at + second, ours, window_at=window_at)
+        for second in range(4, 21)
+    ]
+    learnt = replace(FIXED, remaining=990, quota_at=window_at + 3, others=150.0)
+
+    learnt = heard(learnt, ours, *answers)
+
+    # 120 in 17 s would be 420 in a minute.
+    assert 200 <= learnt.others <= 240
+
+
+def test_others_that_a_fixed_minute_adds_take_the_place_of_those_of_a_minute_ago() -> None:
+    ours, window_at = posts_of_ours(since=NOW - 63), NOW - 40
+    before = counting(120, NOW - 20, ours, window_at=window_at)
+    learnt = replace(
+        FIXED, remaining=before.remaining, quota_at=NOW - 20, window_at=window_at, others=180.0
+    )
+
+    learnt = heard(learnt, ours, counting(180, NOW, ours, window_at=window_at))
+
+    assert learnt.others == pytest.approx(180 * (1 - 20 / 60) + 60)
+
+
+def test_an_answer_of_the_minute_before_says_nothing_of_others_in_the_new_one() -> None:
+    ours, window_at = posts_of_ours(since=NOW - 63), NOW - 1
+    learnt = replace(FIXED, remaining=990, quota_at=NOW - 0.5, window_at=window_at)
+
+    late = heard(learnt, ours, RateHeaders(1000, 10, NOW))
+
+    assert late.others <= learnt.others
+    assert late.room(ours, NOW, 1000) >= learnt.room(ours, NOW, 1000)
+
+
+def test_a_fixed_minute_that_counts_more_of_others_than_usual_leaves_less_room() -> None:
+    ours, window_at = posts_of_ours(since=NOW - 63), NOW - 50
+    learnt = replace(FIXED, remaining=1, quota_at=NOW - 1, window_at=window_at, others=100.0)
+    counted = counting(240, NOW - 1, ours, window_at=window_at)
+    crowded = replace(learnt, remaining=counted.remaining)
+
+    usual, less = crowded.allowance(NOW, 1000), crowded.room(ours, NOW, 1000)
+
+    assert (usual, less) == (895, 754)
+    # It says nothing of the minute after it.
+    assert crowded.room(ours, NOW + 10, 1000) == 895
+
+
+def test_room_is_kept_for_what_others_send_until_a_header_tells() -> None:
+    crowd = replace(SLIDING, others=400.0)
+
+    assert crowd.allowance(NOW, 1000) == 595
+    assert crowd.room(Window(), NOW, 1000) == 590
+    # Half is all that is believed: what others take beyond it has to be shown by 429s.
+    assert replace(SLIDING, others=500.0).room(Window(), NOW, 1000) == 495
+
+
+def test_no_window_holds_more_of_ours_than_there_is_room_for() -> None:
+    window = Window(round(NOW * 10) - 590, bytes([1]) * 590)
+    state = GateState(window=window, learnt=replace(SLIDING, limit_at=NOW, others=400.0))
+
+    _, reservation = admit(state, latest=NOW + 1.2)
+
+    assert reservation.slots == ()
+
+
+def test_a_fixed_minute_that_others_began_is_noticed() -> None:
+    ours = Window(round(NOW * 10), b"\1")
+    learnt = replace(FIXED, remaining=20, quota_at=NOW - 8, window_at=NOW - 66, others=600.0)
+
+    learnt = heard(learnt, ours, RateHeaders(1000, 919, NOW))
+
+    # Eighty of others are eight seconds, but the answer before belongs to the minute before.
+    assert learnt.window_at == pytest.approx(NOW - 8, abs=0.2)
+
+
+def test_a_fixed_minute_begins_after_the_last_answer_of_the_one_before() -> None:
+    ours = posts_of_ours(since=NOW - 63)
+    learnt = replace(FIXED, remaining=20, quota_at=NOW - 0.1, window_at=NOW - 60)
+
+    learnt = heard(learnt, ours, RateHeaders(1000, 938, NOW))
+
+    assert learnt.window_at >= NOW - 0.3
+
+
 @COVERED_WINDOWS
 def test_the_whole_limit_is_taken_again_when_another_sender_stops(window: str) -> None:
     simulation = Simulation(window, others=((30, 300, 600),)).run(720)
@@ -778,11 +918,12 @@ def test_a_probe_of_a_page_that_was_not_posted_is_the_next_pages() -> None:
 
 
 def _busy_minute() -> GateState:
-    state, now = GateState(), NOW - 60
+    state, now, used = GateState(), NOW - 60, 0
     while now < NOW:
         state, reservation = admit(state, now=now)
-        state = observed(state, RateHeaders(1000, 500, reservation.slots[-1]))
+        used += len(reservation.slots)
         now = reservation.slots[-1]
+        state = observed(state, RateHeaders(1000, 1000 - used, now))
     return state
 
 

@@ -10,18 +10,23 @@ from cometly_forwarder.gate.window import BUCKET_SECONDS, MINUTE, Window
 MIN_LIMIT, MAX_LIMIT = 10, 60_000
 # Without a word of it for this long, a limit that headers gave is forgotten.
 LIMIT_MEMORY_SECONDS = 600.0
-# What the headers count beyond our own posts belongs to other senders. It is averaged over some
-# seconds, and believed from this share of the limit on, which the window's own margin covers.
+# What the headers count beyond our own posts belongs to other senders. It is believed from this
+# share of the limit on, which the window's own margin covers.
 _NOISE = 0.005
-_RISING_SECONDS, _FALLING_SECONDS = 5.0, 40.0
+# Others who leave a sliding minute may come again, as bursts do: of those that it no longer counts,
+# so many are forgotten a second, as a share of the limit, or of them all in so many seconds. Once
+# it counts none, they have stopped.
+_FORGOTTEN, _FORGOTTEN_SECONDS, _STOPPED_SECONDS = 0.0005, 120.0, 30.0
+# What others send until a header that tells of it can hold back a post.
+_UNHEARD_SECONDS = 1.5
 # A header that is stuck looks like others who take it all. Without 429s no more than this share of
 # the limit is left to others; each 429 adds some, for it also shows that they are more.
 _UNCONFIRMED = 0.5
 _SURPRISE = 0.03
 # How far back a fixed minute's start is looked for.
-_RECENT_SECONDS = 5.0
-# So early in a fixed minute its count says too little of the whole.
-_EARLY_SECONDS = 15.0
+_RECENT_SECONDS = 10.0
+# So early in a fixed minute answers may still be of the one before.
+_EARLY_SECONDS = 3.0
 # Without headers each 429 leaves this share of the pace; where our posts of the last minute were
 # fewer, that is what Cometly takes, but half of the pace is left. A quiet minute gives some back.
 _SQUEEZE, _HARDEST_SQUEEZE, _LEAST_SQUEEZE = 0.9, 0.5, 0.05
@@ -104,6 +109,21 @@ class LimitEstimate:
         others = self.others + limit * _NOISE if self.others > limit * _NOISE else 0.0
         return max(1, int(min(limit - others, limit * self._squeeze(now))))
 
+    def room(self, ours: Window, now: float, configured: int) -> int:
+        """How many posts of ours a minute may hold at the most, given the slots of those so far.
+
+        It is less than the pace allows where a fixed minute has counted more of others than they
+        send as a rule, and by what they send before a header tells of it. At the most that is
+        believed of them, 429s alone can show more, so nothing is kept free.
+        """
+        limit = self.limit_at_present(now, configured)
+        is_running = now - self.window_at < MINUTE
+        others = max(self.others, self.counted(ours)) if is_running else self.others
+        if others <= limit * _NOISE:
+            return limit
+        unheard = others * _UNHEARD_SECONDS / MINUTE if others < self._most_believed else 0.0
+        return max(1, int(limit - others - max(limit * _NOISE, unheard)))
+
     def is_odd(self, headers: RateHeaders, now: float, configured: int) -> bool:
         """Say whether an answer names a limit far under the one that held until now."""
         is_new = headers.is_credible and headers.at > self.quota_at
@@ -119,8 +139,8 @@ class LimitEstimate:
         heard = replace(self, limit_at=now, remaining=headers.remaining, quota_at=headers.at)
         if headers.limit != self.limit:
             return heard.told(headers.limit, now)
-        window_at = self._minute_begun(headers, ours) or self.window_at
-        return replace(heard, window_at=window_at, others=self._others(headers, ours, window_at))
+        heard = replace(heard, window_at=self._minute_begun(headers, ours) or self.window_at)
+        return replace(heard, others=self._others(heard, ours))
 
     def told(self, limit: int, now: float) -> LimitEstimate:
         """Believe in a limit, whoever takes of it."""
@@ -149,33 +169,62 @@ class LimitEstimate:
         minutes = min((now - self.squeezed_at) / MINUTE, _RECOVERY_MINUTES)
         return min(1.0, self.squeeze * float(_RECOVERY**minutes))
 
+    @property
+    def age(self) -> float:
+        """How old the fixed minute was, if minutes are fixed, to which the last answer belongs."""
+        return self.quota_at - self.window_at
+
+    def counted(self, ours: Window) -> float:
+        """How many posts of others the last answer counts in its minute, given our own slots."""
+        if self.age < _EARLY_SECONDS:
+            return 0.0
+        beyond = self.limit - self.remaining - ours.count(self.window_at, self.quota_at)
+        return min(max(0.0, beyond), self._most_believed)
+
+    @property
+    def _most_believed(self) -> float:
+        """How much is left to others at the most."""
+        return max(self.limit * _UNCONFIRMED, self.confirmed)
+
     def _minute_begun(self, headers: RateHeaders, ours: Window) -> float | None:
         """Notice that a fixed minute has begun: what remains jumps to nearly all of the limit.
 
-        Answers are heard of late, so its start is told from what it has used: as many of ours back.
+        Its start is told from what it has used: as many posts back, but not before the last answer.
         """
         leeway = headers.limit // 20
         earliest = headers.at - _RECENT_SECONDS
         has_jumped = headers.remaining > self.remaining + max(20, leeway)
-        if not has_jumped or headers.used > ours.count(earliest, headers.at) + leeway:
+        if not has_jumped or headers.used > self._sent(ours, earliest, headers.at) + leeway:
             return None
         start = headers.at
-        while start > earliest and ours.count(start, headers.at) < headers.used:
+        earliest = max(earliest, self.quota_at)
+        while start > earliest and self._sent(ours, start, headers.at) < headers.used:
             start -= BUCKET_SECONDS
         return start
 
-    def _others(self, headers: RateHeaders, ours: Window, window_at: float) -> float:
-        """Average what others send a minute. A fixed minute's count is projected onto its whole.
+    def _sent(self, ours: Window, start: float, end: float) -> float:
+        """How many posts, ours and those of others, are to be expected from `start` to `end`."""
+        return ours.count(start, end) + self.others * (end - start) / MINUTE
 
-        That nothing remains says nothing of them: it is so at the limit, whoever reached it.
+    def _others(self, heard: LimitEstimate, ours: Window) -> float:
+        """Tell from an answer, beside the one before, how many posts others send a minute.
+
+        A fixed minute's count begins at nothing: what it adds comes to what is known, and as many
+        fade as came a minute ago. A sliding minute's count is what they sent in it; less is
+        believed slowly. That nothing remains says nothing of them: it is so at the limit, whoever
+        reached it.
         """
-        age = headers.at - window_at
-        if age < _EARLY_SECONDS or not headers.remaining:
+        if not heard.remaining:
             return self.others
         if not self.quota_at:
             return 0.0
-        beyond = (headers.used - ours.count(window_at, headers.at)) * max(MINUTE / age, 1.0)
-        pace = _RISING_SECONDS if beyond > self.others else _FALLING_SECONDS
-        weight = min(1.0, (headers.at - self.quota_at) / pace)
-        average = max(0.0, self.others + (beyond - self.others) * weight)
-        return min(average, max(headers.limit * _UNCONFIRMED, self.confirmed))
+        past, counted = heard.quota_at - self.quota_at, heard.counted(ours)
+        if heard.age < MINUTE + _EARLY_SECONDS:
+            before = self.counted(ours) if self.window_at == heard.window_at else 0.0
+            others = self.others * max(0.0, 1 - past / MINUTE) + counted - before
+        else:
+            has_stopped = counted <= heard.limit * _NOISE
+            pace = _STOPPED_SECONDS if has_stopped else _FORGOTTEN_SECONDS
+            forgotten = max((self.others - counted) / pace, heard.limit * _FORGOTTEN)
+            others = max(counted, self.others - forgotten * past)
+        return min(max(0.0, others), self._most_believed)

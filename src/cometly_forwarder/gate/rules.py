@@ -431,8 +431,9 @@ def _slot_behind(state: GateState, request: SlotRequest, most: int, seconds: flo
     interval = WINDOW_SECONDS / most
     last = state.last if request.lane is Lane.SERVICES else max(state.last, state.pages_last)
     earliest = max(request.now + request.lead, last + _FASTEST * interval)
+    room = min(most, state.learnt.room(state.window, request.now, request.configured))
     return state.window.first_room(
-        max(earliest, state.ideal + seconds), most - int(seconds / interval)
+        max(earliest, state.ideal + seconds), room - int(seconds / interval)
     )
 
 
