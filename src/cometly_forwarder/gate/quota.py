@@ -216,8 +216,6 @@ class LimitEstimate:
         """
         if not heard.remaining:
             return self.others
-        if not self.quota_at:
-            return 0.0
         past, counted = heard.quota_at - self.quota_at, heard.counted(ours)
         if heard.age < MINUTE + _EARLY_SECONDS:
             before = self.counted(ours) if self.window_at == heard.window_at else 0.0
