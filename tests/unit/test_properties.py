@@ -31,6 +31,9 @@ from local.sandbox import contract
 from tests.unit.conftest import PASSED_ON, READ_AT, an_event, read
 from tests.unit.test_model import BOOLEANS, IDENTIFIERS, TEXT_FIELDS
 
+# Coverage would double the time, and the other tests reach each line.
+pytestmark = pytest.mark.no_cover
+
 PUBLISHED = Draft202012Validator({**document(), "$ref": "#/components/schemas/Event"})
 REGIONS = [None, "US", "DE", "GB", "SG"]
 ORIGIN = Source("http", "request-1", READ_AT)

@@ -41,6 +41,9 @@ from tests.unit.conftest import REGION, Aws, an_event
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
+# Coverage is that of src, and would double the time of what runs beside it.
+pytestmark = pytest.mark.no_cover
+
 RULES = EventRules("US", frozenset({"currency"}))
 ACCEPTED = datetime(2026, 7, 1, 12, 0, 0, tzinfo=UTC)
 NOW = (ACCEPTED + timedelta(days=1)).timestamp()
