@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -68,6 +69,72 @@ def test_an_exchange_that_is_done_leaves_its_connection_to_the_next(
     done.sendall(b"1")
 
     assert marker.recv(1) == b"1"
+
+
+def test_a_thread_that_could_not_be_started_is_started_by_the_next_exchange(
+    ends: tuple[socket.socket, socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours, theirs = ends
+    watchdog = Watchdog()
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", _fail_to_start)
+        with pytest.raises(RuntimeError):
+            watchdog.watch(until(3600))
+
+    watchdog.watch(until(0.01, ours))
+
+    assert theirs.recv(1) == b""
+
+
+def _fail_to_start(_thread: threading.Thread) -> None:
+    raise RuntimeError("can't start new thread")
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_thread_that_died_is_replaced_by_the_next_exchange(
+    ends: tuple[socket.socket, socket.socket],
+) -> None:
+    ours, theirs = ends
+    watchdog = Watchdog()
+    watchdog.watch(Deadly(0))
+    dead = watchdog._thread
+    assert dead
+    dead.join(30)
+
+    watchdog.watch(until(0.01, ours))
+
+    assert theirs.recv(1) == b""
+
+
+class Deadly(Deadline):
+    def end(self) -> None:
+        raise ValueError
+
+
+def test_a_thread_that_sleeps_too_long_is_woken_by_the_next_exchange(
+    ends: tuple[socket.socket, socket.socket],
+) -> None:
+    """As Python 3.11 of Lambda does, which waits by a clock that can be put back."""
+    ours, theirs = ends
+    watchdog = Watchdog()
+    asleep = threading.Event()
+    wait = watchdog._changed.wait
+
+    def oversleep(timeout: float | None = None) -> bool:  # noqa: ARG001
+        asleep.set()
+        return wait(3600)
+
+    watchdog._changed.wait = oversleep  # type: ignore[method-assign]
+    early = until(0.01)
+    watchdog.watch(early)
+    assert asleep.wait(30)
+    while not early.is_over:
+        time.sleep(max(early.left, 0))
+    watchdog._changed.wait = wait  # type: ignore[method-assign]
+
+    watchdog.watch(until(0.05, ours))
+
+    assert theirs.recv(1) == b""
 
 
 def test_exchanges_one_after_the_other_share_a_thread() -> None:

@@ -65,10 +65,12 @@ class Watchdog:
     def watch(self, deadline: Deadline) -> None:
         with self._changed:
             self._watched.add(deadline)
-            if not self._thread:
+            # It may have failed to start, or have died.
+            if not (self._thread and self._thread.is_alive()):
                 self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
                 self._thread.start()
-            if deadline.ends_at < self._wakes_in_time_for:
+            # It sleeps too long where its wait is by a clock that can be put back (Python 3.11).
+            if not time.monotonic() < self._wakes_in_time_for <= deadline.ends_at:
                 self._changed.notify()
 
     def forget(self, deadline: Deadline) -> None:
@@ -80,8 +82,8 @@ class Watchdog:
         with self._changed:
             while True:
                 for over in [each for each in self._watched if each.is_over]:
-                    over.end()
                     self._watched.discard(over)
+                    over.end()
                 self._sleep()
 
     def _sleep(self) -> None:
@@ -97,8 +99,8 @@ _watchdog = Watchdog()
 def bounded_to(seconds: float) -> Iterator[Deadline]:
     """Bound this thread's exchanges over `BoundedConnection` to so many seconds in all."""
     deadline = _thread.deadline = Deadline(seconds)
-    _watchdog.watch(deadline)
     try:
+        _watchdog.watch(deadline)
         yield deadline
     finally:
         _watchdog.forget(deadline)
