@@ -90,24 +90,29 @@ def joined(lines: Sequence[Line]) -> Line:
 
 
 def each_outcome(line: Line) -> Iterator[dict[str, Any]]:
-    """Read a log line, of any version, as the lines that its outcomes would have, each alone."""
+    """Read a log line, of any version, as the lines that its outcomes would have, each alone.
+
+    Metrics alone are no outcome, and neither is what a library logs.
+    """
+    if not isinstance(line.get("message"), str):
+        return
     if "_aws" in line:
         yield from each_outcome(_without_metrics(line))
     elif "at" in line:
         told = {name: it for name, it in line.items() if name != "at"}
         yield from each_outcome({**told, "timestamp": time_text(line["at"])})
-    elif line.get("message") == ARRAY:
+    elif line["message"] == ARRAY:
         for place in range(len(line["event_ids"])):
             yield from each_outcome(_of_array(line, place))
-    elif line.get("message") == DELIVERED and "event_ids" in line:
+    elif line["message"] == DELIVERED and "event_ids" in line:
         for place in range(len(line["event_ids"])):
             yield from each_outcome(_of_delivered(line, place))
-    elif "fields" in line and line.get("message") in {ACCEPTED, REJECTED}:
+    elif "fields" in line and line["message"] in {ACCEPTED, REJECTED}:
         told = {name: it for name, it in line.items() if name not in {"outcomes", "fields"}}
         yield {**_AS_A_RULE.get(line["message"], {}), **told}
         shared = {name: it for name, it in line.items() if name not in _JOINT}
         yield {**shared, "message": WARNED, "fields": line["fields"]}
-    elif "message" in line:
+    else:
         yield {**_AS_A_RULE.get(line["message"], {}), **line}
 
 

@@ -423,6 +423,11 @@ def test_metrics_alone_are_no_outcome(journal: Journal, log: io.StringIO) -> Non
     assert list(each_outcome(json.loads(log.getvalue()))) == []
 
 
+@pytest.mark.parametrize("message", [{"event_id": "evt_1"}, ["evt_1"], None])
+def test_what_a_library_logs_is_no_outcome(message: object) -> None:
+    assert list(each_outcome({"level": "DEBUG", "message": message, "fields": []})) == []
+
+
 @pytest.fixture
 def _hasty_threads() -> Iterator[None]:
     """Let threads take turns within a call, not between calls."""
