@@ -13,6 +13,7 @@ from threading import Lock
 
 from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
+from aws_lambda_powertools.metrics.functions import is_metrics_disabled
 
 from cometly_forwarder.journal import (
     DELIVERED,
@@ -149,6 +150,9 @@ class Journal:
         EMF lets a document have more members than it describes. `_aws` has its time.
         """
         with self._lock:
+            if is_metrics_disabled():
+                # By POWERTOOLS_METRICS_DISABLED: then Powertools writes no document, and keeps all.
+                self.metrics.clear_metrics()
             if not self.metrics.metric_set:
                 self._write_kept()
                 return

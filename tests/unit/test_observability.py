@@ -359,6 +359,22 @@ def test_what_is_kept_back_is_written_even_if_its_metrics_are(
     assert metrics_in(log.getvalue()) == {"Accepted": 100}
 
 
+def test_what_is_kept_back_is_written_even_where_metrics_are_switched_off(
+    journal: Journal, log: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Powertools prints them all the same, with what they share, once one has a hundred values."""
+    monkeypatch.setenv("POWERTOOLS_METRICS_DISABLED", "true")
+
+    for number in range(101):
+        journal.begin(f"invocation-{number}")
+        journal.record("ingest.accepted", event_id=f"evt_{number}")
+        journal.flush()
+
+    written = [(it["invocation"], it["event_id"]) for it in outcomes_in(log)]
+    assert written == [(f"invocation-{number}", f"evt_{number}") for number in range(101)]
+    assert metrics_in(log.getvalue()) == {}
+
+
 @given(
     outcomes=st.lists(
         st.fixed_dictionaries(
