@@ -805,6 +805,18 @@ def test_an_event_that_came_by_no_http_has_a_line_of_deliver_alone() -> None:
     assert marks == [Mark.GOOD, Mark.GOOD]
 
 
+def test_a_line_that_was_found_is_not_looked_for_again() -> None:
+    logs = log({"message": "delivery.delivered", "event_id": "evt_1"})
+    followed = sending(target(logs=logs))
+    followed.sent = [sent("HTTPS", "evt_1"), sent("topic", "evt_2")]
+
+    finding = followed._logged("deliver", followed.sent, NOW)
+
+    patterns = [given["filterPattern"] for _, given in logs.asked]
+    assert (finding.mark, "evt_1" in finding.says) == (Mark.BAD, False)
+    assert sum("evt_1" in it for it in patterns) == 1 < sum("evt_2" in it for it in patterns)
+
+
 def test_a_line_that_does_not_come_in_time_is_missed() -> None:
     followed = sending(target(logs=log()))
     followed.sent = [sent()]
