@@ -792,6 +792,17 @@ def test_pages_go_on_at_the_lowest_limits(rate: int) -> None:
     assert 1 <= len(reservation.slots) <= 2
 
 
+@pytest.mark.parametrize(("limit", "confirmed"), [(52, 49.4), (1000, 1e9)])
+def test_pages_go_on_though_others_nearly_filled_the_minute(limit: int, confirmed: float) -> None:
+    learnt = LimitEstimate(limit, NOW, 3, NOW, NOW - 10, confirmed=confirmed)
+
+    state = GateState(learnt=learnt, pages_last=NOW)
+    _, reservation = admit(state, latest=NOW + 18, lane=Lane.PAGES)
+
+    assert len(reservation.slots) == 1
+    assert 0 < reservation.wait <= 60.4
+
+
 def _bad(state: GateState, news: Cause, now: float, lane: Lane) -> GateState:
     if news is Cause.BLOCKED:
         return rules.blocked(state, now=now, lane=lane)

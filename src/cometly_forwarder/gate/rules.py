@@ -432,9 +432,9 @@ def _slot_behind(state: GateState, request: SlotRequest, most: int, seconds: flo
     last = state.last if request.lane is Lane.SERVICES else max(state.last, state.pages_last)
     earliest = max(request.now + request.lead, last + _FASTEST * interval)
     room = min(most, state.learnt.room(state.window, request.now, request.configured))
-    return state.window.first_room(
-        max(earliest, state.ideal + seconds), room - int(seconds / interval)
-    )
+    # A minute that others nearly fill has room for fewer, and none would be looked for forever.
+    most_of_ours = max(1, room - int(seconds / interval))
+    return state.window.first_room(max(earliest, state.ideal + seconds), most_of_ours)
 
 
 def _with_slot(state: GateState, slot: float, most: int, lane: Lane) -> GateState:
