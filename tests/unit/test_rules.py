@@ -243,6 +243,13 @@ def test_room_is_kept_for_what_others_send_until_a_header_tells() -> None:
     assert replace(SLIDING, others=500.0).room(Window(), NOW, 1000) == 495
 
 
+def test_others_are_forgotten_with_the_limit_when_headers_no_longer_come() -> None:
+    raised = LimitEstimate(3000, NOW - 599, 100, NOW - 599, others=1200.0)
+
+    assert raised.allowance(NOW, 1000) == 1785
+    assert raised.allowance(NOW + 2, 1000) == raised.room(Window(), NOW + 2, 1000) == 1000
+
+
 def test_no_window_holds_more_of_ours_than_there_is_room_for() -> None:
     window = Window(round(NOW * 10) - 590, bytes([1]) * 590)
     state = GateState(window=window, learnt=replace(SLIDING, limit_at=NOW, others=400.0))

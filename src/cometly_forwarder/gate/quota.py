@@ -106,7 +106,8 @@ class LimitEstimate:
     def allowance(self, now: float, configured: int) -> int:
         """How many posts a minute are ours: the limit, less what other senders take of it."""
         limit = self.limit_at_present(now, configured)
-        others = self.others + limit * _NOISE if self.others > limit * _NOISE else 0.0
+        others = self._others_at_present(now)
+        others = others + limit * _NOISE if others > limit * _NOISE else 0.0
         return max(1, int(min(limit - others, limit * self._squeeze(now))))
 
     def room(self, ours: Window, now: float, configured: int) -> int:
@@ -118,7 +119,8 @@ class LimitEstimate:
         """
         limit = self.limit_at_present(now, configured)
         is_running = now - self.window_at < MINUTE
-        others = max(self.others, self.counted(ours)) if is_running else self.others
+        others = self._others_at_present(now)
+        others = max(others, self.counted(ours)) if is_running else others
         if others <= limit * _NOISE:
             return limit
         unheard = others * _UNHEARD_SECONDS / MINUTE if others < self._most_believed else 0.0
@@ -161,8 +163,14 @@ class LimitEstimate:
         return replace(self, squeeze=max(_LEAST_SQUEEZE, squeeze), squeezed_at=now)
 
     def limit_at_present(self, now: float, configured: int) -> int:
-        is_known = self.limit and now - self.limit_at < LIMIT_MEMORY_SECONDS
-        return self.limit if is_known else configured
+        return self.limit if self._is_known(now) else configured
+
+    def _others_at_present(self, now: float) -> float:
+        """What others send is told from the same headers as the limit, and forgotten with it."""
+        return self.others if self._is_known(now) else 0.0
+
+    def _is_known(self, now: float) -> bool:
+        return self.limit > 0 and now - self.limit_at < LIMIT_MEMORY_SECONDS
 
     def _squeeze(self, now: float) -> float:
         """What is left of the rate, with what the time since the last 429 gave back."""
