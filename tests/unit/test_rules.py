@@ -269,11 +269,20 @@ def test_a_fixed_minute_that_others_began_is_noticed() -> None:
     assert learnt.window_at == pytest.approx(NOW - 8, abs=0.2)
 
 
+def test_an_answer_from_before_a_burst_that_is_heard_after_it_begins_no_minute() -> None:
+    ours = posts_of_ours(since=NOW - 63)
+    learnt = replace(FIXED, remaining=753, quota_at=NOW - 0.2, window_at=NOW - 11)
+
+    learnt = heard(learnt, ours, RateHeaders(1000, 820, NOW))
+
+    assert learnt.window_at == NOW - 11
+
+
 def test_a_fixed_minute_begins_after_the_last_answer_of_the_one_before() -> None:
     ours = posts_of_ours(since=NOW - 63)
     learnt = replace(FIXED, remaining=20, quota_at=NOW - 0.1, window_at=NOW - 60)
 
-    learnt = heard(learnt, ours, RateHeaders(1000, 938, NOW))
+    learnt = heard(learnt, ours, RateHeaders(1000, 960, NOW))
 
     assert learnt.window_at >= NOW - 0.3
 

@@ -200,12 +200,11 @@ class LimitEstimate:
         Its start is told from what it has used: as many posts back, but not before the last answer.
         """
         leeway = headers.limit // 20
-        earliest = headers.at - _RECENT_SECONDS
+        earliest = max(headers.at - _RECENT_SECONDS, self.quota_at)
         has_jumped = headers.remaining > self.remaining + max(20, leeway)
         if not has_jumped or headers.used > self._sent(ours, earliest, headers.at) + leeway:
             return None
         start = headers.at
-        earliest = max(earliest, self.quota_at)
         while start > earliest and self._sent(ours, start, headers.at) < headers.used:
             start -= BUCKET_SECONDS
         return start
