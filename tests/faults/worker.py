@@ -22,7 +22,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import boto3
 from botocore.config import Config
@@ -35,6 +35,9 @@ from cometly_forwarder.deliver.assembly import Ports, assemble
 from cometly_forwarder.deliver.batch import BatchDelivery
 from cometly_forwarder.gate import rules
 from tests.faults.emulator import ROOT
+
+if TYPE_CHECKING:
+    from io import TextIOWrapper
 
 SERVICES: tuple[Literal["sqs", "dynamodb", "secretsmanager"], ...] = (
     "sqs",
@@ -235,6 +238,8 @@ def _prepare(plan: Plan) -> None:
     log = os.open(plan.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(log, sys.stdout.fileno())
     os.dup2(log, sys.stderr.fileno())
+    # Lambda's runtime holds no line back either; a worker here ends by a signal.
+    cast("TextIOWrapper", sys.stdout).reconfigure(line_buffering=True)
     os.environ.update(ROOT | {"AWS_ENDPOINT_URL": plan.aws_url})
     for service, url in plan.endpoints.items():
         os.environ[f"AWS_ENDPOINT_URL_{service.upper()}"] = url
