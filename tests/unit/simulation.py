@@ -273,7 +273,7 @@ class Simulation:
         yield self.latency / 2 * self.random.uniform(0.5, 1.5)
         if self.has_headers:
             told = remaining if self.remaining is None else self.remaining
-            worker.heard.append(RateHeaders(self.limiter.limit, told, slot.at))
+            worker.heard.append(RateHeaders(self.limiter.limit, told, slot.at + slot.early))
         if is_ok and (probe or rules.failures_of(self.state, lane)):
             self.state = rules.succeeded(self.state, probe=probe, lane=lane)
         elif not is_ok:

@@ -895,6 +895,19 @@ def test_while_little_of_the_limit_is_taken_posts_go_out_at_once(pipe: Pipe) -> 
     assert posted[10:] != [begun] * 20
 
 
+def test_posts_that_overtake_each_other_at_once_are_no_other_senders(pipe: Pipe) -> None:
+    """Cometly counts ten posts when it answers the one with the first slot."""
+    pipe.cometly.respond = lambda _: answer(
+        202, "queued", x_ratelimit_limit="1000", x_ratelimit_remaining="990"
+    )
+
+    pipe.deliver(*(message(number) for number in range(10)))
+    pipe.deliver(message(10))
+
+    assert pipe.gate.state.learnt.limit == 1000
+    assert pipe.gate.state.learnt.others == 0
+
+
 def test_a_post_that_may_go_out_early_may_not_go_out_late(
     pipe: Pipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:

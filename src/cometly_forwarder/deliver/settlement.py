@@ -42,7 +42,9 @@ class Settlement:
         long to wait, then ledger.
         """
         if verdict.limit is not None and verdict.remaining is not None:
-            self.gate.observe(RateHeaders(verdict.limit, verdict.remaining, slot.at))
+            # What goes out early overtakes what has an earlier slot: all of it may be counted here.
+            at = slot.at + slot.early
+            self.gate.observe(RateHeaders(verdict.limit, verdict.remaining, at))
         best_effort = self.failures.best_effort
         match verdict.kind:
             case Kind.DELIVERED:
