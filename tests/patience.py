@@ -6,13 +6,23 @@ The rest is for a machine that has other things to do.
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
+
 PATIENCE_SECONDS = 120.0
-LOOK_SECONDS, MOST_LOOK_SECONDS = 0.05, 0.5
+_LOOK_SECONDS, _MOST_LOOK_SECONDS = 0.05, 0.5
 
 
-def pause_after(waited: float) -> float:
-    """Return the seconds until the next look: a tenth of those that were waited for so far.
+def looks(within: float, *, pause: float = _MOST_LOOK_SECONDS) -> Iterator[None]:
+    """Yield once for each look, until so many seconds have passed.
 
-    Who looks takes time from what is looked at, and from other tests.
+    Between two looks lies a tenth of the time that was waited so far, and no more than `pause`: who
+    looks takes time from what is looked at, and from other tests.
     """
-    return min(max(waited / 10, LOOK_SECONDS), MOST_LOOK_SECONDS)
+    begun = time.monotonic()
+    while True:
+        yield
+        waited = time.monotonic() - begun
+        if waited > within:
+            return
+        time.sleep(min(max(waited / 10, _LOOK_SECONDS), pause))

@@ -93,7 +93,8 @@ class Count:
 def measure(stage: Stage, *, events: int, rules: Rules | None = None) -> Result:
     """Count each shape for each system, in turns."""
     rules = rules or rules_of(stage.bench.template)
-    time.sleep(_MINUTE_AND_MORE)
+    with step("cost: a minute without posts"):
+        time.sleep(_MINUTE_AND_MORE)
     stage.begin(latency_ms=LATENCY_MS, requests_per_minute=LIMIT)
     counts = [
         count for shape in SHAPES for count in _counts(stage, shape, max(events, shape.size), rules)

@@ -11,7 +11,6 @@ import json
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from typing import Any, Protocol
 
 from playwright.sync_api import Browser, Error, Page
 
-from tests.patience import pause_after
+from tests.patience import looks
 
 LOOPBACK = "127.0.0.1"
 PATIENCE_SECONDS = 30.0
@@ -48,15 +47,11 @@ class Driver(Protocol):
 
 def until(tab: Tab, expression: str, *, within: float = PATIENCE_SECONDS * 4) -> Any:
     """Ask until an expression is true, on whatever page the tab is by then; return its value."""
-    begun = time.monotonic()
-    while True:
+    for _ in looks(within):
         with contextlib.suppress(DriverError):
             if value := tab.evaluate(expression):
                 return value
-        waited = time.monotonic() - begun
-        if waited > within:
-            raise AssertionError(f"not within {within:.0f} s: {expression}")
-        time.sleep(pause_after(waited))
+    raise AssertionError(f"not within {within:.0f} s: {expression}")
 
 
 def as_json(expression: str) -> str:

@@ -8,7 +8,6 @@ import json
 import multiprocessing
 import signal
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -296,13 +295,12 @@ class Rig:
 
     def until(self, condition: Callable[[], object], crew: Crew | None = None) -> None:
         """Wait for a condition; workers that die meanwhile are replaced."""
-        begun = time.monotonic()
-        while not condition():
-            waited = time.monotonic() - begun
-            assert waited < PATIENCE_SECONDS, "it never came"
+        for _ in patience.looks(PATIENCE_SECONDS):
+            if condition():
+                return
             if crew:
                 crew.tend()
-            time.sleep(patience.pause_after(waited))
+        raise AssertionError("it never came")
 
     def drain(self, crew: Crew) -> None:
         self.until(self.is_drained, crew)

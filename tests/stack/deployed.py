@@ -7,7 +7,6 @@ import fcntl
 import json
 import os
 import shutil
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -27,7 +26,7 @@ from local.stack.environment import isolated
 from local.stack.lifecycle import Stack, bring_up, supervising, take_down
 from local.stack.options import Options
 from local.stack.processes import Identity
-from tests.patience import PATIENCE_SECONDS, pause_after
+from tests.patience import PATIENCE_SECONDS, looks
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
@@ -55,14 +54,11 @@ def eventually(
     look: Callable[[], T], holds: Callable[[T], object], *, within: float = PATIENCE_SECONDS
 ) -> T:
     """Look until it holds; return what was seen then."""
-    begun = time.monotonic()
-    while not holds(seen := look()):
-        waited = time.monotonic() - begun
-        if waited > within:
-            msg = f"not within {within:.0f} s; seen last: {seen!r:.2000}"
-            raise AssertionError(msg)
-        time.sleep(pause_after(waited))
-    return seen
+    for _ in looks(within):
+        if holds(seen := look()):
+            return seen
+    msg = f"not within {within:.0f} s; seen last: {seen!r:.2000}"
+    raise AssertionError(msg)
 
 
 @dataclass(frozen=True)

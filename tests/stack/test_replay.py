@@ -6,7 +6,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ import pytest
 from local.stack.checkout import Checkout
 from tests.faults import aws_proxy
 from tests.faults.aws_proxy import AwsProxy, Call, Harm
+from tests.patience import PATIENCE_SECONDS, looks
 from tests.stack.deployed import Deployed, Fields, eventually
 
 REFUSED = "grace@example.com"
@@ -216,11 +216,11 @@ def sent_up_to(least: int, record: Path, sending: subprocess.Popen[str]) -> int:
 
     The next moment all may be, so the record, a small file, is looked at all the time.
     """
-    confirmed = 0
-    while confirmed < least and sending.poll() is None:
+    for _ in looks(PATIENCE_SECONDS, pause=0.005):
         confirmed = int(json.loads(record.read_text())["confirmed"]) if record.exists() else 0
-        time.sleep(0.005)
-    return confirmed
+        if confirmed >= least or sending.poll() is not None:
+            return confirmed
+    raise AssertionError(f"{confirmed} of {least} lines")
 
 
 def test_a_send_that_is_killed_and_then_interrupted_and_repeated_books_each_once(
