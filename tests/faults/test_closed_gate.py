@@ -30,15 +30,21 @@ def test_a_dead_cometly_gets_a_probe_now_and_then_and_no_hammering(rig: Rig) -> 
 @pytest.mark.parametrize("form", ["seconds", "date", "none"])
 def test_a_429_makes_everyone_wait_and_costs_no_attempt(rig: Rig, form: str) -> None:
     limit, seconds = 600, 3
-    rig.sandbox.change({"requests_per_minute": limit, "retry_after_form": form})
-    ids = rig.accept(*orders(3))
-    # Another sender used the whole minute up, and all of it becomes free at one moment.
+    before, *rest = orders(4)
     headers = {"authorization": "Bearer sandbox-token"}
-    for _ in range(limit):
-        rig.sandbox.process(read_request("POST", headers, b"", rig.sandbox.clock() - 60 + seconds))
-    others = len(rig.posts())
-
-    rig.deliver(2)
+    with rig.working(2) as crew:
+        # The workers run by the time at which the minute is used up, or it might be free again.
+        rig.accept(before)
+        rig.drain(crew)
+        rig.sandbox.restore_settings()  # and with them the place that this event took
+        # Another sender uses the whole minute up, and all of it becomes free at one moment.
+        rig.sandbox.change({"requests_per_minute": limit, "retry_after_form": form})
+        freed_at = rig.sandbox.clock() + seconds
+        for _ in range(limit):
+            rig.sandbox.process(read_request("POST", headers, b"", freed_at - 60))
+        others = len(rig.posts())
+        ids = rig.accept(*rest)
+        rig.drain(crew)
 
     posts = rig.posts()[others:]
     [first, *_] = [post.received_at for post in posts if post.status == 429]
